@@ -1,0 +1,96 @@
+#include "base/io.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace seekable {
+
+namespace {
+
+// One pread or pwrite moves at most this much on Linux.
+constexpr size_t kLargestTransfer = 0x7ffff000;
+
+Error ended_early(const std::string& name, uint64_t offset) {
+  return corrupt(name, "ends at byte " + std::to_string(offset) + ", before what was expected of it");
+}
+
+bool within(uint64_t offset, size_t length, uint64_t size) { return offset <= size && length <= size - offset; }
+
+}  // namespace
+
+File::File(File&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)), name_(std::move(other.name_)) {}
+
+File& File::operator=(File&& other) noexcept {
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(name_, other.name_);
+  return *this;
+}
+
+File::~File() {
+  if (descriptor_ >= 0) close(descriptor_);
+}
+
+Result<File> File::temporary(const std::string& directory) {
+  int descriptor = open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (descriptor < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOSYS)) {
+    std::string path = directory + "/.seekable-erofs-XXXXXX";  // file systems without O_TMPFILE
+    descriptor = mkostemp(path.data(), O_CLOEXEC);
+    if (descriptor >= 0) unlink(path.c_str());
+  }
+  if (descriptor < 0) return system_error("temporary file in " + directory, errno);
+  return File(descriptor, "temporary file in " + directory);
+}
+
+Result<File> File::duplicate(int descriptor, std::string name) {
+  const int copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+  if (copy < 0) return system_error(std::move(name), errno);
+  return File(copy, std::move(name));
+}
+
+Result<uint64_t> File::size() const {
+  struct stat info;
+  if (fstat(descriptor_, &info) != 0) return system_error(name_, errno);
+  return static_cast<uint64_t>(info.st_size);
+}
+
+Status File::read_at(uint64_t offset, MutableBytes out) const {
+  while (!out.empty()) {
+    const size_t most = std::min(out.size(), kLargestTransfer);
+    const ssize_t count = pread(descriptor_, out.data(), most, static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return system_error(name_, errno);
+    if (count == 0) return ended_early(name_, offset);
+    out = out.subspan(static_cast<size_t>(count));
+    offset += static_cast<uint64_t>(count);
+  }
+  return ok();
+}
+
+Status File::write_at(uint64_t offset, Bytes bytes) const {
+  while (!bytes.empty()) {
+    const size_t most = std::min(bytes.size(), kLargestTransfer);
+    const ssize_t count = pwrite(descriptor_, bytes.data(), most, static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return system_error(name_, errno);
+    bytes = bytes.subspan(static_cast<size_t>(count));
+    offset += static_cast<uint64_t>(count);
+  }
+  return ok();
+}
+
+Status FileSource::read_at(uint64_t offset, MutableBytes out) const {
+  if (!within(offset, out.size(), size_)) return ended_early(file_.name(), size_);
+  return file_.read_at(offset_ + offset, out);
+}
+
+Status MemorySource::read_at(uint64_t offset, MutableBytes out) const {
+  if (!within(offset, out.size(), size())) return ended_early("buffer", size());
+  std::copy_n(bytes_.begin() + static_cast<ptrdiff_t>(offset), out.size(), out.begin());
+  return ok();
+}
+
+}  // namespace seekable

@@ -1,0 +1,86 @@
+// decodeImage, decodeFrame.
+#include "layer/decode_image.h"
+
+#include "base/buffer.h"
+#include "binding/convert.h"
+#include "binding/exports.h"
+#include "binding/job.h"
+#include "binding/source.h"
+
+namespace seekable::binding {
+
+namespace {
+
+layer::FrameTable frame_table(const Napi::Object& object) {
+  return {.compressed = string_of(object, "compression") == "zstd",
+          .offsets = numbers(object.Get("offsets")),
+          .starts = numbers(object.Get("starts")),
+          .checksums = copy(object.Get("checksums")),
+          .checksum_size = number_of(object, "checksumSize")};
+}
+
+layer::ExpectedTree expected_tree(const Napi::Object& object) {
+  using Location = layer::ExpectedTree::Location;
+  return {.parameters = verity_parameters(object),
+          .root = copy(object.Get("root")),
+          .data_size = number_of(object, "dataSize"),
+          .location = string_of(object, "location") == "image" ? Location::kImage : Location::kBlob,
+          .offset = number_of(object, "treeOffset")};
+}
+
+// The options of one call, with the file that they point to.
+struct Request {
+  std::shared_ptr<const ByteSource> blob;
+  layer::FrameTable table;
+  layer::DecodeOptions options;
+  File target;
+};
+
+std::shared_ptr<Request> request_of(const Napi::CallbackInfo& info) {
+  const auto options = info[2].As<Napi::Object>();
+  auto request = std::make_shared<Request>();
+  request->blob = SourceHandle::of(info[0]);
+  request->table = frame_table(info[1].As<Napi::Object>());
+  request->options.threads = static_cast<unsigned>(number_of(options, "threads"));
+  request->options.temporary_directory = string_of(options, "tmpDir");
+  if (!is_null(options, "verity")) request->options.tree = expected_tree(object_of(options, "verity"));
+  if (!is_null(options, "target")) {
+    const auto target = object_of(options, "target");
+    request->target = value_or_throw(
+        info.Env(), File::duplicate(static_cast<int>(number_of(target, "fd")), string_of(target, "name")));
+    request->options.target = &request->target;
+  }
+  return request;
+}
+
+}  // namespace
+
+Napi::Value decode_image(const Napi::CallbackInfo& info) {
+  return run_async<layer::DecodedImage>(
+      info.Env(), JobHandle::of(info[3]),
+      [request = request_of(info)](Job& job) {
+        return layer::decode_image(*request->blob, request->table, request->options, job);
+      },
+      [](Napi::Env env, layer::DecodedImage& decoded) {
+        auto result = Napi::Object::New(env);
+        result.Set("diffId", to_js(env, decoded.diff_id));
+        result.Set("blobDigest", to_js(env, decoded.blob_digest));
+        return result;
+      });
+}
+
+Napi::Value decode_frame(const Napi::CallbackInfo& info) {
+  const auto options = info[1].As<Napi::Object>();
+  return run_async<Buffer>(
+      info.Env(), std::make_shared<Job>(),
+      [frame = copy(info[0]), compressed = string_of(options, "compression") == "zstd",
+       checksum = copy(options.Get("checksum")), size = number_of(options, "size"),
+       name = string_of(options, "name")](Job&) -> Result<Buffer> {
+        Buffer chunk = TRY(Buffer::allocate(size));
+        TRY(layer::decode_frame(frame, compressed, checksum, chunk.first(size), name));
+        return chunk;
+      },
+      [](Napi::Env env, Buffer& chunk) { return to_js(env, chunk.first(chunk.size())); });
+}
+
+}  // namespace seekable::binding

@@ -1,0 +1,24 @@
+// What the addon keeps for each JavaScript environment (the main thread's, each worker's).
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <unordered_map>
+
+namespace seekable::binding {
+
+class Task;
+
+struct Environment {
+  std::unordered_map<Task*, std::unique_ptr<Task>> tasks;  // running, with their threads
+  Napi::FunctionReference source;                          // the classes of module.cc that C++ makes or checks
+  Napi::FunctionReference job;
+  Napi::FunctionReference blob_sink;
+
+  ~Environment();
+  static void install(Napi::Env env);
+  static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+};
+
+}  // namespace seekable::binding

@@ -1,0 +1,21 @@
+// The addon's functions, one file each; their JavaScript signatures are in src/native/binding.ts.
+#pragma once
+
+#include <napi.h>
+
+namespace seekable::binding {
+
+Napi::Value open_input(const Napi::CallbackInfo& info);
+Napi::Value plan_image(const Napi::CallbackInfo& info);
+Napi::Value write_source(const Napi::CallbackInfo& info);
+Napi::Value hash_source(const Napi::CallbackInfo& info);
+Napi::Value encode_image(const Napi::CallbackInfo& info);
+Napi::Value decode_image(const Napi::CallbackInfo& info);
+Napi::Value decode_frame(const Napi::CallbackInfo& info);
+Napi::Value verity_tree(const Napi::CallbackInfo& info);
+Napi::Value list_tar(const Napi::CallbackInfo& info);
+Napi::Value uuid5(const Napi::CallbackInfo& info);
+Napi::Value try_lock(const Napi::CallbackInfo& info);
+Napi::Value features(const Napi::CallbackInfo& info);
+
+}  // namespace seekable::binding

@@ -1,0 +1,83 @@
+// openInput, planImage, writeSource, hashSource.
+#include "layer/build_image.h"
+#include "layer/copy.h"
+#include "layer/open_input.h"
+
+#include "binding/convert.h"
+#include "binding/exports.h"
+#include "binding/job.h"
+#include "binding/source.h"
+
+namespace seekable::binding {
+
+namespace {
+
+const char* name_of(inflate::Compression compression) {
+  switch (compression) {
+    case inflate::Compression::kGzip: return "gzip";
+    case inflate::Compression::kZstd: return "zstd";
+    case inflate::Compression::kNone: break;
+  }
+  return "none";
+}
+
+Napi::Value digest_or_null(Napi::Env env, const std::optional<hash::Sha256Digest>& digest) {
+  return digest ? to_js(env, *digest) : env.Null();
+}
+
+}  // namespace
+
+Napi::Value open_input(const Napi::CallbackInfo& info) {
+  return run_async<layer::OpenedInput>(
+      info.Env(), JobHandle::of(info[2]),
+      [source = SourceHandle::of(info[0]), directory = string_of(info[1].As<Napi::Object>(), "tmpDir")](Job& job) {
+        return layer::open_input(source, directory, job);
+      },
+      [](Napi::Env env, layer::OpenedInput& input) {
+        auto result = Napi::Object::New(env);
+        result.Set("source", SourceHandle::wrap(env, input.content));
+        result.Set("compression", name_of(input.compression));
+        result.Set("sourceDigest", digest_or_null(env, input.source_digest));
+        result.Set("contentDigest", digest_or_null(env, input.content_digest));
+        return result;
+      });
+}
+
+Napi::Value plan_image(const Napi::CallbackInfo& info) {
+  const auto options = info[1].As<Napi::Object>();
+  return run_async<layer::BuiltImage>(
+      info.Env(), JobHandle::of(info[2]),
+      [tar = SourceHandle::of(info[0]), block_size = static_cast<uint32_t>(number_of(options, "blockSize"))](Job& job) {
+        return layer::build_image(tar, {.block_size = block_size}, job);
+      },
+      [](Napi::Env env, layer::BuiltImage& built) {
+        auto result = Napi::Object::New(env);
+        result.Set("source", SourceHandle::wrap(env, built.image));
+        result.Set("inodes", static_cast<double>(built.summary.inodes));
+        result.Set("metadataSize", static_cast<double>(built.summary.metadata_size));
+        result.Set("warnings", to_js(env, built.warnings));
+        return result;
+      });
+}
+
+Napi::Value write_source(const Napi::CallbackInfo& info) {
+  const auto target = info[1].As<Napi::Object>();
+  const auto threads = static_cast<unsigned>(number_of(info[2].As<Napi::Object>(), "threads"));
+  auto file = std::make_shared<File>(value_or_throw(
+      info.Env(), File::duplicate(static_cast<int>(number_of(target, "fd")), string_of(target, "name"))));
+  return run_async<hash::Sha256Digest>(
+      info.Env(), JobHandle::of(info[3]),
+      [source = SourceHandle::of(info[0]), file, offset = number_of(target, "offset"), threads](Job& job) {
+        return layer::write_source(*source, *file, offset, threads, job);
+      },
+      [](Napi::Env env, hash::Sha256Digest& digest) { return to_js(env, digest); });
+}
+
+Napi::Value hash_source(const Napi::CallbackInfo& info) {
+  return run_async<hash::Sha256Digest>(
+      info.Env(), JobHandle::of(info[1]),
+      [source = SourceHandle::of(info[0])](Job& job) { return layer::hash_source(*source, job); },
+      [](Napi::Env env, hash::Sha256Digest& digest) { return to_js(env, digest); });
+}
+
+}  // namespace seekable::binding

@@ -1,0 +1,53 @@
+#include "erofs/image.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "erofs/plan.h"
+#include "erofs/write.h"
+
+namespace seekable::erofs {
+
+namespace {
+
+class PlannedImage final : public Image {
+ public:
+  // REQUIRES: `plan` was made of `tree`, whose strings and maps stay where they are when it moves.
+  PlannedImage(Tree tree, Plan plan, const ByteSource& data)
+      : tree_(std::move(tree)), plan_(std::move(plan)), data_(data) {
+    summary_ = {plan_.inodes.size(), plan_.metadata_blocks * plan_.block_size, plan_.block_size};
+  }
+
+  uint64_t size() const override { return plan_.total_blocks * plan_.block_size; }
+  const ImageSummary& summary() const override { return summary_; }
+  void set_uuid(Bytes uuid) override { std::copy_n(uuid.begin(), Uuid{}.size(), uuid_.emplace().begin()); }
+
+  Status read_at(uint64_t offset, MutableBytes out) const override {
+    if (offset > size() || out.size() > size() - offset) {
+      return usage("image", "bytes " + std::to_string(offset) + "+" + std::to_string(out.size()) +
+                                " are beyond its end at " + std::to_string(size()));
+    }
+    return write_range({tree_, plan_, data_}, uuid_, offset, out);
+  }
+
+ private:
+  const Tree tree_;
+  const Plan plan_;
+  const ByteSource& data_;
+  ImageSummary summary_;
+  std::optional<Uuid> uuid_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Image>> plan_image(Tree tree, const ByteSource& data, const PlanOptions& options,
+                                          Job& job) {
+  const uint32_t block_size = options.block_size;
+  if (!std::has_single_bit(block_size) || block_size < kMinBlockSize || block_size > kMaxBlockSize) {
+    return usage("block size", std::to_string(block_size) + " is none of 512, 1024, 2048, 4096");
+  }
+  Plan plan = TRY(make_plan(tree, options, job));
+  return std::unique_ptr<Image>(std::make_unique<PlannedImage>(std::move(tree), std::move(plan), data));
+}
+
+}  // namespace seekable::erofs

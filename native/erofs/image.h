@@ -1,0 +1,36 @@
+// A planned EROFS image: any byte range of it can be produced, by any thread, in any order, always the same.
+// Structures: docs/format/erofs.md. plan.cc decides, write.cc produces.
+#pragma once
+
+#include <memory>
+
+#include "base/error.h"
+#include "base/io.h"
+#include "base/job.h"
+#include "erofs/tree.h"
+
+namespace seekable::erofs {
+
+struct PlanOptions {
+  uint32_t block_size = 4096;  // 512, 1024, 2048 or 4096
+};
+
+struct ImageSummary {
+  uint64_t inodes;         // written, hard links counted once
+  uint64_t metadata_size;  // bytes before the first block of file data, padding included
+  uint32_t block_size;
+};
+
+class Image : public ByteSource {
+ public:
+  virtual const ImageSummary& summary() const = 0;
+  // The content-derived UUID of the superblock is computed by layer/build_image.cc: it hashes
+  // [0, metadata_size) while UUID and checksum are zero, then calls this once, before any other read.
+  virtual void set_uuid(Bytes uuid) = 0;
+};
+
+// Plans the image of `tree`. `data` is what its extents point into; it outlives the image. Errors name the path:
+// kUnsupported for what EROFS cannot hold (too many xattr bytes, a name or file too large).
+Result<std::unique_ptr<Image>> plan_image(Tree tree, const ByteSource& data, const PlanOptions& options, Job& job);
+
+}  // namespace seekable::erofs

@@ -1,0 +1,39 @@
+#include "layer/blob_sink.h"
+
+#include <algorithm>
+
+#include "base/buffer.h"
+
+namespace seekable::layer {
+
+namespace {
+constexpr size_t kCopySize = 1 << 20;
+}
+
+Status BlobSink::write(Bytes bytes) {
+  TRY(file_.write_at(size_, bytes));
+  hash_.update(bytes);
+  size_ += bytes.size();
+  return ok();
+}
+
+Status BlobSink::write_beside(Bytes bytes, hash::Sha256& other, Bytes other_bytes) {
+  TRY(file_.write_at(size_, bytes));
+  hash::Sha256::update_both(hash_, bytes, other, other_bytes);
+  size_ += bytes.size();
+  return ok();
+}
+
+Status BlobSink::write_all(const ByteSource& source, Job& job) {
+  Buffer buffer = TRY(Buffer::allocate(std::min<uint64_t>(source.size(), kCopySize)));
+  for (uint64_t offset = 0; offset < source.size();) {
+    TRY(job.check());
+    const MutableBytes piece = buffer.first(std::min<uint64_t>(source.size() - offset, kCopySize));
+    TRY(source.read_at(offset, piece));
+    TRY(write(piece));
+    offset += piece.size();
+  }
+  return ok();
+}
+
+}  // namespace seekable::layer

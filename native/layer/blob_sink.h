@@ -1,0 +1,31 @@
+// A blob while it is written: bytes go to a file and through SHA-256 at once. It stays open after the last frame, so
+// that the chunk table and the dm-verity frame can be appended by whoever owns their formats.
+#pragma once
+
+#include "base/io.h"
+#include "base/job.h"
+#include "hash/sha2.h"
+
+namespace seekable::layer {
+
+class BlobSink final : public ByteSink {
+ public:
+  // Writes to `file` from its first byte on.
+  explicit BlobSink(File file) : file_(std::move(file)) {}
+
+  Status write(Bytes bytes) override;
+  // write(bytes), and other.update(other_bytes) in step with it, which makes one of the two hashes almost free.
+  Status write_beside(Bytes bytes, hash::Sha256& other, Bytes other_bytes);
+  // Appends all of `source`.
+  Status write_all(const ByteSource& source, Job& job);
+  // SHA-256 of everything written. REQUIRES: called once; no write after it.
+  hash::Sha256Digest finish() { return hash_.finish(); }
+  uint64_t size() const { return size_; }
+
+ private:
+  File file_;
+  hash::Sha256 hash_;
+  uint64_t size_ = 0;
+};
+
+}  // namespace seekable::layer

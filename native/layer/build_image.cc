@@ -1,0 +1,65 @@
+#include "layer/build_image.h"
+
+#include <algorithm>
+
+#include "base/buffer.h"
+#include "hash/sha1.h"
+#include "hash/sha2.h"
+#include "layer/tar_to_tree.h"
+
+namespace seekable::layer {
+
+namespace {
+
+constexpr size_t kHashSize = 1 << 20;
+
+// The image together with the tar that its file data comes from.
+class ImageOfTar final : public ByteSource {
+ public:
+  ImageOfTar(std::shared_ptr<const ByteSource> tar, std::unique_ptr<erofs::Image> image)
+      : tar_(std::move(tar)), image_(std::move(image)) {}
+  uint64_t size() const override { return image_->size(); }
+  Status read_at(uint64_t offset, MutableBytes out) const override { return image_->read_at(offset, out); }
+
+ private:
+  std::shared_ptr<const ByteSource> tar_;
+  std::unique_ptr<erofs::Image> image_;
+};
+
+std::string to_hex(Bytes bytes) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string hex;
+  for (const uint8_t byte : bytes) {
+    hex += kDigits[byte >> 4];
+    hex += kDigits[byte & 15];
+  }
+  return hex;
+}
+
+// Names the image after its metadata as it is without a UUID.
+Status give_uuid(erofs::Image& image, const Job& job) {
+  hash::Sha256 hash;
+  const uint64_t size = image.summary().metadata_size;
+  Buffer buffer = TRY(Buffer::allocate(std::min<uint64_t>(size, kHashSize)));
+  for (uint64_t offset = 0; offset < size;) {
+    TRY(job.check());
+    const MutableBytes piece = buffer.first(std::min<uint64_t>(size - offset, kHashSize));
+    TRY(image.read_at(offset, piece));
+    hash.update(piece);
+    offset += piece.size();
+  }
+  image.set_uuid(hash::uuid5_url("erofs:plan/" + to_hex(hash.finish())));
+  return ok();
+}
+
+}  // namespace
+
+Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const erofs::PlanOptions& options, Job& job) {
+  LayerTree layer = TRY(tar_to_tree(*tar, job));
+  std::unique_ptr<erofs::Image> image = TRY(erofs::plan_image(std::move(layer.tree), *tar, options, job));
+  TRY(give_uuid(*image, job));
+  const erofs::ImageSummary summary = image->summary();
+  return BuiltImage{std::make_shared<ImageOfTar>(std::move(tar), std::move(image)), summary, std::move(layer.warnings)};
+}
+
+}  // namespace seekable::layer

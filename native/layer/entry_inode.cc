@@ -1,0 +1,124 @@
+#include "layer/entry_inode.h"
+
+#include <sys/stat.h>
+
+#include <string_view>
+
+#include "layer/path.h"
+
+namespace seekable::layer {
+namespace {
+
+constexpr uint32_t kMaxMajor = 0xfff;
+constexpr uint32_t kMaxMinor = 0xfffff;
+constexpr size_t kMaxXattrName = 255;     // Linux's XATTR_NAME_MAX, prefix included
+constexpr size_t kMaxXattrValue = 65535;  // EROFS counts it in 16 bits
+constexpr uint16_t kSymlinkPermissions =
+    0777;  // Linux gives every symbolic link these, whatever the tar says
+
+uint16_t type_bits(tar::EntryType type) {
+  switch (type) {
+    case tar::EntryType::kSymlink: return S_IFLNK;
+    case tar::EntryType::kCharDevice: return S_IFCHR;
+    case tar::EntryType::kBlockDevice: return S_IFBLK;
+    case tar::EntryType::kDirectory: return S_IFDIR;
+    case tar::EntryType::kFifo: return S_IFIFO;
+    case tar::EntryType::kFile:
+    case tar::EntryType::kHardLink: break;
+  }
+  return S_IFREG;
+}
+
+uint16_t permissions_on(const erofs::Inode& inode, const tar::Entry& entry) {
+  return S_ISLNK(inode.mode) ? kSymlinkPermissions : entry.permissions;
+}
+
+// EROFS stores a namespace as a number, and has none for others.
+bool has_namespace(std::string_view name) {
+  for (const std::string_view prefix : {"user.", "trusted.", "security."}) {
+    if (name.starts_with(prefix)) return name.size() > prefix.size();
+  }
+  return name == "system.posix_acl_access" || name == "system.posix_acl_default";
+}
+
+Status take_xattrs(tar::Entry& entry, Warnings& warnings, erofs::Inode& inode) {
+  for (auto& [name, value] : entry.xattrs) {
+    if (!has_namespace(name)) {
+      warnings.add(entry.name, "xattr " + quoted(name) + " dropped: EROFS can't hold its namespace");
+      continue;
+    }
+    if (name.size() > kMaxXattrName || value.size() > kMaxXattrValue) {
+      return refused({}, "xattr " + quoted(name) + " has a name of " + std::to_string(name.size()) +
+                             " and a value of " + std::to_string(value.size()) +
+                             " bytes; at most 255 and 65535 fit");
+    }
+    if (!inode.xattrs) inode.xattrs = std::make_unique<erofs::Xattrs>();
+    inode.xattrs->insert_or_assign(name, std::move(value));
+  }
+  return ok();
+}
+
+Status take_target(tar::Entry& entry, erofs::Inode& inode) {
+  if (entry.target.empty()) return refused({}, "a symbolic link without a target");
+  if (entry.target.size() > kMaxPath) {
+    return refused({}, "a symbolic link with a target of " + std::to_string(entry.target.size()) +
+                           " bytes; at most 4095 fit");
+  }
+  if (entry.target.find('\0') != std::string::npos)
+    return refused({}, "a symbolic link with a NUL in its target");
+  inode.size = entry.target.size();
+  inode.target = std::move(entry.target);
+  return ok();
+}
+
+void take_data(const tar::Entry& entry, erofs::Inode& inode) {
+  inode.size = entry.size;
+  inode.extents.reserve(entry.data.size());
+  for (const tar::DataRange& range : entry.data) {
+    inode.extents.push_back({range.file_offset, range.source_offset, range.length});
+  }
+}
+
+Status take_device(const tar::Entry& entry, erofs::Inode& inode) {
+  if (entry.device_major > kMaxMajor || entry.device_minor > kMaxMinor) {
+    return refused({}, "device " + std::to_string(entry.device_major) + ":" +
+                           std::to_string(entry.device_minor) + "; at most 4095:1048575 fits");
+  }
+  inode.rdev_major = entry.device_major;
+  inode.rdev_minor = entry.device_minor;
+  return ok();
+}
+
+}  // namespace
+
+Result<erofs::Inode> make_inode(tar::Entry& entry, Warnings& warnings) {
+  erofs::Inode inode;
+  inode.mode = type_bits(entry.type);
+  TRY(apply_metadata(entry, warnings, inode));
+  switch (entry.type) {
+    case tar::EntryType::kFile: take_data(entry, inode); break;
+    case tar::EntryType::kSymlink: TRY(take_target(entry, inode)); break;
+    case tar::EntryType::kCharDevice:
+    case tar::EntryType::kBlockDevice: TRY(take_device(entry, inode)); break;
+    case tar::EntryType::kDirectory: inode.directory = std::make_unique<erofs::Directory>(); break;
+    case tar::EntryType::kFifo:
+    case tar::EntryType::kHardLink: break;
+  }
+  return inode;
+}
+
+Status apply_metadata(tar::Entry& entry, Warnings& warnings, erofs::Inode& inode) {
+  inode.mode = static_cast<uint16_t>((inode.mode & S_IFMT) | permissions_on(inode, entry));
+  inode.uid = entry.uid;
+  inode.gid = entry.gid;
+  inode.mtime = entry.mtime;
+  inode.mtime_nsec = entry.mtime_nsec;
+  return take_xattrs(entry, warnings, inode);
+}
+
+bool metadata_differs(const tar::Entry& entry, const erofs::Inode& inode) {
+  return (inode.mode & ~S_IFMT) != permissions_on(inode, entry) || inode.uid != entry.uid ||
+         inode.gid != entry.gid || inode.mtime != entry.mtime || inode.mtime_nsec != entry.mtime_nsec;
+}
+
+}  // namespace seekable::layer

@@ -1,0 +1,80 @@
+// A tree that grows entry by entry; a later entry replaces an earlier one of the same name.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "erofs/tree.h"
+
+namespace seekable::layer {
+
+// What is known of an inode beyond the inode itself.
+struct Note {
+  bool has_entry = false;    // the tar has an entry for it: neither an implied directory nor a whiteout
+  bool opaque = false;       // directories: hides what the layers below have at its path
+  uint16_t path_length = 0;  // directories: bytes of the path, "" for the root
+};
+
+// A name that this layer hides in the layers below.
+struct Whiteout {
+  erofs::InodeId directory;
+  std::string name;
+};
+
+// A tree whose entries are all in, but where whiteouts, link counts, the epoch and the times of inodes
+// without an entry are still to be settled: they depend on entries that come later.
+struct Draft {
+  erofs::Tree tree;
+  std::vector<Note> notes;  // of tree.inodes
+  std::vector<Whiteout> whiteouts;
+};
+
+// Paths are clean (path.h). Errors are kRefused and leave `what` to the caller, who knows the entry.
+class TreeBuilder {
+ public:
+  struct Found {
+    erofs::InodeId directory;
+    erofs::InodeId inode;
+  };
+
+  // Begins with an implied root.
+  TreeBuilder();
+
+  // The directory at `path`, symbolic links followed inside the root; made if it is missing, parents too.
+  Result<erofs::InodeId> directory_at(std::string_view path);
+  // What has the name `path`; links are followed in all components but the last. nullopt if nothing.
+  // REQUIRES: not the root.
+  Result<std::optional<Found>> find(std::string_view path) const;
+  // The inode called `name` in `directory`, if any.
+  std::optional<erofs::InodeId> child(erofs::InodeId directory, std::string_view name) const;
+
+  // Adds a new inode under `name`, in place of whatever had that name.
+  Status add(erofs::InodeId directory, std::string_view name, erofs::Inode inode);
+  // Gives an inode a further name, in place of whatever had it.
+  Status link(erofs::InodeId directory, std::string_view name, erofs::InodeId inode);
+  // Records that `name` is hidden in the layers below.
+  Status hide(erofs::InodeId directory, std::string_view name);
+  void make_opaque(erofs::InodeId directory) { draft_.notes[directory].opaque = true; }
+  void mark_has_entry(erofs::InodeId inode) { draft_.notes[inode].has_entry = true; }
+
+  erofs::Inode& inode(erofs::InodeId id) { return draft_.tree.inodes[id]; }
+  Draft take() && { return std::move(draft_); }
+
+ private:
+  size_t path_length(erofs::InodeId directory, std::string_view name) const;
+  Status check_name(erofs::InodeId directory, std::string_view name) const;
+  Result<erofs::InodeId> imply_directory(erofs::InodeId parent, std::string_view name);
+  erofs::InodeId append(erofs::InodeId directory, std::string_view name, erofs::Inode inode, bool has_entry);
+  void set_name(erofs::InodeId directory, std::string_view name, erofs::InodeId inode);
+
+  Draft draft_;
+  // The last answer of directory_at: tars list a directory's entries one after the other.
+  std::string last_path_;
+  erofs::InodeId last_directory_ = erofs::Tree::kRoot;
+};
+
+}  // namespace seekable::layer

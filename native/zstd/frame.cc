@@ -1,0 +1,87 @@
+#include "zstd/frame.h"
+
+#define ZSTD_STATIC_LINKING_ONLY
+#include <zstd.h>
+
+#include <algorithm>
+#include <bit>
+
+namespace seekable::zstd {
+
+namespace {
+
+Error no_context() { return {ErrorCode::kNoMemory, "zstd", "no memory for a context", "use fewer threads"}; }
+
+// The largest window that a chunk can use; more would only cost memory. 27 is what every decoder accepts.
+int window_log(size_t chunk_size) {
+  const int wanted = static_cast<int>(std::bit_width(std::max<size_t>(chunk_size, 2) - 1));
+  return std::clamp(wanted, ZSTD_WINDOWLOG_MIN, 27);
+}
+
+Error bad_frame(const std::string& name, std::string why) { return corrupt(name, std::move(why)); }
+
+}  // namespace
+
+size_t frame_bound(size_t chunk_size) { return ZSTD_compressBound(chunk_size); }
+
+void FrameEncoder::Free::operator()(ZSTD_CCtx_s* context) const { ZSTD_freeCCtx(context); }
+void FrameDecoder::Free::operator()(ZSTD_DCtx_s* context) const { ZSTD_freeDCtx(context); }
+
+Result<FrameEncoder> FrameEncoder::create(int level, size_t chunk_size) {
+  FrameEncoder encoder;
+  encoder.context_.reset(ZSTD_createCCtx());
+  if (!encoder.context_) return no_context();
+  const std::pair<ZSTD_cParameter, int> parameters[] = {
+      {ZSTD_c_compressionLevel, level},
+      {ZSTD_c_windowLog, window_log(chunk_size)},
+      {ZSTD_c_contentSizeFlag, 1},
+      {ZSTD_c_checksumFlag, 1},
+  };
+  for (const auto& [parameter, value] : parameters) {
+    const size_t code = ZSTD_CCtx_setParameter(encoder.context_.get(), parameter, value);
+    if (ZSTD_isError(code)) return usage("zstd parameter", ZSTD_getErrorName(code));
+  }
+  return encoder;
+}
+
+Result<size_t> FrameEncoder::encode(Bytes chunk, MutableBytes out) {
+  const size_t size = ZSTD_compress2(context_.get(), out.data(), out.size(), chunk.data(), chunk.size());
+  if (ZSTD_isError(size)) return Error{ErrorCode::kNoMemory, "zstd", ZSTD_getErrorName(size), {}};
+  return size;
+}
+
+Result<FrameDecoder> FrameDecoder::create() {
+  FrameDecoder decoder;
+  decoder.context_.reset(ZSTD_createDCtx());
+  if (!decoder.context_) return no_context();
+  return decoder;
+}
+
+Status FrameDecoder::decode(Bytes frame, MutableBytes out, const std::string& name) {
+  ZSTD_FrameHeader header;
+  const size_t missing = ZSTD_getFrameHeader(&header, frame.data(), frame.size());
+  if (ZSTD_isError(missing)) return bad_frame(name, "no zstd frame begins here");
+  if (missing != 0) return bad_frame(name, "ends inside its header");
+  if (header.frameType != ZSTD_frame) return bad_frame(name, "is a skippable frame, not a chunk");
+  const uint64_t declared = header.frameContentSize;
+  if (declared != ZSTD_CONTENTSIZE_UNKNOWN && declared != out.size()) {
+    return bad_frame(name, "declares " + std::to_string(declared) + " bytes where the chunk has " +
+                               std::to_string(out.size()));
+  }
+  const size_t length = ZSTD_findFrameCompressedSize(frame.data(), frame.size());
+  if (ZSTD_isError(length)) return bad_frame(name, "is cut short or damaged");
+  if (length != frame.size()) {
+    return bad_frame(name, "is followed by " + std::to_string(frame.size() - length) + " bytes that belong to no chunk");
+  }
+  const size_t size = ZSTD_decompressDCtx(context_.get(), out.data(), out.size(), frame.data(), frame.size());
+  if (ZSTD_isError(size)) return bad_frame(name, std::string("does not decode: ") + ZSTD_getErrorName(size));
+  if (size != out.size()) {
+    return bad_frame(name, "decodes to " + std::to_string(size) + " bytes where the chunk has " +
+                               std::to_string(out.size()));
+  }
+  return ok();
+}
+
+const char* library_version() { return ZSTD_versionString(); }
+
+}  // namespace seekable::zstd

@@ -1,0 +1,87 @@
+import { Command } from 'commander';
+import type { ResourceOptions } from '../job';
+import { failure } from '../errors';
+import { addCommonOptions, type CommonFlags } from './options';
+import { Output, warningLine, type Report, type Streams } from './output';
+import { createProgress } from './progress';
+import { SignalWatch } from './signals';
+
+/** A command whose usage errors are thrown in this package's form instead of printed in commander's. */
+export class UsageCommand extends Command {
+  override createCommand(name?: string): Command {
+    return new UsageCommand(name);
+  }
+
+  override error(message: string): never {
+    const [, why = message, advice] = /^(?:error: )?(.*?)(?:\n\((.*)\))?$/s.exec(message) ?? [];
+    const path = this.parent === null ? this.name() : `${this.parent.name()} ${this.name()}`;
+    const hint = advice?.replace(/^D/, 'd') ?? `see ${path} --help`;
+    throw failure('USAGE', path, why.replace(/\.$/, '').replace(' is invalid. ', ' is invalid: '), hint);
+  }
+}
+
+/** What a command's work gets: the options that every call of the library takes. */
+export interface Context {
+  streams: Streams;
+  options: Required<Pick<ResourceOptions, 'signal' | 'onProgress'>> &
+    ResourceOptions & { onWarning: (line: string) => void };
+}
+
+/** A run of the program: where it writes, and how it ends. */
+export interface Session {
+  streams: Streams;
+  exitCode: number;
+}
+
+/** Starts a command's definition: its arguments, and its help with the examples first. */
+export function defineCommand(usage: string, summary: string, examples: string[]): Command {
+  const [name = '', ...args] = usage.split(' ');
+  const command = new UsageCommand(name).summary(summary);
+  for (const argument of args) command.argument(argument);
+  const lines = examples.map((example) => `  $ seekable-erofs ${example}\n`);
+  return command.addHelpText('before', `${summary}\n\nExamples:\n${lines.join('')}`);
+}
+
+/** Ends a command's definition: the flags that all share, and its work between signals, progress and printing. */
+export function finishCommand(
+  command: Command,
+  session: Session,
+  work: (context: Context, args: string[]) => Promise<Report>,
+): Command {
+  return addCommonOptions(command).action(async () => {
+    await perform(session, command.opts<CommonFlags>(), (context) => work(context, command.args));
+  });
+}
+
+async function perform(
+  session: Session,
+  { json = false, quiet = false, progress: mode, threads, tmpDir }: CommonFlags,
+  work: (context: Context) => Promise<Report>,
+): Promise<void> {
+  const { stderr } = session.streams;
+  const output = new Output(session.streams, { json, quiet });
+  const signals = new SignalWatch();
+  const progress = await createProgress(mode, stderr, quiet);
+  const options = {
+    signal: signals.signal,
+    onProgress: progress.update.bind(progress),
+    onWarning: (line: string): void => {
+      if (!quiet) progress.print(warningLine(stderr, line));
+    },
+    threads,
+    tmpDir,
+  };
+  try {
+    const report = await work({ streams: session.streams, options });
+    progress.stop();
+    await output.report(report);
+    if (report.failure === undefined) return;
+    await output.complain(report.failure);
+    session.exitCode = report.failure.exitCode;
+  } catch (error) {
+    throw signals.explain(error);
+  } finally {
+    progress.stop();
+    signals.dispose();
+  }
+}

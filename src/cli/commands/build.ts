@@ -1,0 +1,25 @@
+import type { Command } from 'commander';
+import { defineCommand, finishCommand, type Session } from '../command';
+import { library } from '../library';
+import { requirePath } from '../options';
+import { table } from '../text';
+
+export function buildCommand(session: Session): Command {
+  const command = defineCommand('build <TAR> <IMAGE>', 'Build the raw EROFS image of a tar layer', [
+    'build layer.tar layer.erofs',
+    'build layer.tar.gz layer.erofs --json',
+  ]);
+  return finishCommand(command, session, async ({ options }, [tar, image]) => {
+    const hint = 'for an image see convert';
+    const paths = [requirePath(tar!, hint), requirePath(image!, hint)] as const;
+    const { buildErofs } = await library();
+    const document = await buildErofs(...paths, options);
+    const { diffId, size, inodes, blockSize } = document;
+    const rows = [
+      ['size', `${size}`],
+      ['inodes', `${inodes}`],
+      ['block size', `${blockSize}`],
+    ];
+    return { document, text: [diffId], summary: table(rows) };
+  });
+}

@@ -1,0 +1,80 @@
+import { Option, type Command } from 'commander';
+import { failure } from '../../errors';
+import type { ConvertResult } from '../../index';
+import { defineCommand, finishCommand, type Session } from '../command';
+import { library } from '../library';
+import {
+  addEncodeOptions,
+  addPlatformOption,
+  encodeOptions,
+  given,
+  isImageReference,
+  type CommonFlags,
+  type EncodeFlags,
+} from '../options';
+import type { Streams } from '../output';
+import { humanBytes, humanSpeed } from '../text';
+
+interface Flags extends CommonFlags, EncodeFlags {
+  platform?: string[];
+  allPlatforms?: true;
+}
+
+export function convertCommand(session: Session): Command {
+  const command = defineCommand('convert <SRC> <DST>', 'Convert an image to seekable EROFS layers', [
+    'convert oci-archive:app.tar oci:app:latest',
+    'convert oci:app:latest oci-archive:app.erofs.tar --dm-verity',
+    'convert oci-archive:- oci-archive:- --platform linux/arm64 <app.tar >app.erofs.tar',
+  ]);
+  addPlatformOption(command, 'os/arch[/variant] to take from an index, repeatable (default: this machine)');
+  command.addOption(
+    new Option('--all-platforms', 'convert the whole index, and keep it an index').conflicts('platform'),
+  );
+  addEncodeOptions(command);
+  return finishCommand(command, session, async ({ options, streams }, [source, destination]) => {
+    const flags = command.opts<Flags>();
+    const stdoutTaken = checkReferences(source!, destination!, flags, streams);
+    const { convertImage } = await library();
+    const { summary, ...document } = await convertImage(source!, destination!, {
+      ...options,
+      ...(await encodeOptions(flags)),
+      ...given({ platforms: flags.platform, allPlatforms: flags.allPlatforms }),
+    });
+    return { document, text: [document.digest], summary: [describe(summary)], stdoutTaken };
+  });
+}
+
+/** Refuses what is no conversion of an image; true when the result goes to stdout. */
+function checkReferences(source: string, destination: string, { json }: Flags, { stdout }: Streams): boolean {
+  const forms = 'an image is oci:DIR or oci-archive:FILE; for one layer see encode and build';
+  for (const text of [source, destination]) {
+    if (!isImageReference(text)) throw failure('USAGE', text, 'not an image reference', forms);
+  }
+  const stdoutTaken = /^oci-archive:-(:|$)/.test(destination);
+  if (stdoutTaken && json === true) {
+    throw failure(
+      'USAGE',
+      destination,
+      'stdout carries the archive, so --json has no place',
+      'leave out --json',
+    );
+  }
+  if (stdoutTaken && stdout.isTTY === true) {
+    throw failure(
+      'USAGE',
+      destination,
+      'an archive does not belong on a terminal',
+      'redirect stdout to a file',
+    );
+  }
+  return stdoutTaken;
+}
+
+function describe({ layers, bytesIn, bytesOut, seconds }: ConvertResult['summary']): string {
+  const ratio = bytesIn > 0 ? ` (${(bytesOut / bytesIn).toFixed(2)} of it)` : '';
+  const speed = humanSpeed(bytesIn, seconds);
+  return (
+    `${layers} ${layers === 1 ? 'layer' : 'layers'}: ${humanBytes(bytesIn)} in, ${humanBytes(bytesOut)} out${ratio}, ` +
+    `${speed}, ${seconds.toFixed(1)} s`
+  );
+}

@@ -1,0 +1,39 @@
+import type { Command } from 'commander';
+import type { EncodedLayer } from '../../index';
+import { defineCommand, finishCommand, type Session } from '../command';
+import { library } from '../library';
+import { addEncodeOptions, encodeOptions, requirePath, type CommonFlags, type EncodeFlags } from '../options';
+import { indent, table } from '../text';
+
+type Flags = CommonFlags & EncodeFlags;
+
+export function encodeCommand(session: Session): Command {
+  const command = defineCommand(
+    'encode <LAYER> <BLOB>',
+    'Encode one layer (tar or raw EROFS) as a seekable blob',
+    [
+      'encode layer.tar.gz layer.blob',
+      'encode layer.erofs layer.blob --dm-verity --json >descriptor.json',
+      'encode layer.tar layer.blob --chunk-size 1MiB --level 9',
+    ],
+  );
+  addEncodeOptions(command);
+  return finishCommand(command, session, async ({ options }, [layer, blob]) => {
+    const flags = command.opts<Flags>();
+    const hint = 'for an image see convert';
+    const paths = [requirePath(layer!, hint), requirePath(blob!, hint)] as const;
+    const { encodeLayer } = await library();
+    const document = await encodeLayer(...paths, { ...options, ...(await encodeOptions(flags)) });
+    return { document, text: [document.digest], summary: describe(document) };
+  });
+}
+
+function describe({ mediaType, size, annotations, ...layer }: EncodedLayer): string[] {
+  const rows = [
+    ['media type', mediaType],
+    ['size', `${size}`],
+    ['diffId', layer.diffId],
+    ['uncompressed', `${layer.uncompressedSize} in ${layer.chunks} chunks of ${layer.chunkSize}`],
+  ];
+  return [...table(rows), 'annotations', ...indent(table(Object.entries(annotations)))];
+}

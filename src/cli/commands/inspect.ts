@@ -1,0 +1,54 @@
+import { InvalidArgumentError, type Command } from 'commander';
+import { defineCommand, finishCommand, type Session } from '../command';
+import { describeInspection } from '../inspect-text';
+import { library } from '../library';
+import {
+  addPlatformOption,
+  addReadOptions,
+  given,
+  parseCount,
+  readOptions,
+  refuseDescriptorOfImage,
+  type CommonFlags,
+  type ReadFlags,
+} from '../options';
+
+interface Flags extends CommonFlags, ReadFlags {
+  platform?: string[];
+  chunks: number;
+  depth: number;
+}
+
+export function inspectCommand(session: Session): Command {
+  const command = defineCommand('inspect <REF|PATH>', 'Show what an image or a layer is made of', [
+    'inspect oci:app:latest',
+    'inspect layer.blob --descriptor descriptor.json --chunks all',
+    'inspect oci-archive:app.tar --json',
+  ]);
+  command
+    .option('--chunks <n|all>', 'entries of each chunk table to print', parseChunks, 10)
+    .option('--depth <n>', 'levels of the directory tree, the root is 0', parseCount, 3);
+  addPlatformOption(command, 'only this os/arch[/variant] of an index, repeatable (default: all)');
+  addReadOptions(command);
+  return finishCommand(command, session, async ({ options }, [subject]) => {
+    const flags = command.opts<Flags>();
+    refuseDescriptorOfImage(subject!, flags);
+    const { inspect } = await library();
+    const document = await inspect(subject!, {
+      ...options,
+      ...(await readOptions(flags)),
+      ...given({ platforms: flags.platform, depth: flags.depth }),
+    });
+    return { document, text: describeInspection(document, flags.chunks) };
+  });
+}
+
+/** `all`, or how many. */
+export function parseChunks(text: string): number {
+  if (text === 'all') return Infinity;
+  try {
+    return parseCount(text);
+  } catch {
+    throw new InvalidArgumentError('Give a number or "all".');
+  }
+}

@@ -1,0 +1,201 @@
+import { readFile, stat } from 'node:fs/promises';
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { Descriptor, EncodeOptions } from '../index';
+import { failure, fromSystemError } from '../errors';
+import { library } from './library';
+import { progressModes, type ProgressMode } from './progress';
+
+/** Flags that every command takes. */
+export interface CommonFlags {
+  json?: boolean;
+  progress: ProgressMode;
+  quiet?: boolean;
+  threads?: number;
+  tmpDir?: string;
+}
+
+export function addCommonOptions(command: Command): Command {
+  return command
+    .optionsGroup('Every command:')
+    .option('--json', 'print one JSON document on stdout')
+    .addOption(
+      new Option('--progress <mode>', 'on stderr: bars, lines, or JSON lines')
+        .choices(progressModes)
+        .default('auto', 'bars on a terminal'),
+    )
+    .option('--quiet', 'no warnings, no summary')
+    .option('--threads <n>', 'worker threads (default: all cores)', parseThreads)
+    .option('--tmp-dir <dir>', 'folder for temporary files (default: $TMPDIR)');
+}
+
+/** Flags of the commands that write seekable blobs. */
+export interface EncodeFlags {
+  profile?: 'containerd';
+  chunkSize?: string;
+  level?: number;
+  dmVerity?: true;
+  dmVerityBlockSize?: string;
+  dmVerityHash?: 'sha512' | 'sha256';
+}
+
+export function addEncodeOptions(command: Command): Command {
+  return command
+    .addOption(new Option('--profile <name>', 'blob format (default: containerd)').choices(['containerd']))
+    .option('--chunk-size <size>', 'uncompressed bytes of a frame, a multiple of 4096 (default: 4MiB)')
+    .option('--level <n>', 'zstd level (default: 3)', parseInteger)
+    .option('--dm-verity', 'append a dm-verity Merkle tree')
+    .option('--dm-verity-block-size <size>', '512, 1024, 2048 or 4096 (default: 4096)')
+    .addOption(
+      new Option('--dm-verity-hash <name>', 'hash of the tree (default: sha512)').choices([
+        'sha512',
+        'sha256',
+      ]),
+    );
+}
+
+/** The library's options for these flags. A flag that was not given stays absent: it matches anything. */
+export async function encodeOptions(flags: EncodeFlags): Promise<EncodeOptions> {
+  const { parseByteSize } = await library();
+  const size = (text?: string): number | undefined => (text === undefined ? undefined : parseByteSize(text));
+  return given({
+    profile: flags.profile,
+    chunkSize: size(flags.chunkSize),
+    level: flags.level,
+    dmVerity: flags.dmVerity,
+    dmVerityBlockSize: size(flags.dmVerityBlockSize),
+    dmVerityHash: flags.dmVerityHash,
+  });
+}
+
+/** Flags of the commands that read blobs. */
+export interface ReadFlags {
+  descriptor?: string;
+  allowUnverified?: true;
+}
+
+export function addReadOptions(command: Command): Command {
+  return command
+    .option(
+      '--descriptor <file>',
+      'JSON of `encode --json`, or any OCI descriptor, to verify a bare blob against',
+    )
+    .option('--allow-unverified', 'read a blob whose descriptor has no table digest');
+}
+
+/** The library's options for these flags. */
+export async function readOptions(
+  flags: ReadFlags,
+): Promise<{ descriptor?: Descriptor; allowUnverified?: boolean }> {
+  const descriptor = flags.descriptor === undefined ? undefined : await readDescriptor(flags.descriptor);
+  return given({ descriptor, allowUnverified: flags.allowUnverified });
+}
+
+export function addPlatformOption(command: Command, description: string): Command {
+  const option = new Option('--platform <platform>', description).argParser(collect);
+  return command.addOption(option);
+}
+
+/** A descriptor is a few hundred bytes; more than this was not meant. */
+const maxDescriptorSize = 4 << 20;
+
+/**
+ * Reads a descriptor's file.
+ * @throws {SeekableErofsError} CORRUPT when it holds none; NOT_FOUND, IO
+ */
+export async function readDescriptor(file: string): Promise<Descriptor> {
+  let text: string;
+  try {
+    if ((await stat(file)).size > maxDescriptorSize)
+      throw failure('CORRUPT', file, 'too large for a descriptor');
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    throw fromSystemError(file, error);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw failure('CORRUPT', file, 'not JSON', 'give what `encode --json` printed');
+  }
+  if (!isDescriptor(value)) {
+    throw failure(
+      'CORRUPT',
+      file,
+      'not an OCI descriptor: mediaType, digest, size, and annotations that are strings',
+    );
+  }
+  return value;
+}
+
+function isDescriptor(value: unknown): value is Descriptor {
+  if (!isObject(value)) return false;
+  const { mediaType, digest, size, annotations = {}, diffId = '' } = value;
+  return (
+    [mediaType, digest, diffId].every((text) => typeof text === 'string') &&
+    Number.isSafeInteger(size) &&
+    Number(size) >= 0 &&
+    isObject(annotations) &&
+    Object.values(annotations).every((text) => typeof text === 'string')
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** True for what names an image, false for a bare path or a URL. */
+export function isImageReference(text: string): boolean {
+  return /^(docker:\/\/|(oci|oci-archive|docker-archive|erofs-cache):)/.test(text);
+}
+
+/**
+ * A command's argument that must be a bare path.
+ * @throws {SeekableErofsError} USAGE for a reference
+ */
+export function requirePath(text: string, hint: string): string {
+  if (isImageReference(text))
+    throw failure('USAGE', text, 'an image reference where a file is expected', hint);
+  return text;
+}
+
+/**
+ * An image brings its own descriptors.
+ * @throws {SeekableErofsError} USAGE when one was given all the same
+ */
+export function refuseDescriptorOfImage(subject: string, { descriptor }: ReadFlags): void {
+  if (descriptor === undefined || !isImageReference(subject)) return;
+  throw failure('USAGE', subject, 'an image has its own descriptors', '--descriptor is for a bare blob');
+}
+
+/** More threads than this is a typing error, and would only exhaust the machine. */
+const maxThreads = 1024;
+
+export function parseThreads(text: string): number {
+  const count = parseCount(text);
+  if (count < 1 || count > maxThreads)
+    throw new InvalidArgumentError(`Give a number from 1 to ${maxThreads}.`);
+  return count;
+}
+
+/** A number of things: 0 or more. */
+export function parseCount(text: string): number {
+  const count = parseInteger(text);
+  if (count < 0) throw new InvalidArgumentError('Give 0 or more.');
+  return count;
+}
+
+export function parseInteger(text: string): number {
+  if (!/^-?\d{1,9}$/.test(text)) throw new InvalidArgumentError('Give a whole number.');
+  return Number(text);
+}
+
+/** Gathers the values of a flag that may be repeated. */
+export function collect(value: string, previous: string[] = []): string[] {
+  return [...previous, value];
+}
+
+/** Drops the members that are undefined: in the library's options, absent means default. */
+export function given<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]?: Exclude<T[K], undefined> };
+}

@@ -1,0 +1,63 @@
+import { setMaxListeners, type EventEmitter } from 'node:events';
+import { SeekableErofsError } from '../errors';
+import { toFailure } from './output';
+
+const exitCodeOf = { SIGINT: 130, SIGTERM: 143 } as const;
+type SignalName = keyof typeof exitCodeOf;
+
+/** A run ended by a signal, after it has cleaned up. */
+class Interrupted extends SeekableErofsError {
+  constructor(
+    what: string,
+    private readonly signalName: SignalName,
+  ) {
+    super('CANCELLED', { what, why: signalName === 'SIGINT' ? 'interrupted' : 'terminated' });
+  }
+
+  override get exitCode(): number {
+    return exitCodeOf[this.signalName];
+  }
+}
+
+/**
+ * Turns SIGINT and SIGTERM into an abort, so that the running call removes what it has begun. The second signal ends
+ * the process at once.
+ */
+export class SignalWatch {
+  private readonly controller = new AbortController();
+  private received: SignalName | undefined;
+
+  constructor(
+    private readonly source: Pick<EventEmitter, 'on' | 'off'> = process,
+    private readonly exit: (code: number) => void = (code) => process.exit(code),
+  ) {
+    // Every layer under way listens; Node would warn about a leak at the eleventh.
+    setMaxListeners(0, this.controller.signal);
+    for (const name of Object.keys(exitCodeOf)) this.source.on(name, this.onSignal);
+  }
+
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  /** What the run failed with: the signal, when the failure is only its consequence. */
+  explain(error: unknown): unknown {
+    const known = toFailure(error);
+    return this.received !== undefined && known.code === 'CANCELLED'
+      ? new Interrupted(known.what, this.received)
+      : error;
+  }
+
+  dispose(): void {
+    for (const name of Object.keys(exitCodeOf)) this.source.off(name, this.onSignal);
+  }
+
+  private readonly onSignal = (name: SignalName): void => {
+    if (this.received !== undefined) {
+      this.exit(exitCodeOf[name]);
+      return;
+    }
+    this.received = name;
+    this.controller.abort();
+  };
+}

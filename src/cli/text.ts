@@ -1,0 +1,56 @@
+/** Shapes values for a reader's eyes. Programs use `--json`. */
+
+const units = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB'];
+
+/** A byte count in decimal units, e.g. `12.3 MB`. */
+export function humanBytes(count: number): string {
+  let value = count;
+  let unit = 0;
+  while (value >= 999.95 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]!}`;
+}
+
+/** A speed in MB/s; `-` when no time has passed. */
+export function humanSpeed(bytes: number, seconds: number): string {
+  return seconds > 0 ? `${(bytes / 1e6 / seconds).toFixed(1)} MB/s` : '- MB/s';
+}
+
+/** A digest cut to its first 12 hex digits; other text as it is. */
+export function shortDigest(text: string): string {
+  return text.replace(/^(sha\d+:[0-9a-f]{12})[0-9a-f]+$/, '$1');
+}
+
+/** Rows as aligned columns, two spaces apart. Columns named in `right` are set flush right. */
+export function table(rows: string[][], right: number[] = []): string[] {
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((cell, column) => (widths[column] = Math.max(widths[column] ?? 0, cell.length)));
+  }
+  return rows.map((row) =>
+    row
+      .map((cell, column) =>
+        right.includes(column) ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!),
+      )
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+/** Lines moved to the right by `by` spaces. */
+export function indent(lines: string[], by = 2): string[] {
+  return lines.map((line) => ' '.repeat(by) + line);
+}
+
+/**
+ * Text of unknown origin (names in archives, annotations, server messages) made safe for a terminal and for one line:
+ * control and invisible formatting characters become escapes.
+ */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
+    const code = character.codePointAt(0)!;
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u{${code.toString(16)}}`;
+  });
+}

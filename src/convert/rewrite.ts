@@ -1,0 +1,123 @@
+import { digestOf } from '../format/digest';
+import { mediaTypes, toOciMediaType } from '../format/media-types';
+import { checkLayerCount } from '../oci/config';
+import { omit, serializeJson } from '../oci/json';
+import type { Descriptor, ImageConfig, Index, Manifest, Platform } from '../oci/types';
+
+/** What containerd looks for before it gives an image to its EROFS snapshotter. */
+const erofsFeature = 'erofs';
+
+/** Docker's record of the machine that built an image; no part of an OCI config, and meaningless in a rewritten image. */
+const dockerBuildMembers = [
+  'container',
+  'container_config',
+  'docker_version',
+  'id',
+  'parent',
+  'throwaway',
+] as const;
+
+/** A layer in the place of another one. */
+export interface NewLayer {
+  descriptor: Descriptor;
+  diffId: string;
+}
+
+/** JSON to be stored: the bytes that `descriptor` is of. */
+export interface Document<T> {
+  value: T;
+  bytes: Buffer;
+  descriptor: Descriptor;
+}
+
+export interface RewrittenImage {
+  /** Its descriptor carries the platform that an index gave the image, if there was one. */
+  manifest: Document<Manifest>;
+  config: Document<ImageConfig>;
+}
+
+/**
+ * The OCI manifest and config of an image whose layers were replaced one for one. The history stays as it is, so that it
+ * has an entry for each layer as before; annotations and unknown members are kept; Docker media types become OCI ones.
+ * @param options.platform of the descriptor that an index had for the image. Without one the new descriptor has none either:
+ *   containerd filters entries by a platform's os.features, and an image that comes alone need not be filtered.
+ * @throws CORRUPT when there isn't one new layer for each old one, and one DiffID for each in the config.
+ */
+export function rewriteImage(
+  manifest: Manifest,
+  config: ImageConfig,
+  layers: readonly NewLayer[],
+  options: { what: string; platform?: Platform | undefined },
+): RewrittenImage {
+  checkLayerCount(manifest, config, options.what);
+  if (layers.length !== manifest.layers.length) throw new RangeError('one new layer for each old one');
+  const diffIds = layers.map(({ diffId }) => diffId);
+  const newConfig = document(
+    rewriteConfig(config, diffIds),
+    toOciMediaType(manifest.config.mediaType),
+    options.what,
+  );
+  const newManifest: Manifest = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociManifest,
+    ...omit(manifest, 'schemaVersion', 'mediaType'),
+    config: replaceContent(manifest.config, newConfig.descriptor),
+    layers: layers.map(({ descriptor }) => descriptor),
+  };
+  const { descriptor, ...stored } = document(newManifest, mediaTypes.ociManifest, options.what);
+  const platform = options.platform && withErofsFeature(options.platform);
+  return {
+    manifest: { ...stored, descriptor: { ...descriptor, ...(platform && { platform }) } },
+    config: newConfig,
+  };
+}
+
+/**
+ * An OCI index with `entries` in the place of `index`'s manifests (nested indexes become flat). `image` is what is
+ * stored now, `source` the entry that it was made of, whose annotations and unknown members it inherits.
+ */
+export function rewriteIndex(
+  index: Index,
+  entries: readonly { source: Descriptor; image: Descriptor }[],
+  what: string,
+): Document<Index> {
+  const value: Index = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociIndex,
+    ...omit(index, 'schemaVersion', 'mediaType'),
+    manifests: entries.map(({ source, image }) => replaceContent(source, image)),
+  };
+  return document(value, mediaTypes.ociIndex, what);
+}
+
+/** `platform` with "erofs" among its os.features. */
+export function withErofsFeature(platform: Platform): Platform {
+  return { ...platform, 'os.features': addErofs(platform['os.features']) };
+}
+
+function rewriteConfig(config: ImageConfig, diffIds: string[]): ImageConfig {
+  return {
+    ...omit(config, ...dockerBuildMembers),
+    'os.features': addErofs(config['os.features']),
+    rootfs: { ...config.rootfs, diff_ids: diffIds },
+  };
+}
+
+function addErofs(features: readonly string[] | undefined): string[] {
+  return [...new Set([...(features ?? []), erofsFeature])];
+}
+
+/** `old` with other content; what describes the old content only is dropped. */
+function replaceContent(old: Descriptor, content: Descriptor): Descriptor {
+  const annotations = { ...old.annotations, ...content.annotations };
+  return {
+    ...omit(old, 'data', 'urls'),
+    ...content,
+    ...(Object.keys(annotations).length > 0 && { annotations }),
+  };
+}
+
+function document<T extends object>(value: T, mediaType: string, what: string): Document<T> {
+  const bytes = serializeJson(value, what);
+  return { value, bytes, descriptor: { mediaType, digest: digestOf(bytes), size: bytes.length } };
+}

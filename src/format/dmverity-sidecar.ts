@@ -1,0 +1,44 @@
+import { failure } from '../errors';
+import { parseDigest } from './digest';
+
+/** What containerd's `layer.erofs.dmverity` says about the file beside it. */
+export interface DmveritySidecar {
+  /** `sha256:hex` or `sha512:hex`; the file has the hex alone. */
+  rootDigest: string;
+  /** Where the dm-verity superblock begins in `layer.erofs`. */
+  hashOffset: number;
+}
+
+const algorithmOfLength: Readonly<Record<number, string>> = { 64: 'sha256', 128: 'sha512' };
+
+/** The text of the sidecar file, the same as containerd writes it. */
+export function serializeDmveritySidecar({ rootDigest, hashOffset }: DmveritySidecar): string {
+  const roothash = parseDigest(rootDigest, 'root digest').hex;
+  return `${JSON.stringify({ roothash, hashoffset: hashOffset }, null, 2)}\n`;
+}
+
+/** Parses a sidecar file; members that it doesn't know are ignored. CORRUPT, about `what`, when it is no such file. */
+export function parseDmveritySidecar(text: string, what = '.dmverity file'): DmveritySidecar {
+  const { roothash, hashoffset } = parseObject(text, what);
+  const algorithm = typeof roothash === 'string' ? algorithmOfLength[roothash.length] : undefined;
+  if (algorithm === undefined) {
+    throw failure('CORRUPT', what, 'roothash is neither 64 nor 128 hex digits');
+  }
+  const rootDigest = `${algorithm}:${roothash as string}`;
+  parseDigest(rootDigest, `${what}, roothash`);
+  if (typeof hashoffset !== 'number' || !Number.isSafeInteger(hashoffset) || hashoffset < 0) {
+    throw failure('CORRUPT', what, `hashoffset is ${String(hashoffset)}, no offset`);
+  }
+  return { rootDigest, hashOffset: hashoffset };
+}
+
+function parseObject(text: string, what: string): { roothash?: unknown; hashoffset?: unknown } {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw failure('CORRUPT', what, `no JSON: ${(error as Error).message}`);
+  }
+  if (typeof value !== 'object' || value === null) throw failure('CORRUPT', what, 'no JSON object');
+  return value;
+}

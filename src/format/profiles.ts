@@ -1,0 +1,111 @@
+import { failure } from '../errors';
+import { parseByteSize } from './byte-size';
+import type { DigestAlgorithm } from './digest';
+import { isIntegerIn } from './little-endian';
+
+/** The two layouts of a seekable blob: containerd's (pull request 12764) and that of the draft EROFS image specification. */
+export type Profile = 'containerd' | 'erofs-image-spec';
+
+/** Profile names in the order in which help and errors list them. */
+export const profiles: readonly Profile[] = ['containerd', 'erofs-image-spec'];
+
+/** Chunk size when none is asked for, in bytes. */
+export const defaultChunkSize = 4 << 20;
+/** Chunk sizes are multiples of this … */
+export const chunkSizeStep = 4096;
+/** … and at most this. */
+export const maxChunkSize = 1 << 30;
+/** dm-verity block size when none is asked for, in bytes. */
+export const defaultVerityBlockSize = 4096;
+/** dm-verity block sizes that are written. Kernels refuse larger ones than a page. */
+export const verityBlockSizes: readonly number[] = [512, 1024, 2048, 4096];
+/** zstd level when none is asked for. */
+export const defaultLevel = 3;
+export const maxLevel = 22;
+
+interface VerityChoice {
+  /** The default first. */
+  hashes: readonly DigestAlgorithm[];
+  /** Bytes of zeros. A salt of zeros is not the same as none, for it is hashed. */
+  saltSize: number;
+}
+
+const verityChoices: Readonly<Record<Profile, VerityChoice>> = {
+  containerd: { hashes: ['sha512'], saltSize: 0 },
+  'erofs-image-spec': { hashes: ['sha256', 'sha512'], saltSize: 32 },
+};
+
+/** How a layer is to be encoded, as a user says it; what is left out has a default. Sizes are bytes. */
+export interface EncodeChoices {
+  profile?: string | undefined;
+  chunkSize?: number | string | undefined;
+  level?: number | undefined;
+  dmVerity?: boolean | undefined;
+  dmVerityBlockSize?: number | string | undefined;
+  dmVerityHash?: string | undefined;
+}
+
+/** How a layer is to be encoded, all of it settled. */
+export interface EncodeSettings {
+  profile: Profile;
+  /** Bytes. */
+  chunkSize: number;
+  level: number;
+  /** Null without dm-verity. */
+  verity: { algorithm: DigestAlgorithm; blockSize: number; salt: Uint8Array } | null;
+}
+
+/** Fills in defaults. USAGE for every value that is not written, whether or not it would be used. */
+export function validateEncodeOptions(choices: EncodeChoices): EncodeSettings {
+  const profile = checkProfile(choices.profile ?? 'containerd');
+  const chunkSize = checkChunkSize(choices.chunkSize ?? defaultChunkSize);
+  const level = choices.level ?? defaultLevel;
+  if (!isIntegerIn(level, 1, maxLevel))
+    throw failure('USAGE', 'level', `${level} is not from 1 to ${maxLevel}`);
+  const blockSize = checkVerityBlockSize(choices.dmVerityBlockSize ?? defaultVerityBlockSize);
+  const algorithm = checkVerityHash(profile, choices.dmVerityHash);
+  const salt = new Uint8Array(verityChoices[profile].saltSize);
+  return {
+    profile,
+    chunkSize,
+    level,
+    verity: choices.dmVerity === true ? { algorithm, blockSize, salt } : null,
+  };
+}
+
+/** USAGE unless `name` is a profile's. */
+export function checkProfile(name: string): Profile {
+  const profile = profiles.find((known) => known === name);
+  if (profile === undefined)
+    throw failure('USAGE', 'profile', `there is no "${name}"`, profiles.join(' or '));
+  return profile;
+}
+
+function checkChunkSize(value: number | string): number {
+  const size = toBytes(value, 'chunk size');
+  if (!isIntegerIn(size, chunkSizeStep, maxChunkSize) || size % chunkSizeStep !== 0) {
+    throw failure('USAGE', 'chunk size', `${size} is no multiple of ${chunkSizeStep} up to 1 GiB`);
+  }
+  return size;
+}
+
+function checkVerityBlockSize(value: number | string): number {
+  const size = toBytes(value, 'dm-verity block size');
+  if (!verityBlockSizes.includes(size)) {
+    throw failure('USAGE', 'dm-verity block size', `${size} is none of ${verityBlockSizes.join(', ')}`);
+  }
+  return size;
+}
+
+function checkVerityHash(profile: Profile, name: string | undefined): DigestAlgorithm {
+  const { hashes } = verityChoices[profile];
+  const hash = name === undefined ? hashes[0] : hashes.find((known) => known === name);
+  if (hash === undefined) {
+    throw failure('USAGE', 'dm-verity hash', `profile ${profile} has no "${name!}"`, hashes.join(' or '));
+  }
+  return hash;
+}
+
+function toBytes(value: number | string, what: string): number {
+  return typeof value === 'string' ? parseByteSize(value, what) : value;
+}

@@ -1,0 +1,90 @@
+import { isForeignLayer } from '../format/media-types';
+import type { ReadOptions } from '../layer/decode';
+import { parseReference } from '../oci/reference';
+import type { SourceStore } from '../oci/store';
+import type { Descriptor } from '../oci/types';
+import { openFileSource } from '../source/file';
+import { openSource } from '../store/open';
+import { openImages, type Image, type PlatformSelection } from './images';
+import { inspectLayer, type BlobInspection } from './inspect-layer';
+
+/** What an image is made of. */
+export interface ImageInspection {
+  /** Of what the reference names: a manifest or an index. */
+  digest: string;
+  mediaType: string;
+  manifests: {
+    /** `os/arch[/variant]`. */
+    platform: string;
+    digest: string;
+    /** The config's digest. */
+    config: string;
+    layers: (BlobInspection & { descriptor: Descriptor })[];
+  }[];
+}
+
+/** What inspect() takes. */
+export interface InspectOptions extends ReadOptions, Pick<PlatformSelection, 'platforms'> {
+  /** Levels of the directory tree; the root is 0. */
+  depth?: number | undefined;
+}
+
+/**
+ * What an image (all platforms, unless some are named) or a layer in a file is made of: manifests, annotations, chunk tables, dm-verity
+ * superblocks. Tables are checked against their digests; data is not read.
+ */
+export async function inspect(
+  refOrPath: string,
+  options: InspectOptions = {},
+): Promise<BlobInspection | ImageInspection> {
+  return parseReference(refOrPath).transport === 'file'
+    ? inspectFile(refOrPath, options)
+    : inspectReference(refOrPath, options);
+}
+
+async function inspectFile(path: string, options: ReadOptions): Promise<BlobInspection> {
+  const file = await openFileSource(path);
+  try {
+    return await inspectLayer(file, options);
+  } finally {
+    await file.close();
+  }
+}
+
+async function inspectReference(text: string, options: InspectOptions): Promise<ImageInspection> {
+  const { platforms } = options;
+  const { store, reference } = await openSource(text, options);
+  try {
+    const set = await openImages(store, reference, { platforms, allPlatforms: platforms === undefined });
+    const manifests: ImageInspection['manifests'] = [];
+    for (const image of set.images) manifests.push(await inspectManifest(store, image, options));
+    return { digest: set.descriptor.digest, mediaType: set.descriptor.mediaType, manifests };
+  } finally {
+    await store.close();
+  }
+}
+
+async function inspectManifest(store: SourceStore, image: Image, options: ReadOptions) {
+  const layers: (BlobInspection & { descriptor: Descriptor })[] = [];
+  for (const descriptor of image.manifest.layers) {
+    layers.push({ descriptor, ...(await inspectStored(store, descriptor, options)) });
+  }
+  const { platform, manifest, descriptor } = image;
+  return { platform, digest: descriptor.digest, config: manifest.config.digest, layers };
+}
+
+async function inspectStored(
+  store: SourceStore,
+  descriptor: Descriptor,
+  options: ReadOptions,
+): Promise<BlobInspection> {
+  const { mediaType, size } = descriptor;
+  if (isForeignLayer(mediaType))
+    return { mediaType, size, profile: null, table: null, dmverity: null, tree: null };
+  const file = await store.openFile(descriptor, options);
+  try {
+    return await inspectLayer(file, { ...options, descriptor });
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,20 @@
+/** Everything that `seekable-erofs-native` exports; no logic here. */
+export { SeekableErofsError, exitCodes, failure, type ErrorCode, type ErrorParts } from './errors';
+export type { JobOptions, ProgressEvent, ResourceOptions } from './job';
+export { parseByteSize, formatByteSize } from './format/byte-size';
+export { parseChunkTable, serializeChunkTable, type ChunkTable } from './format/chunk-table';
+export type { EncodeChoices, Profile } from './format/profiles';
+export type { WarningOptions } from './layer/resources';
+export { buildErofs, type BuiltErofs } from './layer/build';
+export { encodeLayer, type EncodedLayer, type EncodeOptions } from './layer/encode';
+export { decodeBlob, type DecodedBlob, type ReadOptions } from './layer/decode';
+export { verityRoot, verityTree, type VerityOptions, type VerityTree } from './layer/verity';
+export type { Descriptor, ImageConfig, Index, Manifest, Platform } from './oci/types';
+export { parseReference, type Reference, type RegistryReference } from './oci/reference';
+export type { PlatformSelection } from './image/images';
+export { inspect, type ImageInspection, type InspectOptions } from './image/inspect';
+export type { BlobInspection, TableInspection, VerityInspection } from './image/inspect-layer';
+export { verifyImage, type LayerVerification, type Verification } from './image/verify';
+export type { VerifiedLayer } from './image/verify-layer';
+export { convertImage, type ConvertOptions, type ConvertResult } from './convert/image';
+export { doctor, type DoctorCheck, type DoctorReport } from './mount/doctor';

@@ -1,0 +1,103 @@
+import { failure } from '../errors';
+import type { SpecSeekable } from '../format/annotations';
+import {
+  chunkIndexHeaderSize,
+  parseChunkIndex,
+  parseChunkIndexHeader,
+  type ChunkIndex,
+} from '../format/chunk-index';
+import { checkDigestOf, digestOf } from '../format/digest';
+import { parseSkippableHeader, skippableHeaderSize } from '../format/skippable-frame';
+import { zstdMagic } from '../format/zstd-frame';
+import type { ByteSource } from '../source/byte-source';
+import { frameEnd } from './frame-walk';
+import type { FrameSection } from './seekable';
+
+/**
+ * Reads the chunk index of a blob of profile "erofs-image-spec": in a skippable frame behind zstd frames, or as it is behind a raw
+ * image. Sizes are checked before the rest is read, its digest before it is parsed.
+ */
+export async function readChunkIndexSection(
+  blob: ByteSource,
+  annotations: Pick<SpecSeekable, 'indexStart' | 'indexEnd' | 'indexDigest'>,
+  signal?: AbortSignal,
+): Promise<FrameSection> {
+  const what = `${blob.name}: chunk index`;
+  const { indexStart: offset, indexEnd, indexDigest } = annotations;
+  if (offset === null) {
+    throw failure(
+      'UNSUPPORTED',
+      what,
+      'the blob has none of its own',
+      'indexes in a layer of their own are not read yet',
+    );
+  }
+  const end = indexEnd ?? blob.size;
+  if (offset > end || end > blob.size) {
+    throw failure('CORRUPT', what, `bytes ${offset} to ${end} do not lie in a blob of ${blob.size}`);
+  }
+  const payload = await readPayload(blob, offset, end, what, signal);
+  if (indexDigest !== null) checkDigestOf(what, indexDigest, payload);
+  const index = parseChunkIndex(payload, offset, what);
+  return {
+    version: 1,
+    offset,
+    end,
+    digest: indexDigest ?? digestOf(payload, 'sha512'),
+    uncompressedSize: index.uncompressedSize,
+    chunkSize: commonChunkSize(index),
+    hashAlgorithm: index.checksumSize === 0 ? 'none' : index.checksumSize === 32 ? 'sha256' : 'sha512',
+    frames: {
+      compression: index.compression,
+      offsets: await exactOffsets(blob, index, signal),
+      starts: index.starts,
+      checksums: index.checksums,
+      checksumSize: index.checksumSize,
+    },
+  };
+}
+
+async function readPayload(
+  blob: ByteSource,
+  offset: number,
+  end: number,
+  what: string,
+  signal?: AbortSignal,
+) {
+  const startsWithFrame = blob.size >= 4 && (await blob.read(0, 4, signal)).readUInt32LE(0) === zstdMagic;
+  const framed = startsWithFrame ? skippableHeaderSize : 0;
+  const size = end - offset - framed;
+  if (size < chunkIndexHeaderSize) throw failure('CORRUPT', what, `${size} bytes, less than its header`);
+  const bytes = await blob.read(offset, framed + chunkIndexHeaderSize, signal);
+  const wanted = parseChunkIndexHeader(bytes.subarray(framed), what).payloadSize;
+  const held = framed === 0 ? size : parseSkippableHeader(bytes, what).payloadSize;
+  if (held !== size || wanted !== size) {
+    throw failure(
+      'CORRUPT',
+      what,
+      `${size} bytes, but its frame holds ${held} and its header implies ${wanted}`,
+    );
+  }
+  return blob.read(offset + framed, size, signal);
+}
+
+/** A padding frame may stand between the last chunk and the index: the last chunk is exactly one frame. */
+async function exactOffsets(
+  blob: ByteSource,
+  index: ChunkIndex,
+  signal?: AbortSignal,
+): Promise<Float64Array> {
+  const { offsets, compression } = index;
+  const chunks = offsets.length - 1;
+  if (compression === 'none' || chunks === 0) return offsets;
+  const exact = Float64Array.from(offsets);
+  exact[chunks] = await frameEnd(blob, offsets[chunks - 1]!, offsets[chunks]!, signal);
+  return exact;
+}
+
+function commonChunkSize({ starts }: ChunkIndex): number | null {
+  const chunks = starts.length - 1;
+  const size = starts[1] ?? 0;
+  const same = starts.every((start, i) => i === chunks || start === i * size);
+  return same && starts[chunks]! <= chunks * size ? size : null;
+}

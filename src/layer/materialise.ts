@@ -1,0 +1,64 @@
+import { ftruncate, writeFile } from 'node:fs';
+import { promisify } from 'node:util';
+import { serializeDmveritySidecar } from '../format/dmverity-sidecar';
+import { writeAtomically, type AtomicFile } from '../fs/atomic-file';
+import type { ResourceOptions } from '../job';
+import { native } from '../native/binding';
+import { runNative } from '../native/run';
+import type { BlobFile } from '../oci/store';
+import { resourcesOf } from './resources';
+import type { BlobTree } from './verity-section';
+
+/** What the sidecar says of a device that holds image and tree. */
+export interface Materialised {
+  /** Of image, superblock and tree, in bytes. */
+  size: number;
+  dmverity: { rootDigest: string; hashOffset: number };
+}
+
+/**
+ * Makes a decoded image a device for dm-verity, data and tree in one (docs/format/containerd-profile.md): pads the image to a
+ * block, puts superblock and tree behind it, and gives the sidecar `IMAGE.dmverity` its name; the image's own is the caller's to give.
+ */
+export async function materialise(
+  blob: BlobFile,
+  tree: BlobTree,
+  image: AtomicFile,
+  options: ResourceOptions,
+): Promise<Materialised> {
+  const { dataBlockSize, hashBlockSize } = tree.superblock;
+  const { payloadOffset, treeOffset, treeSize, rootDigest } = tree;
+  const hashOffset = Math.ceil(tree.dataSize / dataBlockSize) * dataBlockSize;
+  const payloadSize = treeOffset + treeSize - payloadOffset;
+  // The kernel wants a whole block even for a superblock that stands alone.
+  const size = hashOffset + Math.max(payloadSize, hashBlockSize);
+  await promisify(ftruncate)(image.fd, size);
+  if (tree.location === 'blob') {
+    await copyPayload(
+      blob,
+      { offset: payloadOffset, size: payloadSize },
+      { ...image, offset: hashOffset },
+      options,
+    );
+  }
+  await writeAtomically(`${image.name}.dmverity`, async ({ fd }) => {
+    await promisify(writeFile)(fd, serializeDmveritySidecar({ rootDigest, hashOffset }));
+  });
+  return { size, dmverity: { rootDigest, hashOffset } };
+}
+
+async function copyPayload(
+  blob: BlobFile,
+  payload: { offset: number; size: number },
+  target: { fd: number; name: string; offset: number },
+  options: ResourceOptions,
+): Promise<void> {
+  const { threads } = resourcesOf(options);
+  const { fd, name } = blob;
+  const source = new native.Source({ fd, name, offset: blob.offset + payload.offset, size: payload.size });
+  try {
+    await runNative(options, (job) => native.writeSource(source, target, { threads }, job), target.name);
+  } finally {
+    source.close();
+  }
+}

@@ -1,0 +1,52 @@
+import { SeekableErofsError, failure, type ErrorCode } from '../errors';
+import type { JobOptions } from '../job';
+import { native, type NativeJob } from './binding';
+
+const progressInterval = 100; // milliseconds
+
+/** What the addon rejects with: a plain Error with these members. */
+interface NativeError extends Error {
+  code?: ErrorCode;
+  what?: string;
+  why?: string;
+  hint?: string;
+}
+
+/** The one place where an error of the addon becomes one of this package. */
+export function fromNativeError(error: unknown): unknown {
+  const { code, what, why, hint } = error as NativeError;
+  if (code === undefined || what === undefined || why === undefined) return error;
+  return new SeekableErofsError(code, { what, why, hint });
+}
+
+/**
+ * Runs one native operation: an aborted signal cancels it, its progress is reported a few times a second, `item` says on
+ * what. Rejects with SeekableErofsError.
+ */
+export async function runNative<T>(
+  { signal, onProgress }: JobOptions,
+  operation: (job: NativeJob) => Promise<T>,
+  item?: string,
+): Promise<T> {
+  if (signal?.aborted === true) throw failure('CANCELLED', 'operation', 'cancelled');
+  const job = new native.Job();
+  const cancel = (): void => {
+    job.cancel();
+  };
+  const report = (): void => {
+    const progress = job.progress();
+    onProgress?.({ ...progress, ...(item === undefined ? {} : { item }), unit: 'bytes' });
+  };
+  signal?.addEventListener('abort', cancel, { once: true });
+  const timer = onProgress === undefined ? undefined : setInterval(report, progressInterval).unref();
+  try {
+    const result = await operation(job);
+    report();
+    return result;
+  } catch (error) {
+    throw fromNativeError(error);
+  } finally {
+    clearInterval(timer);
+    signal?.removeEventListener('abort', cancel);
+  }
+}

@@ -1,0 +1,65 @@
+import { isDigest } from '../format/digest';
+import { checkPlatformMembers } from './descriptor';
+import { arrayMember, asObject, corrupt, parseJsonObject, withoutNulls, type JsonObject } from './json';
+import type { ImageConfig, Manifest, Platform } from './types';
+
+const maxLayers = 10_000;
+const maxHistory = 100_000;
+
+/**
+ * Parses an image's config (OCI or Docker) from untrusted bytes; unknown members are kept.
+ * @throws CORRUPT
+ */
+export function parseImageConfig(bytes: Uint8Array, what: string): ImageConfig {
+  const optional = ['variant', 'os.features', 'history', 'config'];
+  const object = withoutNulls(parseJsonObject(bytes, what), optional);
+  checkPlatformMembers(object, what);
+  if ('config' in object) asObject(object['config'], `${what}, config`);
+  checkHistory(object, what);
+  return { ...object, rootfs: parseRootfs(object['rootfs'], what) } as ImageConfig;
+}
+
+/**
+ * Checks that a config belongs to a manifest: it has one DiffID for each layer.
+ * @throws CORRUPT
+ */
+export function checkLayerCount(manifest: Manifest, config: ImageConfig, what: string): void {
+  const layers = manifest.layers.length;
+  const diffIds = config.rootfs.diff_ids.length;
+  if (layers !== diffIds)
+    throw corrupt(what, `the manifest has ${layers} layers, but the config ${diffIds} diff_ids`);
+}
+
+/** The platform that an image's config says it is for. */
+export function configPlatform(config: ImageConfig): Platform {
+  const { os, architecture, variant } = config;
+  const features = config['os.features'];
+  const version = (config as Partial<Platform>)['os.version'];
+  return {
+    architecture,
+    os,
+    ...(typeof version === 'string' && { 'os.version': version }),
+    ...(features !== undefined && features.length > 0 && { 'os.features': features }),
+    ...(variant !== undefined && variant !== '' && { variant }),
+  };
+}
+
+function parseRootfs(value: unknown, what: string): ImageConfig['rootfs'] {
+  const rootfs = asObject(value, `${what}, rootfs`);
+  if (rootfs['type'] !== 'layers') throw corrupt(what, 'rootfs.type is not "layers"');
+  const diffIds = arrayMember(rootfs, 'diff_ids', maxLayers, what);
+  for (const [i, diffId] of diffIds.entries()) {
+    if (typeof diffId !== 'string' || !isDigest(diffId))
+      throw corrupt(what, `diff_ids[${i}] is not a digest`);
+  }
+  return { ...rootfs, diff_ids: diffIds } as ImageConfig['rootfs'];
+}
+
+function checkHistory(config: JsonObject, what: string): void {
+  if (!('history' in config)) return;
+  for (const entry of arrayMember(config, 'history', maxHistory, what)) {
+    const empty = asObject(entry, `${what}, history`)['empty_layer'];
+    if (empty !== undefined && typeof empty !== 'boolean')
+      throw corrupt(what, 'empty_layer is not true or false');
+  }
+}

@@ -1,0 +1,48 @@
+import type { JobOptions } from '../job';
+import type { ByteSource } from '../source/byte-source';
+import type { Descriptor } from './types';
+
+/** A blob as a part of an open file, so that native code can read it (fd, offset, size, name) as well; close it after use. */
+export interface BlobFile extends ByteSource {
+  readonly fd: number;
+  readonly offset: number;
+}
+
+/** A blob being made for a store. Exactly one of commit() and discard() ends it. */
+export interface BlobDraft {
+  /** Write here, from the descriptor's start; the bytes have no name in the store yet. */
+  readonly fd: number;
+  readonly name: string;
+  /** Makes what was written a blob under `descriptor.digest`, atomically; a blob that is there already stays. */
+  commit(descriptor: Descriptor): Promise<void>;
+  discard(): Promise<void>;
+}
+
+/** Where images are read from. All stores speak this. */
+export interface SourceStore {
+  /** What errors and summaries call it, e.g. `oci:dir`. */
+  readonly name: string;
+  /** The descriptor of what `reference` names: a manifest or an index. NOT_FOUND says which references there are. */
+  resolve(reference: string | undefined): Promise<Descriptor>;
+  /** A small blob, whole (manifest, index, config), checked against its digest and size; at most 64 MiB. */
+  readJson(descriptor: Descriptor): Promise<Buffer>;
+  /** A blob for random access. NOT checked against its digest: readers hash what they use. */
+  openBlob(descriptor: Descriptor): Promise<ByteSource>;
+  /** A blob as a local file (fetched first where it isn't one). NOT checked against its digest. */
+  openFile(descriptor: Descriptor, options?: JobOptions): Promise<BlobFile>;
+  close(): Promise<void>;
+}
+
+/** Where images are written to. Nothing is visible under a reference before setReference(). */
+export interface DestinationStore {
+  readonly name: string;
+  has(descriptor: Descriptor): Promise<boolean>;
+  createBlob(): Promise<BlobDraft>;
+  writeBlob(descriptor: Descriptor, bytes: Uint8Array): Promise<void>;
+  /** Points `reference` at a manifest or index that is in the store; the last step of every conversion. */
+  setReference(reference: string | undefined, descriptor: Descriptor): Promise<void>;
+  /** Ends the writing; an archive appears under its name now. */
+  close(): Promise<void>;
+  /** Ends the writing after a failure: leaves nothing half-written. */
+  abort(): Promise<void>;
+}

@@ -1,0 +1,47 @@
+/** The objects of the OCI image specification, as they appear in JSON. Unknown members are kept when one is rewritten. */
+
+export interface Platform {
+  os: string;
+  architecture: string;
+  variant?: string;
+  'os.features'?: string[];
+  'os.version'?: string;
+}
+
+export interface Descriptor {
+  mediaType: string;
+  digest: string;
+  size: number;
+  annotations?: Record<string, string>;
+  platform?: Platform;
+  urls?: string[];
+  artifactType?: string;
+  data?: string;
+}
+
+export interface Manifest {
+  schemaVersion: 2;
+  mediaType?: string;
+  config: Descriptor;
+  layers: Descriptor[];
+  annotations?: Record<string, string>;
+  subject?: Descriptor;
+  artifactType?: string;
+}
+
+export interface Index {
+  schemaVersion: 2;
+  mediaType?: string;
+  manifests: Descriptor[];
+  annotations?: Record<string, string>;
+}
+
+export interface ImageConfig {
+  os: string;
+  architecture: string;
+  variant?: string;
+  'os.features'?: string[];
+  rootfs: { type: 'layers'; diff_ids: string[] };
+  history?: { created?: string; created_by?: string; comment?: string; empty_layer?: boolean }[];
+  config?: Record<string, unknown>;
+}

@@ -1,0 +1,102 @@
+import { constants } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
+
+import { SeekableErofsError, failure, fromSystemError } from '../errors';
+import type { ByteSource } from './byte-source';
+import { checkRange } from './range';
+
+/** Node refuses a single read of 2 GiB. */
+const longestRead = 1 << 30;
+
+/** A file, whole, as a source for TypeScript and as a slice (fd, offset, size, name) for native code. */
+export interface FileSource extends ByteSource {
+  /** Open until close(). */
+  readonly fd: number;
+  readonly offset: 0;
+}
+
+/**
+ * Opens a regular file for reading. NOT_FOUND and IO as the system says, USAGE when `path` is no regular file. The size is what it is
+ * now; when the file gets shorter, reads are CORRUPT.
+ */
+export async function openFileSource(path: string, name = path): Promise<FileSource> {
+  const handle = await openRegular(path, name);
+  try {
+    const { size } = await handle.stat();
+    return {
+      fd: handle.fd,
+      offset: 0,
+      size,
+      name,
+      read: (offset, length, signal) => readFully(handle, { name, size }, offset, length, signal),
+      close: () => handle.close(),
+    };
+  } catch (error) {
+    await handle.close();
+    throw fromSystemError(name, error);
+  }
+}
+
+async function openRegular(path: string, name: string): Promise<FileHandle> {
+  let handle: FileHandle | undefined;
+  try {
+    // Without O_NONBLOCK, opening a FIFO would wait for a writer.
+    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const status = await handle.stat();
+    if (status.isFile()) return handle;
+    throw failure(
+      'USAGE',
+      name,
+      status.isDirectory() ? 'it is a directory, not a file' : 'it is no regular file',
+    );
+  } catch (error) {
+    await handle?.close();
+    throw fromSystemError(name, error);
+  }
+}
+
+async function readFully(
+  handle: FileHandle,
+  file: { name: string; size: number },
+  offset: number,
+  length: number,
+  signal: AbortSignal | undefined,
+): Promise<Buffer> {
+  checkRange(file, offset, length);
+  const buffer = allocate(file.name, length);
+  for (let done = 0; done < length;) {
+    if (signal?.aborted === true) throw failure('CANCELLED', file.name, 'cancelled');
+    const count = await readOnce(handle, file.name, buffer, done, offset + done);
+    if (count === 0) {
+      throw failure(
+        'CORRUPT',
+        file.name,
+        `it ends at offset ${offset + done}, ${length - done} bytes too early`,
+      );
+    }
+    done += count;
+  }
+  return buffer;
+}
+
+async function readOnce(handle: FileHandle, name: string, buffer: Buffer, start: number, position: number) {
+  try {
+    return (await handle.read(buffer, start, Math.min(buffer.length - start, longestRead), position))
+      .bytesRead;
+  } catch (error) {
+    throw fromSystemError(name, error);
+  }
+}
+
+function allocate(name: string, length: number): Buffer {
+  try {
+    return Buffer.allocUnsafe(length);
+  } catch (cause) {
+    throw new SeekableErofsError('NO_MEMORY', {
+      what: name,
+      why: `no memory for a read of ${length} bytes`,
+      cause,
+    });
+  }
+}

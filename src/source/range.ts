@@ -1,0 +1,21 @@
+import { failure } from '../errors';
+import type { ByteSource } from './byte-source';
+
+/** CORRUPT unless [offset, offset + length) lies inside of `source`: offsets mostly come from bytes that nobody vouches for. */
+export function checkRange(source: Pick<ByteSource, 'name' | 'size'>, offset: number, length: number): void {
+  const end = offset + length;
+  if (
+    Number.isSafeInteger(offset) &&
+    Number.isSafeInteger(end) &&
+    offset >= 0 &&
+    length >= 0 &&
+    end <= source.size
+  ) {
+    return;
+  }
+  throw failure(
+    'CORRUPT',
+    source.name,
+    `${length} bytes at offset ${offset} are not inside of its ${source.size} bytes`,
+  );
+}

@@ -1,0 +1,41 @@
+import { read, write } from 'node:fs';
+import { promisify } from 'node:util';
+import { failure } from '../errors';
+
+// Node's file streams close a descriptor when they are destroyed, whatever they are told: these leave it to its owner.
+
+const chunkSize = 1024 * 1024;
+const readFd = promisify(read);
+const writeFd = promisify(write);
+
+/**
+ * The first `size` bytes of an open file, wherever its position is.
+ * @throws CORRUPT when the file is shorter.
+ */
+export async function* readChunks(fd: number, size: number, name: string): AsyncGenerator<Buffer> {
+  for (let offset = 0; offset < size;) {
+    const length = Math.min(chunkSize, size - offset);
+    const { bytesRead, buffer } = await readFd(fd, Buffer.allocUnsafe(length), 0, length, offset);
+    if (bytesRead === 0)
+      throw failure('CORRUPT', name, `it ends at offset ${offset}, ${size - offset} bytes too early`);
+    offset += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
+}
+
+/** Writes all of `chunks` to an open file, from its start. */
+export async function writeChunks(
+  fd: number,
+  chunks: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  let offset = 0;
+  for await (const chunk of chunks) {
+    signal?.throwIfAborted();
+    for (let done = 0; done < chunk.length;) {
+      const { bytesWritten } = await writeFd(fd, chunk, done, chunk.length - done, offset);
+      done += bytesWritten;
+      offset += bytesWritten;
+    }
+  }
+}

@@ -1,0 +1,120 @@
+import { checkDigestOf, parseDigest } from '../format/digest';
+import { failure, fromSystemError, SeekableErofsError } from '../errors';
+import type { BlobFile, SourceStore } from '../oci/store';
+import { parseIndex } from '../oci/manifest';
+import type { Descriptor, Index } from '../oci/types';
+import type { ByteSource } from '../source/byte-source';
+import { checkSize } from './blob-content';
+import { checkLayoutMarker, findReference } from './layout-index';
+
+/** The largest blob that is read whole. */
+const maxJsonSize = 64 * 1024 * 1024;
+
+/** A file of a layout, for TypeScript (read) and for native code (fd, offset, size). */
+export interface LayoutFile extends ByteSource {
+  readonly fd: number;
+  readonly offset: number;
+}
+
+/** Where the files of a layout are: in a folder or in an archive. */
+export interface LayoutFiles {
+  /** Opens the file at `path`, relative to the layout, with `/` between. NOT_FOUND when there is none; errors call it `name`. */
+  open(path: string, name: string): Promise<LayoutFile>;
+  close(): Promise<void>;
+}
+
+/** Where a blob lies in a layout. */
+export function blobPath({ digest }: Descriptor): string {
+  const { algorithm, hex } = parseDigest(digest);
+  return `blobs/${algorithm}/${hex}`;
+}
+
+/** An image layout that images are read from. */
+export class LayoutSource implements SourceStore {
+  private constructor(
+    readonly name: string,
+    private readonly files: LayoutFiles,
+    private readonly index: Index,
+  ) {}
+
+  /**
+   * Opens a layout; `files` is closed with it, also when this fails.
+   * @throws NOT_FOUND when it is no layout, CORRUPT, UNSUPPORTED for a later version.
+   */
+  static async open(name: string, files: LayoutFiles): Promise<LayoutSource> {
+    try {
+      checkLayoutMarker(await readMarker(name, files), `${name}, oci-layout`);
+      const what = `${name}, index.json`;
+      const index = parseIndex(await readSmallFile(files, 'index.json', what), what);
+      return new LayoutSource(name, files, index);
+    } catch (error) {
+      await files.close();
+      throw fromSystemError(name, error);
+    }
+  }
+
+  async resolve(reference: string | undefined): Promise<Descriptor> {
+    return findReference(this.index, reference, this.name);
+  }
+
+  async readJson(descriptor: Descriptor): Promise<Buffer> {
+    const { digest, size } = descriptor;
+    checkJsonSize(digest, size);
+    const bytes = await readAndClose(await this.open(descriptor));
+    checkDigestOf(digest, digest, bytes);
+    return bytes;
+  }
+
+  async openBlob(descriptor: Descriptor): Promise<ByteSource> {
+    return this.open(descriptor);
+  }
+
+  async openFile(descriptor: Descriptor): Promise<BlobFile> {
+    return this.open(descriptor);
+  }
+
+  async close(): Promise<void> {
+    await this.files.close();
+  }
+
+  private async open(descriptor: Descriptor): Promise<LayoutFile> {
+    const { digest, size } = descriptor;
+    const file = await this.files.open(blobPath(descriptor), `blob ${digest}`);
+    try {
+      checkSize(digest, size, file.size);
+      return file;
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+}
+
+/** A file of a layout, whole. */
+export async function readSmallFile(files: LayoutFiles, path: string, name: string): Promise<Buffer> {
+  const file = await files.open(path, name);
+  return readAndClose(file);
+}
+
+async function readMarker(name: string, files: LayoutFiles): Promise<Buffer> {
+  try {
+    return await readSmallFile(files, 'oci-layout', `${name}, oci-layout`);
+  } catch (error) {
+    if (!(error instanceof SeekableErofsError) || error.code !== 'NOT_FOUND') throw error;
+    throw failure('NOT_FOUND', name, 'no OCI image layout there', 'a layout has a file "oci-layout"');
+  }
+}
+
+async function readAndClose(file: LayoutFile): Promise<Buffer> {
+  try {
+    checkJsonSize(file.name, file.size);
+    return await file.read(0, file.size);
+  } finally {
+    await file.close();
+  }
+}
+
+function checkJsonSize(what: string, size: number): void {
+  if (size <= maxJsonSize) return;
+  throw failure('UNSUPPORTED', what, `${size} bytes of JSON, the limit is ${maxJsonSize}`);
+}

@@ -1,0 +1,183 @@
+import { randomBytes } from 'node:crypto';
+import { lstat, mkdir, open, readdir, rm, rmdir, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { failure, fromSystemError, SeekableErofsError } from '../errors';
+import { acquireLock, type Lock } from '../fs/lock';
+
+/** The hidden folder of a layout that its writers work in; on the layout's file system, so that drafts can be renamed out of it. */
+export const workspaceName = '.seekable-erofs';
+
+const draftFolderPattern = /^drafts-[0-9a-f]{16}$/;
+
+/** A draft being written; the first of finish() and remove() ends it. */
+interface DraftFile {
+  readonly handle: FileHandle;
+  readonly path: string;
+  /** Syncs and closes it. MISMATCH when its size is not `size`; it is removed then. */
+  finish(size: number): Promise<void>;
+  remove(): Promise<void>;
+}
+
+/**
+ * The writers' folder of one layout: `lock`, and for each writer a folder of drafts with a lock of its own, held as long
+ * as the writer lives. Drafts whose lock nobody holds were left by a killed writer.
+ */
+export class LayoutWorkspace {
+  private readonly folder: string;
+
+  constructor(layout: string) {
+    this.folder = join(layout, workspaceName);
+  }
+
+  /** Runs `action` while no other writer of the layout runs one. */
+  async locked<T>(signal: AbortSignal | undefined, action: () => Promise<T>): Promise<T> {
+    const lock = await this.acquire(signal);
+    try {
+      return await action();
+    } finally {
+      await lock.release();
+    }
+  }
+
+  /** Begins a folder of drafts, and removes what killed writers left. */
+  async begin(signal: AbortSignal | undefined): Promise<DraftFolder> {
+    try {
+      return await this.locked(signal, async () => {
+        await this.removeStale();
+        const path = join(this.folder, `drafts-${randomBytes(8).toString('hex')}`);
+        await mkdir(path);
+        return new DraftFolder(path, await acquireLock(join(path, 'lock')));
+      });
+    } catch (error) {
+      await this.removeIfEmpty();
+      throw error;
+    }
+  }
+
+  /** Removes a writer's drafts, and the whole workspace when no other writer is there. */
+  async end(drafts: DraftFolder): Promise<void> {
+    // Under the lock, lest another writer takes a folder that is half removed for one that was left behind.
+    await this.locked(undefined, () => drafts.remove());
+    await this.removeIfEmpty();
+  }
+
+  private async acquire(signal: AbortSignal | undefined): Promise<Lock> {
+    for (;;) {
+      await this.makeFolder();
+      try {
+        return await acquireLock(join(this.folder, 'lock'), { signal });
+      } catch (error) {
+        // Another writer's end() removed the folder before our lock was in it.
+        if (!(error instanceof SeekableErofsError) || error.code !== 'NOT_FOUND') throw error;
+      }
+    }
+  }
+
+  private async makeFolder(): Promise<void> {
+    try {
+      await mkdir(this.folder);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw fromSystemError(this.folder, error);
+    }
+    const status = await lstat(this.folder).catch(() => undefined);
+    // A layout from elsewhere may have a link here, to a folder in which we would then remove things.
+    if (status?.isDirectory() === false) throw failure('USAGE', this.folder, 'it is no folder', 'remove it');
+  }
+
+  private async removeStale(): Promise<void> {
+    const entries = await readdir(this.folder, { withFileTypes: true });
+    for (const entry of entries) {
+      if (!entry.isDirectory() || !draftFolderPattern.test(entry.name)) continue;
+      const path = join(this.folder, entry.name);
+      const lock = await tryLock(join(path, 'lock'));
+      if (lock === undefined) continue;
+      await new DraftFolder(path, lock).remove();
+    }
+  }
+
+  private async removeIfEmpty(): Promise<void> {
+    await rmdir(this.folder).catch((error: unknown) => {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOTEMPTY' && code !== 'ENOENT' && code !== 'ENOTDIR')
+        throw fromSystemError(this.folder, error);
+    });
+  }
+}
+
+/** One writer's drafts. */
+export class DraftFolder {
+  private count = 0;
+  private readonly unfinished = new Set<DraftFile>();
+
+  constructor(
+    private readonly path: string,
+    private readonly lock: Lock,
+  ) {}
+
+  /** A new, empty file. */
+  async createFile(): Promise<DraftFile> {
+    const path = join(this.path, String(this.count++));
+    const handle = await open(path, 'wx+').catch((error: unknown) => {
+      throw fromSystemError(path, error);
+    });
+    const remove = async (): Promise<void> => {
+      if (!this.unfinished.delete(file)) return;
+      await handle.close();
+      await rm(path, { force: true });
+    };
+    const finish = async (size: number): Promise<void> => {
+      try {
+        await syncChecked(handle, path, size);
+      } catch (error) {
+        await remove();
+        throw fromSystemError(path, error);
+      }
+      this.unfinished.delete(file);
+      await handle.close();
+    };
+    const file = { handle, path, finish, remove };
+    this.unfinished.add(file);
+    return file;
+  }
+
+  /** A new file with this content, synced. Returns its path. */
+  async writeFile(bytes: Uint8Array): Promise<string> {
+    const file = await this.createFile();
+    try {
+      await file.handle.writeFile(bytes);
+    } catch (error) {
+      await file.remove();
+      throw fromSystemError(file.path, error);
+    }
+    await file.finish(bytes.length);
+    return file.path;
+  }
+
+  /** Removes all of it, unfinished files too. */
+  async remove(): Promise<void> {
+    try {
+      for (const file of this.unfinished) await file.remove();
+      await rm(this.path, { recursive: true, force: true });
+    } catch (error) {
+      throw fromSystemError(this.path, error);
+    } finally {
+      await this.lock.release();
+    }
+  }
+}
+
+async function syncChecked(handle: FileHandle, path: string, size: number): Promise<void> {
+  const written = (await handle.stat()).size;
+  if (written !== size) throw failure('MISMATCH', path, `${written} bytes were written, not ${size}`);
+  await handle.sync();
+}
+
+/** The lock if nobody holds it. */
+async function tryLock(path: string): Promise<Lock | undefined> {
+  try {
+    return await acquireLock(path, { timeout: 0 });
+  } catch (error) {
+    if (error instanceof SeekableErofsError && error.code === 'FAILED') return undefined;
+    throw error;
+  }
+}

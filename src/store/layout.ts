@@ -1,0 +1,223 @@
+import { join } from 'node:path';
+import { lstat, mkdir, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises';
+import { failure, fromSystemError } from '../errors';
+import { syncFolder } from '../fs/atomic-file';
+import type { JobOptions } from '../job';
+import { serializeJson } from '../oci/json';
+import { parseIndex } from '../oci/manifest';
+import type { BlobDraft, DestinationStore } from '../oci/store';
+import type { Descriptor, Index } from '../oci/types';
+import { openFileSource } from '../source/file';
+import { checkContent } from './blob-content';
+import { checkLayoutMarker, emptyIndex, layoutMarker, withReference } from './layout-index';
+import { blobPath, LayoutSource, readSmallFile, type LayoutFiles } from './layout-source';
+import { LayoutWorkspace, workspaceName, type DraftFolder } from './layout-workspace';
+
+/** Opens the layout in folder `path` for reading. Errors as of LayoutSource.open(). */
+export async function openLayoutSource(path: string): Promise<LayoutSource> {
+  const status = await stat(path).catch((error: unknown) => {
+    throw fromSystemError(path, error);
+  });
+  if (!status.isDirectory()) {
+    throw failure(
+      'NOT_FOUND',
+      path,
+      'it is no folder, so no OCI image layout',
+      'oci-archive:FILE for a tar of one',
+    );
+  }
+  return LayoutSource.open(`oci:${path}`, folderFiles(path));
+}
+
+/**
+ * An image layout in a folder that images are written to. Blobs wait as drafts until setReference(), which moves them to
+ * their places under the layout's lock and then replaces index.json: whenever the process ends, the layout is valid,
+ * and but for a hidden folder that the next writer removes it has nothing in it that no reference led to.
+ */
+export class LayoutDestination implements DestinationStore {
+  readonly name: string;
+  private readonly workspace: LayoutWorkspace;
+  /** Complete blobs that are not in their places yet: digest → draft's path. */
+  private readonly pending = new Map<string, { path: string; descriptor: Descriptor }>();
+
+  private constructor(
+    private readonly path: string,
+    private readonly isFolderOurs: boolean,
+    private readonly drafts: DraftFolder,
+    private readonly signal: AbortSignal | undefined,
+  ) {
+    this.name = `oci:${path}`;
+    this.workspace = new LayoutWorkspace(path);
+  }
+
+  /**
+   * Opens the layout at `path`, or prepares to make one in an empty or new folder there.
+   * @throws NOT_FOUND when the parent folder is missing, USAGE when the folder has other things in it.
+   */
+  static async open(path: string, { signal }: JobOptions = {}): Promise<LayoutDestination> {
+    const isFolderOurs = await makeFolder(path);
+    try {
+      await checkFolder(path);
+      const drafts = await new LayoutWorkspace(path).begin(signal);
+      return new LayoutDestination(path, isFolderOurs, drafts, signal);
+    } catch (error) {
+      if (isFolderOurs) await removeIfEmpty(path);
+      throw fromSystemError(path, error);
+    }
+  }
+
+  async has(descriptor: Descriptor): Promise<boolean> {
+    return this.pending.has(descriptor.digest) || (await isStored(this.path, descriptor));
+  }
+
+  async createBlob(): Promise<BlobDraft> {
+    const draft = await this.drafts.createFile();
+    return {
+      fd: draft.handle.fd,
+      name: this.name,
+      commit: async (descriptor) => {
+        await draft.finish(descriptor.size);
+        this.pending.set(descriptor.digest, { path: draft.path, descriptor });
+      },
+      discard: () => draft.remove(),
+    };
+  }
+
+  async writeBlob(descriptor: Descriptor, bytes: Uint8Array): Promise<void> {
+    checkContent(descriptor, bytes);
+    const path = await this.drafts.writeFile(bytes);
+    this.pending.set(descriptor.digest, { path, descriptor });
+  }
+
+  async setReference(reference: string | undefined, descriptor: Descriptor): Promise<void> {
+    if (!(await this.has(descriptor)))
+      throw failure('NOT_FOUND', descriptor.digest, `not written to ${this.name}`);
+    try {
+      await this.workspace.locked(this.signal, () => this.publish(reference, descriptor));
+    } catch (error) {
+      throw fromSystemError(this.name, error);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.workspace.end(this.drafts);
+  }
+
+  async abort(): Promise<void> {
+    await this.workspace.end(this.drafts);
+    // Only empty folders go: an image that another writer has put there stays.
+    if (this.isFolderOurs) await removeIfEmpty(this.path);
+  }
+
+  /** Blobs first, index.json next, and for a new layout the marker that makes it one last. */
+  private async publish(reference: string | undefined, descriptor: Descriptor): Promise<void> {
+    const old = await readIndex(this.path);
+    const moved: string[] = [];
+    try {
+      for (const blob of this.pending.values()) moved.push(...(await this.moveBlob(blob)));
+      for (const folder of new Set([...this.pending.values()].map((blob) => blobFolder(blob.descriptor)))) {
+        await syncFolder(join(this.path, folder));
+      }
+      const index = withReference(old ?? emptyIndex(), reference, descriptor);
+      await this.replaceFile('index.json', serializeJson(index, this.name));
+      if (old === undefined) {
+        moved.push(join(this.path, 'index.json'));
+        await this.replaceFile('oci-layout', layoutMarker);
+      }
+    } catch (error) {
+      for (const path of moved) await unlink(path);
+      if (this.isFolderOurs && old === undefined) await removeBlobFolders(this.path);
+      throw error;
+    }
+    await syncFolder(this.path);
+    this.pending.clear();
+  }
+
+  /** The paths that are new: none when the blob was there. */
+  private async moveBlob(blob: { path: string; descriptor: Descriptor }): Promise<string[]> {
+    if (await isStored(this.path, blob.descriptor)) return [];
+    await mkdir(join(this.path, blobFolder(blob.descriptor)), { recursive: true });
+    const target = join(this.path, blobPath(blob.descriptor));
+    await rename(blob.path, target);
+    return [target];
+  }
+
+  private async replaceFile(name: string, bytes: Uint8Array): Promise<void> {
+    await rename(await this.drafts.writeFile(bytes), join(this.path, name));
+  }
+}
+
+function folderFiles(folder: string): LayoutFiles {
+  return {
+    open: (path, name) => openFileSource(join(folder, path), name),
+    async close() {
+      // A folder is not held open.
+    },
+  };
+}
+
+function blobFolder(descriptor: Descriptor): string {
+  return join(blobPath(descriptor), '..');
+}
+
+/** Whether a blob of that size is in its place. One of another size is broken, and replaced. */
+async function isStored(layout: string, descriptor: Descriptor): Promise<boolean> {
+  try {
+    const status = await stat(join(layout, blobPath(descriptor)));
+    return status.isFile() && status.size === descriptor.size;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw fromSystemError(descriptor.digest, error);
+  }
+}
+
+/** Whether the folder had to be made. */
+async function makeFolder(path: string): Promise<boolean> {
+  try {
+    await mkdir(path);
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return false;
+    if (code === 'EEXIST') throw failure('USAGE', path, 'it exists and is no folder');
+    if (code === 'ENOENT')
+      throw failure('NOT_FOUND', path, 'its parent folder does not exist', 'create it first');
+    throw fromSystemError(path, error);
+  }
+}
+
+/** Refuses a folder that is neither a layout nor empty nor one that a writer like this one began. */
+async function checkFolder(path: string): Promise<void> {
+  const names = await readdir(path);
+  if ((await readIndex(path)) !== undefined || names.length === 0) return;
+  const begun = [workspaceName, 'blobs', 'index.json'];
+  if (names.includes(workspaceName) && names.every((name) => begun.includes(name))) return;
+  throw failure('USAGE', path, 'it is neither empty nor an OCI image layout', 'name another folder');
+}
+
+/** The index.json of a layout; undefined where there is no layout yet. */
+async function readIndex(path: string): Promise<Index | undefined> {
+  const files = folderFiles(path);
+  const isLayout = await lstat(join(path, 'oci-layout')).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (isLayout === undefined) return undefined;
+  checkLayoutMarker(
+    await readSmallFile(files, 'oci-layout', join(path, 'oci-layout')),
+    join(path, 'oci-layout'),
+  );
+  const what = join(path, 'index.json');
+  return parseIndex(await readSmallFile(files, 'index.json', what), what);
+}
+
+async function removeBlobFolders(path: string): Promise<void> {
+  for (const folder of ['blobs/sha256', 'blobs/sha512', 'blobs']) await removeIfEmpty(join(path, folder));
+}
+
+async function removeIfEmpty(folder: string): Promise<void> {
+  await rmdir(folder).catch((error: unknown) => {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw fromSystemError(folder, error);
+  });
+}

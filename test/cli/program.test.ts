@@ -1,0 +1,116 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { run } from '../../src/cli/program';
+import { Capture } from './capture';
+
+async function runWith(args: string[], stdout = new Capture()) {
+  const stderr = new Capture();
+  const exitCode = await run(args, { stdout, stderr });
+  return { exitCode, stdout: stdout.text, stderr: stderr.text };
+}
+
+const commands = ['convert', 'build', 'encode', 'decode', 'inspect', 'verify', 'doctor'];
+
+test('--version prints the version of the package', async () => {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+  expect(await runWith(['--version'])).toEqual({ exitCode: 0, stdout: `${version}\n`, stderr: '' });
+});
+
+describe('--help', () => {
+  test('of the program lists the commands, after examples', async () => {
+    const { exitCode, stdout, stderr } = await runWith(['--help']);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+    for (const command of commands) expect(stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
+    expect(stdout.indexOf('Examples:')).toBe(0);
+  });
+
+  test.each(commands)('of %s has examples first, and the flags that all share', async (command) => {
+    const { exitCode, stdout, stderr } = await runWith([command, '--help']);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+    expect(stdout).toContain(`$ seekable-erofs ${command}`);
+    expect(stdout.indexOf('Examples:')).toBeLessThan(stdout.indexOf('Usage:'));
+    for (const flag of ['--help', '--json', '--progress', '--quiet', '--threads', '--tmp-dir']) {
+      expect(stdout).toMatch(new RegExp(`^  ${flag} `, 'm'));
+    }
+    expect((await runWith(['help', command])).stdout).toBe(stdout);
+  });
+});
+
+describe('wrong usage is exit 2 and one line', () => {
+  test.each<[string, RegExp]>([
+    ['', /^error: seekable-erofs: no such command \(see seekable-erofs --help\)\n$/],
+    ['convrt oci:a oci:b', /^error: seekable-erofs: unknown command 'convrt' \(did you mean convert\?\)\n$/],
+    ['mount oci:a dir', /unknown command 'mount'/],
+    ['help nothing', /no such command/],
+    ['--json', /unknown option '--json'/],
+    ['convert', /missing required argument 'SRC'/],
+    ['convert oci:a', /missing required argument 'DST'/],
+    ['build layer.tar', /missing required argument 'IMAGE'/],
+    ['encode layer.tar', /missing required argument 'BLOB'/],
+    ['decode', /missing required argument 'BLOB'/],
+    ['inspect', /missing required argument/],
+    ['verify', /missing required argument/],
+    ['doctor now', /too many arguments/],
+    ['encode a b c', /too many arguments/],
+    ['encode a b --chunksize 1', /unknown option '--chunksize' \(did you mean --chunk-size\?\)/],
+    ['encode a b --mkfs x', /unknown option '--mkfs'/],
+    ['encode a b --threads 0', /'--threads <n>' argument '0' is invalid/],
+    ['encode a b --threads 1.5', /argument '1.5' is invalid/],
+    ['encode a b --level high', /argument 'high' is invalid/],
+    ['encode a b --level', /'--level <n>' argument missing/],
+    ['encode a b --progress loud', /Allowed choices are auto, tty, plain, json, none/],
+    ['encode a b --profile other', /Allowed choices are containerd/],
+    ['encode a b --dm-verity-hash md5', /Allowed choices are sha512, sha256/],
+    ['convert layer.tar oci:b', /^error: layer\.tar: not an image reference \(.*encode and build\)\n$/],
+    ['convert oci:a layer.blob', /^error: layer\.blob: not an image reference/],
+    ['convert oci:a oci:b --platform linux/amd64 --all-platforms', /cannot be used with/],
+    [
+      'build oci:a image',
+      /^error: oci:a: an image reference where a file is expected \(for an image see convert\)\n$/,
+    ],
+    ['encode oci:a blob', /^error: oci:a: an image reference/],
+    ['decode oci:a image', /^error: oci:a: an image reference/],
+    ['inspect oci:a --descriptor d.json', /an image has its own descriptors/],
+    ['verify oci:a --descriptor d.json', /an image has its own descriptors/],
+    ['inspect a --chunks some', /argument 'some' is invalid/],
+    ['inspect a --depth -1', /argument '-1' is invalid/],
+  ])('%s', async (line, message) => {
+    const args = line.split(' ').filter((word) => word !== '');
+    const { exitCode, stdout, stderr } = await runWith(args);
+    expect(stderr).toMatch(message);
+    expect(stderr).toMatch(/^error: [^\n]+: [^\n]+\n$/);
+    expect(exitCode).toBe(2);
+    if (!args.includes('--json')) expect(stdout).toBe('');
+  });
+
+  test('with --json, also a document', async () => {
+    const { exitCode, stdout } = await runWith(['encode', '--json', 'a']);
+    expect(exitCode).toBe(2);
+    const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
+    expect(Object.keys(error)).toEqual(['code', 'message']);
+    expect(error.code).toBe('USAGE');
+    expect(error.message).toContain("missing required argument 'BLOB'");
+  });
+
+  test('--json behind -- is an argument, not the flag', async () => {
+    expect((await runWith(['encode', '--', '--json'])).stdout).toBe('');
+  });
+
+  test.each(['oci-archive:-', 'oci-archive:-:tag'])(
+    '--json with an archive on stdout (%s)',
+    async (destination) => {
+      const { exitCode, stderr } = await runWith(['convert', 'oci:a', destination, '--json']);
+      expect(exitCode).toBe(2);
+      expect(stderr).toContain('--json');
+    },
+  );
+
+  test('an archive to a terminal', async () => {
+    const { exitCode, stderr } = await runWith(
+      ['convert', 'oci:a', 'oci-archive:-'],
+      new Capture({ isTTY: true }),
+    );
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('terminal');
+  });
+});

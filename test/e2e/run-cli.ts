@@ -1,0 +1,130 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+const program = resolve(__dirname, '../../dist/cli/main.js');
+const time = '/usr/bin/time';
+
+export interface RunOptions {
+  cwd?: string;
+  env?: Record<string, string>;
+  /** Bytes for stdin; it is empty otherwise. */
+  input?: Buffer;
+  /** Runs as this user. */
+  uid?: number;
+  /** Sends a signal once stderr matches. */
+  signalAt?: { pattern: RegExp; signal: NodeJS.Signals };
+  /** Closes our end of stdout after this many bytes, like `head -c`. */
+  closeStdoutAfter?: number;
+  /** Measures the peak memory, with time(1) where there is one, else by looking often. */
+  measure?: boolean;
+}
+
+export interface Run {
+  exitCode: number | null;
+  /** The signal that killed the program, if one did. */
+  signal: NodeJS.Signals | null;
+  stdout: Buffer;
+  stderr: string;
+  seconds: number;
+  /** Peak resident memory in bytes, when asked for; else 0. */
+  peakMemory: number;
+}
+
+/** Runs the program as a user would, from dist/. */
+export async function runCli(args: string[], options: RunOptions = {}): Promise<Run> {
+  if (!existsSync(program)) throw new Error(`${program} is missing: npm run build`);
+  const withTime = options.measure === true && existsSync(time);
+  const folder = withTime ? await mkdtemp(join(tmpdir(), 'run-cli-')) : '';
+  try {
+    const report = join(folder, 'peak');
+    const command = [process.execPath, program, ...args];
+    const run = await collect(
+      withTime ? [time, '-q', '-f', '%M', '-o', report, ...command] : command,
+      options,
+    );
+    if (withTime) run.peakMemory = 1024 * Number(await readFile(report, 'utf8'));
+    return run;
+  } finally {
+    if (withTime) await rm(folder, { recursive: true });
+  }
+}
+
+/** Runs with `--json` and returns the document too. */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller knows what the command prints
+export async function runJson<T>(args: string[], options: RunOptions = {}): Promise<Run & { document: T }> {
+  const run = await runCli([...args, '--json'], options);
+  try {
+    return { ...run, document: JSON.parse(run.stdout.toString()) as T };
+  } catch {
+    throw new Error(`no JSON document on stdout: ${run.stdout.toString()}\nstderr: ${run.stderr}`);
+  }
+}
+
+/** Runs what must succeed with `--json` and returns its document. */
+export async function documentOf<T>(args: string[], options: RunOptions = {}): Promise<T> {
+  const run = await runJson<T>(args, options);
+  if (run.exitCode !== 0) throw new Error(`${args.join(' ')}: exit ${run.exitCode}: ${run.stderr}`);
+  return run.document;
+}
+
+async function collect([file = '', ...args]: string[], options: RunOptions): Promise<Run> {
+  const { cwd, uid, input, measure } = options;
+  const started = performance.now();
+  const child = spawn(file, args, {
+    stdio: 'pipe',
+    env: { ...process.env, NO_COLOR: '1', ...options.env },
+    ...(cwd === undefined ? {} : { cwd }),
+    ...(uid === undefined ? {} : { uid, gid: uid }),
+  });
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(input);
+  const stdout: Buffer[] = [];
+  let received = 0;
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout.push(chunk);
+    received += chunk.length;
+    if (options.closeStdoutAfter !== undefined && received >= options.closeStdoutAfter)
+      child.stdout.destroy();
+  });
+  const stderr = watchStderr(child, options);
+  const peak = watchMemory(measure === true && file !== time ? child : undefined);
+  const [exitCode, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((done, fail) => {
+    child.on('error', fail);
+    child.on('close', (code, name) => {
+      done([code, name]);
+    });
+  });
+  const seconds = (performance.now() - started) / 1000;
+  return { exitCode, signal, stdout: Buffer.concat(stdout), stderr: stderr(), seconds, peakMemory: peak() };
+}
+
+function watchStderr(child: ChildProcess, { signalAt }: RunOptions): () => string {
+  let text = '';
+  let sent = false;
+  child.stderr!.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+    if (signalAt === undefined || sent || !signalAt.pattern.test(text)) return;
+    sent = true;
+    child.kill(signalAt.signal);
+  });
+  return () => text;
+}
+
+/** The kernel's high-water mark, read every few milliseconds while the process lives. */
+function watchMemory(child: ChildProcess | undefined): () => number {
+  if (child === undefined) return () => 0;
+  let peak = 0;
+  const timer = setInterval(() => {
+    readFile(`/proc/${child.pid ?? 0}/status`, 'utf8').then(
+      (status) => (peak = Math.max(peak, 1024 * Number(/^VmHWM:\s+(\d+)/m.exec(status)?.[1] ?? 0))),
+      () => undefined,
+    );
+  }, 5);
+  child.on('close', () => {
+    clearInterval(timer);
+  });
+  return () => peak;
+}

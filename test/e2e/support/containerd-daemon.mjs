@@ -1,0 +1,165 @@
+// Stock containerd for a test: installed into a cache, started with everything of its own (configuration, root, state, socket).
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, lstatSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const VERSION = '2.4.2';
+const NEEDS_GO = [1, 26, 6];
+const PROGRAMS = ['containerd', 'ctr', 'containerd-shim-runc-v2'];
+const INSTALL_TIMEOUT = 20 * 60_000;
+const CALL_TIMEOUT = 60_000;
+
+/** Why containerd can't be had here, null when it can. $CONTAINERD_BIN names a directory that has it already. */
+export function missingForContainerd() {
+  if (process.env.CONTAINERD_BIN || existsSync(join(cacheDirectory(), 'containerd'))) return null;
+  const go = spawnSync('go', ['env', 'GOVERSION', 'GOTOOLCHAIN'], { encoding: 'utf8' });
+  if (go.status !== 0) return `containerd ${VERSION} has to be built and there is no Go`;
+  const [, ...version] = (/^go(\d+)\.(\d+)(?:\.(\d+))?/.exec(go.stdout) ?? []).map(Number);
+  const fetchesToolchain = version[1] >= 21 && !go.stdout.includes('\nlocal'); // then it gets the one it needs
+  if (fetchesToolchain || !isOlder(version, NEEDS_GO)) return null;
+  return `containerd ${VERSION} needs Go ${NEEDS_GO.join('.')}, this is ${go.stdout.split('\n')[0]}`;
+}
+
+function isOlder(version, wanted) {
+  const different = wanted.findIndex((number, i) => (version[i] || 0) !== number);
+  return different >= 0 && (version[different] || 0) < wanted[different];
+}
+
+/** Directory with containerd, ctr and the runc shim, built on the first call. */
+export function installContainerd() {
+  if (process.env.CONTAINERD_BIN) return process.env.CONTAINERD_BIN;
+  const bin = cacheDirectory();
+  mkdirSync(bin, { recursive: true, mode: 0o700 });
+  if (lstatSync(bin).uid !== process.getuid()) throw new Error(`${bin} is someone else's`);
+  const absent = PROGRAMS.filter((program) => !existsSync(join(bin, program)));
+  if (absent.length > 0) {
+    const packages = absent.map(
+      (program) => `github.com/containerd/containerd/v2/cmd/${program}@v${VERSION}`,
+    );
+    execFileSync('go', ['install', '-tags', 'no_btrfs', ...packages], {
+      env: { ...process.env, GOBIN: bin, CGO_ENABLED: '0', GOFLAGS: '' },
+      stdio: 'inherit',
+      timeout: INSTALL_TIMEOUT,
+    });
+  }
+  return bin;
+}
+
+function cacheDirectory() {
+  return join(
+    process.env.XDG_CACHE_HOME || tmpdir(),
+    `seekable-erofs-containerd-${VERSION}-${process.getuid()}`,
+  );
+}
+
+/**
+ * Starts containerd as it comes, but for its paths, the EROFS differ for unpacking by clients (`--local`) and a layer
+ * content cache: the transfer service unpacks EROFS images by its default configuration. `layerCache` is a directory of converted layers (it may be
+ * absent). The caller owns the namespaces: nothing here undoes mounts or ends containers.
+ */
+export async function startContainerd({ bin, directory, layerCache }) {
+  const daemon = new Containerd(bin, directory);
+  daemon.writeConfiguration(layerCache);
+  await daemon.start();
+  return daemon;
+}
+
+class Containerd {
+  #bin;
+  #directory;
+  #process;
+  #mkfsCalls;
+  #logFile;
+
+  constructor(bin, directory) {
+    this.#bin = bin;
+    this.#directory = directory;
+    this.#mkfsCalls = join(directory, 'mkfs-calls');
+    this.#logFile = join(directory, 'containerd.log');
+  }
+
+  writeConfiguration(layerCache) {
+    const at = (name) => join(this.#directory, name);
+    mkdirSync(at('programs'));
+    // The differ refuses to load without a mkfs.erofs that knows --tar, though it never needs one for EROFS layers. This
+    // one says that it does and notes any real use, so the test doesn't need erofs-utils and sees that nothing is converted.
+    const mkfs = `#!/bin/sh\n[ "$1" = --help ] && echo " --tar=X" && exit\necho "$*" >> '${this.#mkfsCalls}'\nexit 1\n`;
+    writeFileSync(at('programs/mkfs.erofs'), mkfs, { mode: 0o755 });
+    writeFileSync(
+      at('config.toml'),
+      `version = 4
+imports = []
+root = '${at('root')}'
+state = '${at('state')}'
+disabled_plugins = ['io.containerd.grpc.v1.cri', 'io.containerd.nri.v1.nri']
+
+[plugins.'io.containerd.server.v1.grpc']
+  address = '${at('socket')}'
+[plugins.'io.containerd.server.v1.ttrpc']
+  address = '${at('socket.ttrpc')}'
+[plugins.'io.containerd.internal.v1.opt']
+  path = '${at('opt')}'
+
+[plugins.'io.containerd.service.v1.diff-service']
+  default = ['erofs', 'walking']
+[plugins.'io.containerd.snapshotter.v1.erofs']
+  layer_content_caches = ['${layerCache}']
+`,
+    );
+  }
+
+  async start() {
+    const log = openSync(this.#logFile, 'a');
+    this.#process = spawn(join(this.#bin, 'containerd'), ['--config', join(this.#directory, 'config.toml')], {
+      env: { ...process.env, PATH: `${join(this.#directory, 'programs')}:${this.#bin}:${process.env.PATH}` },
+      stdio: ['ignore', log, log],
+    });
+    for (const deadline = Date.now() + CALL_TIMEOUT; ;) {
+      const answer = spawnSync(join(this.#bin, 'ctr'), [
+        '--address',
+        join(this.#directory, 'socket'),
+        'version',
+      ]);
+      if (answer.status === 0) return;
+      if (this.#process.exitCode !== null || Date.now() > deadline) {
+        throw new Error(`containerd did not come up\n${this.complaints}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  }
+
+  /** What containerd logged above level info. */
+  get complaints() {
+    const lines = readFileSync(this.#logFile, 'utf8').split('\n');
+    return lines.filter((line) => !/ level=(info|debug) /.test(line)).join('\n');
+  }
+
+  /** What containerd asked mkfs.erofs to do, one line a call. */
+  get mkfsCalls() {
+    return existsSync(this.#mkfsCalls) ? readFileSync(this.#mkfsCalls, 'utf8') : '';
+  }
+
+  /** Directory of the EROFS snapshotter. */
+  get snapshots() {
+    return join(this.#directory, 'root', 'io.containerd.snapshotter.v1.erofs', 'snapshots');
+  }
+
+  /** Runs ctr in a namespace and gives what it printed; throws with its message when it fails or hangs. */
+  ctr(namespace, ...args) {
+    const common = ['--address', join(this.#directory, 'socket'), '--namespace', namespace];
+    const run = spawnSync(join(this.#bin, 'ctr'), [...common, ...args], {
+      encoding: 'utf8',
+      timeout: CALL_TIMEOUT,
+    });
+    if (run.status === 0) return run.stdout;
+    throw new Error(`ctr ${args.join(' ')}: exit ${run.status ?? run.signal}\n${run.stdout}${run.stderr}`);
+  }
+
+  async stop() {
+    if (this.#process.exitCode !== null) return;
+    const ended = new Promise((resolve) => this.#process.once('exit', resolve));
+    this.#process.kill('SIGTERM');
+    await ended;
+  }
+}

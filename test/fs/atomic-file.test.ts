@@ -1,0 +1,123 @@
+import { execFileSync } from 'node:child_process';
+import {
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { createAtomicFile, unfinishedPrefix, writeAtomically } from '../../src/fs/atomic-file';
+import { openTemporary } from '../../src/fs/temporary';
+import { refusal } from '../support/refusal';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'atomic-'));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true });
+});
+
+describe('atomic file', () => {
+  it('appears when it is committed', async () => {
+    const path = join(folder, 'blob');
+    writeFileSync(path, 'old');
+    const file = await createAtomicFile(path);
+    writeSync(file.fd, 'new');
+    expect(readFileSync(path, 'utf8')).toBe('old');
+    const [hidden] = readdirSync(folder).filter((name) => name !== 'blob');
+    expect(hidden).toMatch(new RegExp(`^${unfinishedPrefix}[0-9a-f]{16}$`));
+    await file.commit();
+    await file.discard();
+    expect(readFileSync(path, 'utf8')).toBe('new');
+    expect(readdirSync(folder)).toEqual(['blob']);
+    expect(() => fstatSync(file.fd)).toThrow('EBADF');
+  });
+
+  it('leaves nothing when it is discarded, and can’t be committed then', async () => {
+    const file = await createAtomicFile(join(folder, 'blob'));
+    await file.discard();
+    await file.commit();
+    expect(readdirSync(folder)).toEqual([]);
+    expect(() => fstatSync(file.fd)).toThrow('EBADF');
+  });
+
+  it('goes with a failure of its writer', async () => {
+    const failed = writeAtomically(join(folder, 'blob'), async () => {
+      throw new Error('halfway');
+    });
+    await expect(failed).rejects.toThrow('halfway');
+    expect(readdirSync(folder)).toEqual([]);
+    const length = await writeAtomically(join(folder, 'blob'), async ({ fd }) => writeSync(fd, 'done'));
+    expect([length, readFileSync(join(folder, 'blob'), 'utf8')]).toEqual([4, 'done']);
+  });
+
+  it('goes with a failure to give it its name', async () => {
+    const path = join(folder, 'blob');
+    const file = await createAtomicFile(path);
+    mkdirSync(path);
+    await expect(file.commit()).rejects.toThrow(refusal('IO', path));
+    expect(readdirSync(folder)).toEqual(['blob']);
+  });
+
+  it('has the longest name that a file can have', async () => {
+    const name = 'n'.repeat(255);
+    await writeAtomically(join(folder, name), async () => undefined);
+    expect(readdirSync(folder)).toEqual([name]);
+  });
+
+  it('needs a folder', async () => {
+    const path = join(folder, 'none', 'blob');
+    await expect(createAtomicFile(path)).rejects.toThrow(
+      refusal('NOT_FOUND', `folder ${join(folder, 'none')} does not exist`),
+    );
+    writeFileSync(join(folder, 'file'), '');
+    await expect(createAtomicFile(join(folder, 'file', 'blob'))).rejects.toThrow(
+      refusal('IO', 'not a directory'),
+    );
+  });
+
+  it('replaces no directory and no device', async () => {
+    await expect(createAtomicFile(folder)).rejects.toThrow(refusal('USAGE', 'it is a directory'));
+    await expect(createAtomicFile('/dev/null')).rejects.toThrow(refusal('USAGE', 'no regular file'));
+    const fifo = join(folder, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    await expect(createAtomicFile(fifo)).rejects.toThrow(refusal('USAGE', 'no regular file'));
+  });
+
+  it('follows a symbolic link to the file that it replaces', async () => {
+    mkdirSync(join(folder, 'real'));
+    writeFileSync(join(folder, 'real', 'blob'), 'old');
+    symlinkSync('real/blob', join(folder, 'link'));
+    await writeAtomically(join(folder, 'link'), async ({ fd }) => writeSync(fd, 'new'));
+    expect(lstatSync(join(folder, 'link')).isSymbolicLink()).toBe(true);
+    expect(readFileSync(join(folder, 'real', 'blob'), 'utf8')).toBe('new');
+  });
+});
+
+describe('temporary file', () => {
+  it('has no name', async () => {
+    const file = await openTemporary(folder);
+    expect(readdirSync(folder)).toEqual([]);
+    writeSync(file.fd, 'text');
+    expect(fstatSync(file.fd)).toMatchObject({ size: 4, nlink: 0 });
+    await file.close();
+    expect(() => fstatSync(file.fd)).toThrow('EBADF');
+  });
+
+  it('needs a folder', async () => {
+    await expect(openTemporary(join(folder, 'none'))).rejects.toThrow(
+      refusal('NOT_FOUND', 'temporary file in'),
+    );
+  });
+});
