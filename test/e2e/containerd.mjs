@@ -1,4 +1,4 @@
-// Stock containerd runs what we convert: plain blobs, blobs with a dm-verity tree, and a filled layer content cache.
+// Stock containerd runs what we convert: plain blobs, and blobs with a dm-verity tree.
 // Prints SKIP and succeeds where the machine can't run containers. $CONTAINERD_BIN: a directory with containerd's programs.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -16,14 +16,10 @@ const IMAGE = 'example.test/sample:1';
 const NAMESPACE = 'seekable-e2e';
 const SCENARIO_TIMEOUT = 5 * 60_000;
 
-// A descriptor whose platform has os.features ["erofs"] is none of `linux/amd64` to containerd: it must be asked for.
-const ARCHITECTURE = { x64: 'amd64' }[process.arch] ?? process.arch;
-const EROFS_PLATFORM = ['--platform', `linux(+erofs)/${ARCHITECTURE}`];
-// Who unpacks: containerd's transfer service, or ctr through the diff service. The layer content cache works with the former.
+// Who unpacks: containerd's transfer service, or ctr through the diff service.
 const VARIANTS = [
-  { name: 'plain', converted: true, importFlags: EROFS_PLATFORM },
-  { name: 'verity', converted: true, importFlags: [...EROFS_PLATFORM, '--local'] },
-  { name: 'source', converted: false, importFlags: [] },
+  { name: 'plain', importFlags: [] },
+  { name: 'verity', importFlags: ['--local'] },
 ];
 
 /** What stands between this machine and the test, null if nothing does. */
@@ -50,10 +46,7 @@ async function outside() {
     const source = `oci:${join(directory, 'source')}:${IMAGE}`;
     convert(source, `oci-archive:${join(directory, 'plain.tar')}:${IMAGE}`);
     convert(source, `oci:${join(directory, 'verity')}:${IMAGE}`, '--dm-verity');
-    convert(source, `erofs-cache:${join(directory, 'cache')}`);
-    for (const layout of ['verity', 'source']) {
-      execFileSync('tar', ['-C', join(directory, layout), '-cf', join(directory, `${layout}.tar`), '.']);
-    }
+    execFileSync('tar', ['-C', join(directory, 'verity'), '-cf', join(directory, 'verity.tar'), '.']);
     const self = [process.execPath, fileURLToPath(import.meta.url), '--inside', directory, bin];
     const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
     const child = spawn('unshare', [...namespaces, '--', ...self], {
@@ -81,7 +74,7 @@ function convert(...args) {
 
 async function inside(directory, bin) {
   execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']); // where shims and runc keep theirs
-  const daemon = await startContainerd({ bin, directory, layerCache: join(directory, 'cache') });
+  const daemon = await startContainerd({ bin, directory });
   try {
     for (const variant of VARIANTS) runVariant(daemon, directory, variant);
     assert.equal(daemon.mkfsCalls, '', 'containerd converted nothing itself');
@@ -94,7 +87,7 @@ async function inside(directory, bin) {
 }
 
 /** Imports and runs one archive. A namespace of its own keeps variants with equal DiffIDs from sharing snapshots. */
-function runVariant(daemon, directory, { name, converted, importFlags }) {
+function runVariant(daemon, directory, { name, importFlags }) {
   const namespace = `${NAMESPACE}-${name}`;
   const before = layerFiles(daemon);
   daemon.ctr(
@@ -111,7 +104,7 @@ function runVariant(daemon, directory, { name, converted, importFlags }) {
   const mounted = layerFiles(daemon)
     .filter((file) => !before.includes(file))
     .map(sha256File);
-  const expected = converted ? diffIds(daemon, namespace) : []; // cached layers are mounted where they are
+  const expected = diffIds(daemon, namespace);
   assert.deepEqual(mounted.sort(), expected.sort(), `${name}: containerd mounts the images that we made`);
   console.log(`ok: containerd runs the sample image (${name})`);
 }

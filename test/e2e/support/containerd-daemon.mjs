@@ -54,13 +54,12 @@ function cacheDirectory() {
 }
 
 /**
- * Starts containerd as it comes, but for its paths, the EROFS differ for unpacking by clients (`--local`) and a layer
- * content cache: the transfer service unpacks EROFS images by its default configuration. `layerCache` is a directory of converted layers (it may be
- * absent). The caller owns the namespaces: nothing here undoes mounts or ends containers.
+ * Starts containerd as it comes, but for its paths and the EROFS differ for unpacking by clients (`--local`): the transfer
+ * service unpacks EROFS images by its default configuration. The caller owns the namespaces: nothing here undoes mounts or ends containers.
  */
-export async function startContainerd({ bin, directory, layerCache }) {
+export async function startContainerd({ bin, directory }) {
   const daemon = new Containerd(bin, directory);
-  daemon.writeConfiguration(layerCache);
+  daemon.writeConfiguration();
   await daemon.start();
   return daemon;
 }
@@ -79,7 +78,7 @@ class Containerd {
     this.#logFile = join(directory, 'containerd.log');
   }
 
-  writeConfiguration(layerCache) {
+  writeConfiguration() {
     const at = (name) => join(this.#directory, name);
     mkdirSync(at('programs'));
     // The differ refuses to load without a mkfs.erofs that knows --tar, though it never needs one for EROFS layers. This
@@ -103,8 +102,6 @@ disabled_plugins = ['io.containerd.grpc.v1.cri', 'io.containerd.nri.v1.nri']
 
 [plugins.'io.containerd.service.v1.diff-service']
   default = ['erofs', 'walking']
-[plugins.'io.containerd.snapshotter.v1.erofs']
-  layer_content_caches = ['${layerCache}']
 `,
     );
   }
