@@ -25,6 +25,8 @@ export interface Context {
   streams: Streams;
   options: Required<Pick<ResourceOptions, 'signal' | 'onProgress'>> &
     ResourceOptions & { onWarning: (line: string) => void };
+  /** Seconds since the command began its work. */
+  elapsed: () => number;
 }
 
 /** A run of the program: where it writes, and how it ends. */
@@ -72,7 +74,9 @@ async function perform(
     tmpDir,
   };
   try {
-    const report = await work({ streams: session.streams, options });
+    const started = performance.now();
+    const elapsed = (): number => (performance.now() - started) / 1000;
+    const report = await work({ streams: session.streams, options, elapsed });
     progress.stop();
     await output.report(report);
     if (report.failure === undefined) return;

@@ -18,9 +18,21 @@ export function humanSpeed(bytes: number, seconds: number): string {
   return seconds > 0 ? `${(bytes / 1e6 / seconds).toFixed(1)} MB/s` : '- MB/s';
 }
 
-/** A digest cut to its first 12 hex digits; other text as it is. */
+/** What some work read and wrote, and how fast: `1.1 GB in, 373.1 MB out (0.34 of it), 251.3 MB/s, 4.4 s`. */
+export function humanWork(bytesIn: number, bytesOut: number, seconds: number): string {
+  const ratio = bytesIn > 0 ? ` (${(bytesOut / bytesIn).toFixed(2)} of it)` : '';
+  const speed = humanSpeed(bytesIn, seconds);
+  return `${humanBytes(bytesIn)} in, ${humanBytes(bytesOut)} out${ratio}, ${speed}, ${seconds.toFixed(1)} s`;
+}
+
+/** What some work wrote, and how fast: `1.1 GB, 251.3 MB/s, 4.4 s`. */
+export function speedLine(bytes: number, seconds: number): string {
+  return `${humanBytes(bytes)}, ${humanSpeed(bytes, seconds)}, ${seconds.toFixed(1)} s`;
+}
+
+/** The digests in a text, each cut to its first 12 hex digits. */
 export function shortDigest(text: string): string {
-  return text.replace(/^(sha\d+:[0-9a-f]{12})[0-9a-f]+$/, '$1');
+  return text.replace(/\b(sha\d+:[0-9a-f]{12})[0-9a-f]+\b/g, '$1');
 }
 
 /** Rows as aligned columns, two spaces apart. Columns named in `right` are set flush right. */

@@ -132,7 +132,7 @@ async function wrap(
 ): Promise<ConvertedLayer> {
   const draft = await destination.createBlob();
   try {
-    const encoded = await encodeImage(image, draft, settings, options, old.digest);
+    const encoded = await encodeImage(image, draft, settings, options, `blob ${old.digest}`);
     await check();
     const descriptor = descriptorOf(encoded, old);
     await draft.commit(descriptor);

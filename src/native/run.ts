@@ -35,6 +35,7 @@ export async function runNative<T>(
   };
   const report = (): void => {
     const progress = job.progress();
+    if (progress.total === 0) return; // not begun yet, or nothing to do
     onProgress?.({ ...progress, ...(item === undefined ? {} : { item }), unit: 'bytes' });
   };
   signal?.addEventListener('abort', cancel, { once: true });

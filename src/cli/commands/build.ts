@@ -2,14 +2,14 @@ import type { Command } from 'commander';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
 import { requirePath } from '../options';
-import { table } from '../text';
+import { speedLine, table } from '../text';
 
 export function buildCommand(session: Session): Command {
   const command = defineCommand('build <TAR> <IMAGE>', 'Build the raw EROFS image of a tar layer', [
     'build layer.tar layer.erofs',
     'build layer.tar.gz layer.erofs --json',
   ]);
-  return finishCommand(command, session, async ({ options }, [tar, image]) => {
+  return finishCommand(command, session, async ({ options, elapsed }, [tar, image]) => {
     const hint = 'for an image see convert';
     const paths = [requirePath(tar!, hint), requirePath(image!, hint)] as const;
     const { buildErofs } = await library();
@@ -20,6 +20,6 @@ export function buildCommand(session: Session): Command {
       ['inodes', `${inodes}`],
       ['block size', `${blockSize}`],
     ];
-    return { document, text: [diffId], summary: table(rows) };
+    return { document, text: [diffId], summary: [...table(rows), speedLine(size, elapsed())] };
   });
 }

@@ -13,7 +13,7 @@ import {
   type EncodeFlags,
 } from '../options';
 import type { Streams } from '../output';
-import { humanBytes, humanSpeed } from '../text';
+import { humanWork } from '../text';
 
 interface Flags extends CommonFlags, EncodeFlags {
   platform?: string[];
@@ -71,10 +71,5 @@ function checkReferences(source: string, destination: string, { json }: Flags, {
 }
 
 function describe({ layers, bytesIn, bytesOut, seconds }: ConvertResult['summary']): string {
-  const ratio = bytesIn > 0 ? ` (${(bytesOut / bytesIn).toFixed(2)} of it)` : '';
-  const speed = humanSpeed(bytesIn, seconds);
-  return (
-    `${layers} ${layers === 1 ? 'layer' : 'layers'}: ${humanBytes(bytesIn)} in, ${humanBytes(bytesOut)} out${ratio}, ` +
-    `${speed}, ${seconds.toFixed(1)} s`
-  );
+  return `${layers} ${layers === 1 ? 'layer' : 'layers'}: ${humanWork(bytesIn, bytesOut, seconds)}`;
 }

@@ -9,7 +9,7 @@ import {
   type CommonFlags,
   type ReadFlags,
 } from '../options';
-import { table } from '../text';
+import { speedLine, table } from '../text';
 
 interface Flags extends CommonFlags, ReadFlags {
   dmVerity?: true;
@@ -22,7 +22,7 @@ export function decodeCommand(session: Session): Command {
   ]);
   command.option('--dm-verity', 'append the dm-verity tree, and write IMAGE.dmverity beside the image');
   addReadOptions(command);
-  return finishCommand(command, session, async ({ options }, [blob, image]) => {
+  return finishCommand(command, session, async ({ options, elapsed }, [blob, image]) => {
     const flags = command.opts<Flags>();
     const hint = 'decode reads a bare blob';
     const paths = [requirePath(blob!, hint), requirePath(image!, hint)] as const;
@@ -40,6 +40,6 @@ export function decodeCommand(session: Session): Command {
     if (dmverity) {
       rows.push(['dm-verity root', dmverity.rootDigest], ['hash offset', `${dmverity.hashOffset}`]);
     }
-    return { document, text: [diffId], summary: table(rows) };
+    return { document, text: [diffId], summary: [...table(rows), speedLine(size, elapsed())] };
   });
 }

@@ -3,7 +3,7 @@ import type { EncodedLayer } from '../../index';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
 import { addEncodeOptions, encodeOptions, requirePath, type CommonFlags, type EncodeFlags } from '../options';
-import { indent, table } from '../text';
+import { humanWork, indent, table } from '../text';
 
 type Flags = CommonFlags & EncodeFlags;
 
@@ -18,22 +18,23 @@ export function encodeCommand(session: Session): Command {
     ],
   );
   addEncodeOptions(command);
-  return finishCommand(command, session, async ({ options }, [layer, blob]) => {
+  return finishCommand(command, session, async ({ options, elapsed }, [layer, blob]) => {
     const flags = command.opts<Flags>();
     const hint = 'for an image see convert';
     const paths = [requirePath(layer!, hint), requirePath(blob!, hint)] as const;
     const { encodeLayer } = await library();
     const document = await encodeLayer(...paths, { ...options, ...(await encodeOptions(flags)) });
-    return { document, text: [document.digest], summary: describe(document) };
+    return { document, text: [document.digest], summary: describe(document, elapsed()) };
   });
 }
 
-function describe({ mediaType, size, annotations, ...layer }: EncodedLayer): string[] {
+function describe({ mediaType, size, annotations, ...layer }: EncodedLayer, seconds: number): string[] {
   const rows = [
     ['media type', mediaType],
     ['size', `${size}`],
     ['diffId', layer.diffId],
     ['uncompressed', `${layer.uncompressedSize} in ${layer.chunks} chunks of ${layer.chunkSize}`],
   ];
-  return [...table(rows), 'annotations', ...indent(table(Object.entries(annotations)))];
+  const work = humanWork(layer.uncompressedSize, size, seconds);
+  return [...table(rows), 'annotations', ...indent(table(Object.entries(annotations))), work];
 }
