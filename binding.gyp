@@ -28,10 +28,14 @@
       'include_dirs': ['native', '<!(node -p "require(\'node-addon-api\').include_dir")'],
       'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS'],
       'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++17', '-std=gnu++20'],
-      'cflags_cc': ['-std=c++20', '-O3', '-fexceptions', '-Wall', '-Wextra'],
+      'cflags_cc': ['-std=c++20', '-O3', '-fexceptions', '-Wall', '-Wextra', '-Wno-restrict'],  # gcc 12 sees overlaps in std::string
       'ldflags': [
         '-Wl,--exclude-libs,ALL', '-Wl,-Bsymbolic', '-Wl,--gc-sections', '-Wl,-z,relro,-z,now',
-        '-static-libstdc++', '-static-libgcc',
+        # libgcc stays shared: Node needs it anyway, and a static one of Debian 12 asks for glibc 2.35.
+        '-static-libstdc++',
+        '-Wl,--version-script=<(module_root_dir)/native/binding/exports.map',
+        # native/binding/glibc_floor.cc
+        '-Wl,--wrap=pthread_create,--wrap=pthread_join,--wrap=pthread_once,--wrap=__pthread_key_create',
       ],
     },
   ],

@@ -58,8 +58,10 @@ Error system_error(std::string what, int error_number);
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT(google-explicit-constructor)
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(Error error)
+      : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
   bool ok() const { return state_.index() == 0; }
   // REQUIRES: ok().
@@ -80,11 +82,11 @@ using Status = Result<Unit>;
 inline Status ok() { return Unit{}; }
 
 // TRY(expression) is the value of a Result, or returns its Error from the enclosing function.
-#define TRY(expression)                                                \
-  ({                                                                   \
-    auto&& try_result = (expression);                                  \
-    if (!try_result.ok()) return std::move(try_result.error());        \
-    std::move(try_result.value());                                     \
+#define TRY(expression)                                         \
+  ({                                                            \
+    auto&& try_result = (expression);                           \
+    if (!try_result.ok()) return std::move(try_result.error()); \
+    std::move(try_result.value());                              \
   })
 
 }  // namespace seekable

@@ -17,7 +17,9 @@ Error ended_early(const std::string& name, uint64_t offset) {
   return corrupt(name, "ends at byte " + std::to_string(offset) + ", before what was expected of it");
 }
 
-bool within(uint64_t offset, size_t length, uint64_t size) { return offset <= size && length <= size - offset; }
+bool within(uint64_t offset, size_t length, uint64_t size) {
+  return offset <= size && length <= size - offset;
+}
 
 }  // namespace
 

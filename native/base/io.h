@@ -57,7 +57,8 @@ class File {
 // The bytes [offset, offset + size) of a file.
 class FileSource final : public ByteSource {
  public:
-  FileSource(File file, uint64_t offset, uint64_t size) : file_(std::move(file)), offset_(offset), size_(size) {}
+  FileSource(File file, uint64_t offset, uint64_t size)
+      : file_(std::move(file)), offset_(offset), size_(size) {}
   uint64_t size() const override { return size_; }
   Status read_at(uint64_t offset, MutableBytes out) const override;
   // Where byte `offset` of the source lies in the file: for callers that move bytes without copying them.

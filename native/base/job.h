@@ -1,4 +1,5 @@
-// A running operation as both sides see it: the caller may cancel it and ask how far it is, the worker counts.
+// A running operation as both sides see it: the caller may cancel it and ask how far it is, the worker
+// counts.
 #pragma once
 
 #include <atomic>

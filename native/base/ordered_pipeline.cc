@@ -76,7 +76,8 @@ class Runner {
       TRY(job_.check());
       return step(item, static_cast<unsigned>(item % pipeline_.slots));
     } catch (const std::bad_alloc&) {
-      return Error{ErrorCode::kNoMemory, "chunk " + std::to_string(item), "out of memory", "use fewer threads"};
+      return Error{ErrorCode::kNoMemory, "chunk " + std::to_string(item), "out of memory",
+                   "use fewer threads"};
     }
   }
 

@@ -15,7 +15,8 @@ struct OrderedPipeline {
   unsigned slots;    // >= threads; item i uses slot i % slots, from produce() to consume()
   // Called for every item, by several threads at once.
   std::function<Status(uint64_t item, unsigned slot)> produce;
-  // Called for every item in order, by one thread at a time, whichever is free: no thread ever waits just to consume.
+  // Called for every item in order, by one thread at a time, whichever is free: no thread ever waits just to
+  // consume.
   std::function<Status(uint64_t item, unsigned slot)> consume;
 };
 

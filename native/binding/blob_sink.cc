@@ -21,7 +21,8 @@ BlobSinkHandle::BlobSinkHandle(const Napi::CallbackInfo& info) : ObjectWrap(info
 }
 
 std::shared_ptr<layer::BlobSink> BlobSinkHandle::of(const Napi::Value& value) {
-  if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(Environment::of(value.Env()).blob_sink.Value())) {
+  if (!value.IsObject() ||
+      !value.As<Napi::Object>().InstanceOf(Environment::of(value.Env()).blob_sink.Value())) {
     throw Napi::TypeError::New(value.Env(), "a BlobSink was expected");
   }
   const auto& sink = Unwrap(value.As<Napi::Object>())->sink_;
@@ -37,7 +38,9 @@ Napi::Value BlobSinkHandle::append(const Napi::CallbackInfo& info) {
 Napi::Value BlobSinkHandle::append_source(const Napi::CallbackInfo& info) {
   return run_async<Unit>(
       info.Env(), JobHandle::of(info[1]),
-      [sink = of(info.This()), source = SourceHandle::of(info[0])](Job& job) { return sink->write_all(*source, job); },
+      [sink = of(info.This()), source = SourceHandle::of(info[0])](Job& job) {
+        return sink->write_all(*source, job);
+      },
       [](Napi::Env env, Unit&) { return env.Undefined(); });
 }
 

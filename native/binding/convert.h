@@ -1,5 +1,5 @@
-// JavaScript values ↔ core values. Options were checked in TypeScript: here a wrong type is a programming error and
-// throws. Every number is read before a buffer's pointer is taken.
+// JavaScript values ↔ core values. Options were checked in TypeScript: here a wrong type is a programming
+// error and throws. Every number is read before a buffer's pointer is taken.
 #pragma once
 
 #include <napi.h>

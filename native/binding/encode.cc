@@ -1,12 +1,11 @@
 // encodeImage.
-#include "layer/encode_image.h"
-
 #include "binding/blob_sink.h"
 #include "binding/convert.h"
 #include "binding/exports.h"
 #include "binding/job.h"
 #include "binding/source.h"
 #include "binding/tree.h"
+#include "layer/encode_image.h"
 
 namespace seekable::binding {
 

@@ -12,7 +12,7 @@ class Task;
 
 struct Environment {
   std::unordered_map<Task*, std::unique_ptr<Task>> tasks;  // running, with their threads
-  Napi::FunctionReference source;                          // the classes of module.cc that C++ makes or checks
+  Napi::FunctionReference source;  // the classes of module.cc that C++ makes or checks
   Napi::FunctionReference job;
   Napi::FunctionReference blob_sink;
 

@@ -1,12 +1,11 @@
 // openInput, planImage, writeSource, hashSource.
-#include "layer/build_image.h"
-#include "layer/copy.h"
-#include "layer/open_input.h"
-
 #include "binding/convert.h"
 #include "binding/exports.h"
 #include "binding/job.h"
 #include "binding/source.h"
+#include "layer/build_image.h"
+#include "layer/copy.h"
+#include "layer/open_input.h"
 
 namespace seekable::binding {
 
@@ -30,9 +29,8 @@ Napi::Value digest_or_null(Napi::Env env, const std::optional<hash::Sha256Digest
 Napi::Value open_input(const Napi::CallbackInfo& info) {
   return run_async<layer::OpenedInput>(
       info.Env(), JobHandle::of(info[2]),
-      [source = SourceHandle::of(info[0]), directory = string_of(info[1].As<Napi::Object>(), "tmpDir")](Job& job) {
-        return layer::open_input(source, directory, job);
-      },
+      [source = SourceHandle::of(info[0]), directory = string_of(info[1].As<Napi::Object>(), "tmpDir")](
+          Job& job) { return layer::open_input(source, directory, job); },
       [](Napi::Env env, layer::OpenedInput& input) {
         auto result = Napi::Object::New(env);
         result.Set("source", SourceHandle::wrap(env, input.content));
@@ -47,14 +45,14 @@ Napi::Value plan_image(const Napi::CallbackInfo& info) {
   const auto options = info[1].As<Napi::Object>();
   return run_async<layer::BuiltImage>(
       info.Env(), JobHandle::of(info[2]),
-      [tar = SourceHandle::of(info[0]), block_size = static_cast<uint32_t>(number_of(options, "blockSize"))](Job& job) {
-        return layer::build_image(tar, {.block_size = block_size}, job);
-      },
+      [tar = SourceHandle::of(info[0]), block_size = static_cast<uint32_t>(number_of(options, "blockSize"))](
+          Job& job) { return layer::build_image(tar, {.block_size = block_size}, job); },
       [](Napi::Env env, layer::BuiltImage& built) {
         auto result = Napi::Object::New(env);
         result.Set("source", SourceHandle::wrap(env, built.image));
         result.Set("inodes", static_cast<double>(built.summary.inodes));
         result.Set("metadataSize", static_cast<double>(built.summary.metadata_size));
+        result.Set("epoch", static_cast<double>(built.summary.epoch));
         result.Set("warnings", to_js(env, built.warnings));
         return result;
       });

@@ -5,8 +5,9 @@
 namespace seekable::binding {
 
 Napi::Function JobHandle::define(Napi::Env env) {
-  return DefineClass(env, "Job",
-                     {InstanceMethod("cancel", &JobHandle::cancel), InstanceMethod("progress", &JobHandle::progress)});
+  return DefineClass(
+      env, "Job",
+      {InstanceMethod("cancel", &JobHandle::cancel), InstanceMethod("progress", &JobHandle::progress)});
 }
 
 std::shared_ptr<Job> JobHandle::of(const Napi::Value& value) {
@@ -31,8 +32,8 @@ Napi::Value JobHandle::progress(const Napi::CallbackInfo& info) {
 
 Environment::~Environment() = default;
 
-// Tasks are cancelled and joined in a cleanup hook: later finalizers run while a thread-safe function's mutex is held
-// that a task's thread may wait for.
+// Tasks are cancelled and joined in a cleanup hook: later finalizers run while a thread-safe function's mutex
+// is held that a task's thread may wait for.
 void Environment::install(Napi::Env env) {
   auto* environment = new Environment;
   env.SetInstanceData(environment);

@@ -33,7 +33,8 @@ class JobHandle final : public Napi::ObjectWrap<JobHandle> {
 // A promise whose work runs on its own thread. Owned by the Environment while it runs.
 class Task {
  public:
-  Task(Napi::Env env, std::shared_ptr<Job> job) : job_(std::move(job)), deferred_(Napi::Promise::Deferred::New(env)) {}
+  Task(Napi::Env env, std::shared_ptr<Job> job)
+      : job_(std::move(job)), deferred_(Napi::Promise::Deferred::New(env)) {}
   virtual ~Task() = default;
 
   static Napi::Promise start(Napi::Env env, std::unique_ptr<Task> task);
@@ -53,8 +54,8 @@ class Task {
   std::thread thread_;
 };
 
-// Starts `work`; the promise resolves with convert(value) or rejects with the error. What either captures must not be
-// tied to a JavaScript thread, but for `convert`, which runs there.
+// Starts `work`; the promise resolves with convert(value) or rejects with the error. What either captures
+// must not be tied to a JavaScript thread, but for `convert`, which runs there.
 template <typename T>
 Napi::Value run_async(Napi::Env env, std::shared_ptr<Job> job, std::function<Result<T>(Job&)> work,
                       std::function<Napi::Value(Napi::Env, T&)> convert) {
@@ -85,7 +86,8 @@ Napi::Value run_async(Napi::Env env, std::shared_ptr<Job> job, std::function<Res
     std::function<Napi::Value(Napi::Env, T&)> convert_;
     std::optional<Result<T>> result_;
   };
-  return Task::start(env, std::make_unique<WorkTask>(env, std::move(job), std::move(work), std::move(convert)));
+  return Task::start(env,
+                     std::make_unique<WorkTask>(env, std::move(job), std::move(work), std::move(convert)));
 }
 
 }  // namespace seekable::binding

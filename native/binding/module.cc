@@ -6,6 +6,8 @@
 #include "binding/exports.h"
 #include "binding/job.h"
 #include "binding/source.h"
+#include "binding/tar_reader.h"
+#include "binding/tree_writer.h"
 
 namespace seekable::binding {
 
@@ -13,13 +15,16 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   Environment::install(env);
   Environment& environment = Environment::of(env);
 
-  const auto add_class = [&](const char* name, Napi::Function constructor, Napi::FunctionReference& reference) {
+  const auto add_class = [&](const char* name, Napi::Function constructor,
+                             Napi::FunctionReference& reference) {
     reference = Napi::Persistent(constructor);
     exports.Set(name, constructor);
   };
   add_class("Job", JobHandle::define(env), environment.job);
   add_class("Source", SourceHandle::define(env), environment.source);
   add_class("BlobSink", BlobSinkHandle::define(env), environment.blob_sink);
+  exports.Set("TreeWriter", TreeWriterHandle::define(env));
+  exports.Set("TarReader", TarReaderHandle::define(env));
 
   const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(env, function, name));
@@ -31,7 +36,10 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   add("encodeImage", encode_image);
   add("decodeImage", decode_image);
   add("decodeFrame", decode_frame);
+  add("decodedSource", decoded_source);
+  add("decompressZstd", decompress_zstd);
   add("verityTree", verity_tree);
+  add("compareBytes", compare_bytes);
   add("listTar", list_tar);
   add("uuid5", uuid5);
   add("tryLock", try_lock);

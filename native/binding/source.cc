@@ -10,9 +10,10 @@ namespace seekable::binding {
 using Shared = std::shared_ptr<const ByteSource>;
 
 Napi::Function SourceHandle::define(Napi::Env env) {
-  return DefineClass(env, "Source",
-                     {InstanceAccessor<&SourceHandle::size>("size"), InstanceMethod("read", &SourceHandle::read),
-                      InstanceMethod("close", &SourceHandle::close)});
+  return DefineClass(
+      env, "Source",
+      {InstanceAccessor<&SourceHandle::size>("size"), InstanceMethod("read", &SourceHandle::read),
+       InstanceMethod("close", &SourceHandle::close)});
 }
 
 SourceHandle::SourceHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -21,8 +22,10 @@ SourceHandle::SourceHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     return;
   }
   const auto slice = info[0].As<Napi::Object>();
-  File file = value_or_throw(info.Env(), File::duplicate(static_cast<int>(number_of(slice, "fd")), string_of(slice, "name")));
-  source_ = std::make_shared<FileSource>(std::move(file), number_of(slice, "offset"), number_of(slice, "size"));
+  File file = value_or_throw(
+      info.Env(), File::duplicate(static_cast<int>(number_of(slice, "fd")), string_of(slice, "name")));
+  source_ =
+      std::make_shared<FileSource>(std::move(file), number_of(slice, "offset"), number_of(slice, "size"));
 }
 
 Napi::Value SourceHandle::wrap(Napi::Env env, Shared source) {
@@ -30,7 +33,8 @@ Napi::Value SourceHandle::wrap(Napi::Env env, Shared source) {
 }
 
 Shared SourceHandle::of(const Napi::Value& value) {
-  if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(Environment::of(value.Env()).source.Value())) {
+  if (!value.IsObject() ||
+      !value.As<Napi::Object>().InstanceOf(Environment::of(value.Env()).source.Value())) {
     throw Napi::TypeError::New(value.Env(), "a Source was expected");
   }
   const Shared& source = Unwrap(value.As<Napi::Object>())->source_;

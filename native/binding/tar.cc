@@ -47,7 +47,8 @@ Napi::Value list_tar(const Napi::CallbackInfo& info) {
           item.Set("name", entry.name);
           item.Set("type", type_name(entry.type));
           item.Set("size", static_cast<double>(entry.size));
-          item.Set("offset", entry.data.empty() ? 0.0 : static_cast<double>(entry.data.front().source_offset));
+          item.Set("offset",
+                   entry.data.empty() ? 0.0 : static_cast<double>(entry.data.front().source_offset));
           list[i] = item;
         }
         return list;

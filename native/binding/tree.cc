@@ -21,8 +21,10 @@ Napi::Value verity_tree(const Napi::CallbackInfo& info) {
   return run_async<verity::Tree>(
       info.Env(), JobHandle::of(info[3]),
       [source = SourceHandle::of(info[0]), parameters = verity_parameters(info[1].As<Napi::Object>()),
-       threads = static_cast<unsigned>(number_of(options, "threads")), directory = string_of(options, "tmpDir")](
-          Job& job) { return verity::build(parameters, *source, threads, directory, job); },
+       threads = static_cast<unsigned>(number_of(options, "threads")),
+       directory = string_of(options, "tmpDir")](Job& job) {
+        return verity::build(parameters, *source, threads, directory, job);
+      },
       [](Napi::Env env, verity::Tree& tree) { return tree_to_js(env, std::move(tree)); });
 }
 

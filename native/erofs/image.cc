@@ -15,7 +15,7 @@ class PlannedImage final : public Image {
   // REQUIRES: `plan` was made of `tree`, whose strings and maps stay where they are when it moves.
   PlannedImage(Tree tree, Plan plan, const ByteSource& data)
       : tree_(std::move(tree)), plan_(std::move(plan)), data_(data) {
-    summary_ = {plan_.inodes.size(), plan_.metadata_blocks * plan_.block_size, plan_.block_size};
+    summary_ = {plan_.inodes.size(), plan_.metadata_blocks * plan_.block_size, plan_.block_size, tree_.epoch};
   }
 
   uint64_t size() const override { return plan_.total_blocks * plan_.block_size; }

@@ -19,6 +19,7 @@ struct ImageSummary {
   uint64_t inodes;         // written, hard links counted once
   uint64_t metadata_size;  // bytes before the first block of file data, padding included
   uint32_t block_size;
+  int64_t epoch;  // seconds since 1970
 };
 
 class Image : public ByteSource {
@@ -29,8 +30,9 @@ class Image : public ByteSource {
   virtual void set_uuid(Bytes uuid) = 0;
 };
 
-// Plans the image of `tree`. `data` is what its extents point into; it outlives the image. Errors name the path:
-// kUnsupported for what EROFS cannot hold (too many xattr bytes, a name or file too large).
-Result<std::unique_ptr<Image>> plan_image(Tree tree, const ByteSource& data, const PlanOptions& options, Job& job);
+// Plans the image of `tree`. `data` is what its extents point into; it outlives the image. Errors name the
+// path: kUnsupported for what EROFS cannot hold (too many xattr bytes, a name or file too large).
+Result<std::unique_ptr<Image>> plan_image(Tree tree, const ByteSource& data, const PlanOptions& options,
+                                          Job& job);
 
 }  // namespace seekable::erofs

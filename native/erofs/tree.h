@@ -13,7 +13,8 @@ namespace seekable::erofs {
 // Index into Tree::inodes.
 using InodeId = uint32_t;
 
-// `length` bytes of a file at `file_offset` lie at `source_offset` of the tar. What no extent covers is a hole.
+// `length` bytes of a file at `file_offset` lie at `source_offset` of the tar. What no extent covers is a
+// hole.
 struct Extent {
   uint64_t file_offset;
   uint64_t source_offset;
@@ -38,10 +39,10 @@ struct Inode {
   uint32_t nlink = 1;  // names of this inode; of a directory: 2 + its subdirectories
   uint32_t rdev_major = 0;
   uint32_t rdev_minor = 0;
-  uint64_t size = 0;            // regular files: bytes, holes included; symlinks: of the target; else 0
-  std::vector<Extent> extents;  // regular files: rising, disjoint, within size, never empty
-  std::string target;           // symlinks: 1..4095 bytes, no NUL
-  std::unique_ptr<Xattrs> xattrs;        // null if none
+  uint64_t size = 0;               // regular files: bytes, holes included; symlinks: of the target; else 0
+  std::vector<Extent> extents;     // regular files: rising, disjoint, within size, never empty
+  std::string target;              // symlinks: 1..4095 bytes, no NUL
+  std::unique_ptr<Xattrs> xattrs;  // null if none
   std::unique_ptr<Directory> directory;  // directories only
 };
 

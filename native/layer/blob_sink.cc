@@ -25,12 +25,14 @@ Status BlobSink::write_beside(Bytes bytes, hash::Sha256& other, Bytes other_byte
 }
 
 Status BlobSink::write_all(const ByteSource& source, Job& job) {
+  job.begin("append", source.size());
   Buffer buffer = TRY(Buffer::allocate(std::min<uint64_t>(source.size(), kCopySize)));
   for (uint64_t offset = 0; offset < source.size();) {
     TRY(job.check());
     const MutableBytes piece = buffer.first(std::min<uint64_t>(source.size() - offset, kCopySize));
     TRY(source.read_at(offset, piece));
     TRY(write(piece));
+    job.advance(piece.size());
     offset += piece.size();
   }
   return ok();

@@ -1,5 +1,5 @@
-// A blob while it is written: bytes go to a file and through SHA-256 at once. It stays open after the last frame, so
-// that the chunk table and the dm-verity frame can be appended by whoever owns their formats.
+// A blob while it is written: bytes go to a file and through SHA-256 at once. It stays open after the last
+// frame, so that the chunk table and the dm-verity frame can be appended by whoever owns their formats.
 #pragma once
 
 #include "base/io.h"
@@ -14,7 +14,8 @@ class BlobSink final : public ByteSink {
   explicit BlobSink(File file) : file_(std::move(file)) {}
 
   Status write(Bytes bytes) override;
-  // write(bytes), and other.update(other_bytes) in step with it, which makes one of the two hashes almost free.
+  // write(bytes), and other.update(other_bytes) in step with it, which makes one of the two hashes almost
+  // free.
   Status write_beside(Bytes bytes, hash::Sha256& other, Bytes other_bytes);
   // Appends all of `source`.
   Status write_all(const ByteSource& source, Job& job);

@@ -54,12 +54,14 @@ Status give_uuid(erofs::Image& image, const Job& job) {
 
 }  // namespace
 
-Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const erofs::PlanOptions& options, Job& job) {
+Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const erofs::PlanOptions& options,
+                               Job& job) {
   LayerTree layer = TRY(tar_to_tree(*tar, job));
   std::unique_ptr<erofs::Image> image = TRY(erofs::plan_image(std::move(layer.tree), *tar, options, job));
   TRY(give_uuid(*image, job));
   const erofs::ImageSummary summary = image->summary();
-  return BuiltImage{std::make_shared<ImageOfTar>(std::move(tar), std::move(image)), summary, std::move(layer.warnings)};
+  return BuiltImage{std::make_shared<ImageOfTar>(std::move(tar), std::move(image)), summary,
+                    std::move(layer.warnings)};
 }
 
 }  // namespace seekable::layer

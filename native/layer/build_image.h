@@ -18,6 +18,7 @@ struct BuiltImage {
 };
 
 // The image's UUID is derived from its metadata (docs/format/erofs.md), so equal tars give equal images.
-Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const erofs::PlanOptions& options, Job& job);
+Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const erofs::PlanOptions& options,
+                               Job& job);
 
 }  // namespace seekable::layer

@@ -14,9 +14,10 @@ namespace {
 
 constexpr uint64_t kPiece = 1 << 20;
 
-// Reads `source` piece by piece on `threads` threads, writes each to `file` if there is one, hashes them in order.
-Result<hash::Sha256Digest> stream(const ByteSource& source, const File* file, uint64_t offset, unsigned threads,
-                                  Job& job) {
+// Reads `source` piece by piece on `threads` threads, writes each to `file` if there is one, hashes them in
+// order.
+Result<hash::Sha256Digest> stream(const ByteSource& source, const File* file, uint64_t offset,
+                                  unsigned threads, Job& job) {
   const uint64_t pieces = ceil_divide(source.size(), kPiece);
   std::vector<Buffer> buffers(slot_count(pieces, threads, kPiece));
   for (Buffer& buffer : buffers) buffer = TRY(Buffer::allocate(std::min(kPiece, source.size())));
@@ -32,19 +33,20 @@ Result<hash::Sha256Digest> stream(const ByteSource& source, const File* file, ui
              if (file == nullptr) return ok();
              return file->write_at(offset + index * kPiece, piece(index, slot));
            },
-           .consume = [&](uint64_t index, unsigned slot) {
-             hash.update(piece(index, slot));
-             job.advance(piece(index, slot).size());
-             return ok();
-           }},
+           .consume =
+               [&](uint64_t index, unsigned slot) {
+                 hash.update(piece(index, slot));
+                 job.advance(piece(index, slot).size());
+                 return ok();
+               }},
           job));
   return hash.finish();
 }
 
 }  // namespace
 
-Result<hash::Sha256Digest> write_source(const ByteSource& source, const File& file, uint64_t offset, unsigned threads,
-                                        Job& job) {
+Result<hash::Sha256Digest> write_source(const ByteSource& source, const File& file, uint64_t offset,
+                                        unsigned threads, Job& job) {
   job.begin("write", source.size());
   return stream(source, &file, offset, threads, job);
 }

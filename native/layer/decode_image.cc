@@ -64,12 +64,13 @@ class Decoder {
     }
     TRY(allocate_slots());
     job_.begin("decode", table_.starts.back());
-    TRY(seekable::run({.items = frames_,
-                       .threads = options_.threads,
-                       .slots = static_cast<unsigned>(slots_.size()),
-                       .produce = [this](uint64_t frame, unsigned slot) { return decode(frame, slots_[slot]); },
-                       .consume = [this](uint64_t frame, unsigned slot) { return account(frame, slots_[slot]); }},
-                      job_));
+    TRY(seekable::run(
+        {.items = frames_,
+         .threads = options_.threads,
+         .slots = static_cast<unsigned>(slots_.size()),
+         .produce = [this](uint64_t frame, unsigned slot) { return decode(frame, slots_[slot]); },
+         .consume = [this](uint64_t frame, unsigned slot) { return account(frame, slots_[slot]); }},
+        job_));
     TRY(hash_rest_of_blob());
     if (tree_) TRY(tree_->finish(blob_, job_));
     return DecodedImage{diff_id_.finish(), blob_hash_.finish()};
@@ -82,10 +83,12 @@ class Decoder {
     if (starts.size() != offsets.size() || table_.checksums.size() != frames_ * table_.checksum_size) {
       return usage("frame table", "its parts differ in length");
     }
-    if (offsets.front() != 0 || starts.front() != 0) return corrupt("frame table", "does not begin at byte 0");
+    if (offsets.front() != 0 || starts.front() != 0)
+      return corrupt("frame table", "does not begin at byte 0");
     for (uint64_t i = 0; i < frames_; ++i) {
       const bool rises = offsets[i] < offsets[i + 1] && starts[i] < starts[i + 1];
-      if (!rises || offsets[i + 1] > blob_.size()) return corrupt(frame_name(i, offsets[i]), "lies outside the blob or overlaps");
+      if (!rises || offsets[i + 1] > blob_.size())
+        return corrupt(frame_name(i, offsets[i]), "lies outside the blob or overlaps");
       if (offsets[i + 1] - offsets[i] > largest_frame(starts[i + 1] - starts[i])) {
         return corrupt(frame_name(i, offsets[i]), "is longer than any frame of its chunk can be");
       }
@@ -117,7 +120,8 @@ class Decoder {
     const MutableBytes frame = slot.frame.first(slot.frame_length);
     const MutableBytes chunk = slot.chunk.first(slot.chunk_length);
     TRY(blob_.read_at(offset, frame));
-    const Bytes checksum = Bytes(table_.checksums).subspan(index * table_.checksum_size, table_.checksum_size);
+    const Bytes checksum =
+        Bytes(table_.checksums).subspan(index * table_.checksum_size, table_.checksum_size);
     const std::string name = frame_name(index, offset);
     TRY(check_sum(frame, checksum, name));
     TRY(table_.compressed ? slot.decoder->decode(frame, chunk, name) : copy_raw(frame, chunk, name));
@@ -160,9 +164,10 @@ class Decoder {
 
 }  // namespace
 
-Result<DecodedImage> decode_image(const ByteSource& blob, const FrameTable& table, const DecodeOptions& options,
-                                  Job& job) {
-  if (table.offsets.empty() || options.threads == 0) return usage("decode", "an empty frame table or no threads");
+Result<DecodedImage> decode_image(const ByteSource& blob, const FrameTable& table,
+                                  const DecodeOptions& options, Job& job) {
+  if (table.offsets.empty() || options.threads == 0)
+    return usage("decode", "an empty frame table or no threads");
   return Decoder(blob, table, options, job).run();
 }
 

@@ -29,7 +29,8 @@ struct ExpectedTree {
   std::vector<uint8_t> root;
   uint64_t data_size = 0;  // bytes of the image that the tree covers, padded with zeros to a block
   Location location = Location::kBlob;
-  uint64_t offset = 0;  // of the tree (after its superblock block): in the blob as stored, or in the decoded bytes
+  uint64_t offset =
+      0;  // of the tree (after its superblock block): in the blob as stored, or in the decoded bytes
 };
 
 struct DecodeOptions {
@@ -44,12 +45,14 @@ struct DecodedImage {
   hash::Sha256Digest blob_digest;  // of the whole blob
 };
 
-// Each frame's checksum is compared before it is decompressed, its length after; then the tree. kCorrupt or kMismatch
-// names the frame. Digests are returned, not compared: what reached `target` is not to be used before that.
-Result<DecodedImage> decode_image(const ByteSource& blob, const FrameTable& table, const DecodeOptions& options,
-                                  Job& job);
+// Each frame's checksum is compared before it is decompressed, its length after; then the tree. kCorrupt or
+// kMismatch names the frame. Digests are returned, not compared: what reached `target` is not to be used
+// before that.
+Result<DecodedImage> decode_image(const ByteSource& blob, const FrameTable& table,
+                                  const DecodeOptions& options, Job& job);
 
-// One frame as decode_image treats it: compared with `checksum` (32 or 64 bytes, or empty), then decoded into `out`.
+// One frame as decode_image treats it: compared with `checksum` (32 or 64 bytes, or empty), then decoded into
+// `out`.
 Status decode_frame(Bytes frame, bool compressed, Bytes checksum, MutableBytes out, const std::string& name);
 
 }  // namespace seekable::layer

@@ -35,12 +35,13 @@ class Encoder {
     TRY(allocate_slots(chunks));
     encoded_.offsets.push_back(sink_.size());
     job_.begin("encode", image_.size());
-    TRY(seekable::run({.items = chunks,
-                       .threads = options_.threads,
-                       .slots = static_cast<unsigned>(slots_.size()),
-                       .produce = [this](uint64_t chunk, unsigned slot) { return compress(chunk, slots_[slot]); },
-                       .consume = [this](uint64_t, unsigned slot) { return append(slots_[slot]); }},
-                      job_));
+    TRY(seekable::run(
+        {.items = chunks,
+         .threads = options_.threads,
+         .slots = static_cast<unsigned>(slots_.size()),
+         .produce = [this](uint64_t chunk, unsigned slot) { return compress(chunk, slots_[slot]); },
+         .consume = [this](uint64_t, unsigned slot) { return append(slots_[slot]); }},
+        job_));
     encoded_.diff_id = diff_id_.finish();
     if (tree_) encoded_.tree = TRY(tree_->finish());
     return std::move(encoded_);
@@ -48,7 +49,8 @@ class Encoder {
 
  private:
   Status check_options() const {
-    if (options_.chunk_size == 0 || options_.threads == 0) return usage("encode", "chunk size and threads must not be 0");
+    if (options_.chunk_size == 0 || options_.threads == 0)
+      return usage("encode", "chunk size and threads must not be 0");
     if (!options_.verity) return ok();
     TRY(verity::check(*options_.verity));
     if (image_.size() == 0) return usage("dm-verity", "an empty image has no tree");
@@ -69,7 +71,8 @@ class Encoder {
     return ok();
   }
 
-  // On any thread: reads the chunk, hashes its blocks while it is in the cache, compresses it, hashes the frame.
+  // On any thread: reads the chunk, hashes its blocks while it is in the cache, compresses it, hashes the
+  // frame.
   Status compress(uint64_t index, Slot& slot) {
     const uint64_t offset = index * options_.chunk_size;
     slot.chunk_length = std::min<uint64_t>(options_.chunk_size, image_.size() - offset);
@@ -80,14 +83,15 @@ class Encoder {
       slot.leaves.resize(blocks * hash::digest_size(options_.verity->algorithm));
       verity::hash_leaves(*options_.verity, chunk, slot.leaves.data());
     }
-    slot.frame_length = TRY(slot.encoder->encode(chunk, slot.frame.first(slot.frame.size())));
+    slot.frame_length = TRY(slot.encoder->encode(chunk, slot.frame.first(slot.frame.size()), job_));
     slot.checksum = hash::sha512(slot.frame.first(slot.frame_length));
     return ok();
   }
 
   // In order, one at a time.
   Status append(Slot& slot) {
-    TRY(sink_.write_beside(slot.frame.first(slot.frame_length), diff_id_, slot.chunk.first(slot.chunk_length)));
+    TRY(sink_.write_beside(slot.frame.first(slot.frame_length), diff_id_,
+                           slot.chunk.first(slot.chunk_length)));
     encoded_.offsets.push_back(sink_.size());
     encoded_.checksums.insert(encoded_.checksums.end(), slot.checksum.begin(), slot.checksum.end());
     if (tree_) TRY(tree_->append(slot.leaves));
@@ -107,7 +111,8 @@ class Encoder {
 
 }  // namespace
 
-Result<EncodedImage> encode_image(const ByteSource& image, BlobSink& sink, const EncodeOptions& options, Job& job) {
+Result<EncodedImage> encode_image(const ByteSource& image, BlobSink& sink, const EncodeOptions& options,
+                                  Job& job) {
   return Encoder(image, sink, options, job).run();
 }
 

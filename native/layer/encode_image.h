@@ -22,13 +22,14 @@ struct EncodeOptions {
 };
 
 struct EncodedImage {
-  hash::Sha256Digest diff_id;         // of the image
-  std::vector<uint64_t> offsets;      // where each frame begins in the blob, and where the last one ends
-  std::vector<uint8_t> checksums;     // SHA-512 of each frame
-  std::optional<verity::Tree> tree;   // over the image padded with zeros to a block
+  hash::Sha256Digest diff_id;        // of the image
+  std::vector<uint64_t> offsets;     // where each frame begins in the blob, and where the last one ends
+  std::vector<uint8_t> checksums;    // SHA-512 of each frame
+  std::optional<verity::Tree> tree;  // over the image padded with zeros to a block
 };
 
 // Appends one frame a chunk to `sink`. Memory: a few chunks a thread. The bytes do not depend on `threads`.
-Result<EncodedImage> encode_image(const ByteSource& image, BlobSink& sink, const EncodeOptions& options, Job& job);
+Result<EncodedImage> encode_image(const ByteSource& image, BlobSink& sink, const EncodeOptions& options,
+                                  Job& job);
 
 }  // namespace seekable::layer

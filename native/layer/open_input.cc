@@ -20,8 +20,8 @@ Result<inflate::Compression> detect(const ByteSource& source) {
 
 }  // namespace
 
-Result<OpenedInput> open_input(std::shared_ptr<const ByteSource> source, const std::string& temporary_directory,
-                               Job& job) {
+Result<OpenedInput> open_input(std::shared_ptr<const ByteSource> source,
+                               const std::string& temporary_directory, Job& job) {
   const inflate::Compression compression = TRY(detect(*source));
   if (compression == inflate::Compression::kNone) return OpenedInput{std::move(source), compression, {}, {}};
 
@@ -43,8 +43,8 @@ Result<OpenedInput> open_input(std::shared_ptr<const ByteSource> source, const s
     TRY(file.write_at(size, buffer.first(count)));
     size += count;
   }
-  return OpenedInput{std::make_shared<FileSource>(std::move(file), 0, size), compression, source_hash.finish(),
-                     content_hash.finish()};
+  return OpenedInput{std::make_shared<FileSource>(std::move(file), 0, size), compression,
+                     source_hash.finish(), content_hash.finish()};
 }
 
 }  // namespace seekable::layer

@@ -20,8 +20,9 @@ struct OpenedInput {
   std::optional<hash::Sha256Digest> content_digest;  // of the decompressed ones
 };
 
-// Compressed input is inflated into an unlinked file in `temporary_directory`; plain input is used where it is.
-Result<OpenedInput> open_input(std::shared_ptr<const ByteSource> source, const std::string& temporary_directory,
-                               Job& job);
+// Compressed input is inflated into an unlinked file in `temporary_directory`; plain input is used where it
+// is.
+Result<OpenedInput> open_input(std::shared_ptr<const ByteSource> source,
+                               const std::string& temporary_directory, Job& job);
 
 }  // namespace seekable::layer

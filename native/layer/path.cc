@@ -5,6 +5,7 @@ namespace seekable::layer {
 CleanPath clean_path(std::string_view raw) {
   CleanPath path;
   path.text.reserve(raw.size());
+  const bool starts_with_slash = raw.starts_with('/');
   for (std::string_view name = next_component(raw); !name.empty(); name = next_component(raw)) {
     if (name == ".") continue;
     if (name == "..") {
@@ -15,7 +16,7 @@ CleanPath clean_path(std::string_view raw) {
     if (!path.text.empty()) path.text += '/';
     path.text += name;
   }
-  path.absolute = raw.starts_with('/') && !path.text.empty();
+  path.absolute = starts_with_slash && !path.text.empty();
   return path;
 }
 

@@ -6,7 +6,8 @@
 
 namespace seekable::layer {
 
-// Two a thread, so that one slow chunk stops nobody; one a thread when chunks are large. Never more than there are.
+// Two a thread, so that one slow chunk stops nobody; one a thread when chunks are large. Never more than
+// there are.
 inline unsigned slot_count(uint64_t chunks, unsigned threads, uint64_t chunk_size) {
   constexpr uint64_t kLarge = 32 << 20;
   const unsigned wanted = chunk_size > kLarge ? threads : 2 * threads;

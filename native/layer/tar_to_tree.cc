@@ -42,8 +42,10 @@ class Layer {
   void append_warnings_to(std::vector<std::string>& lines) const {
     warnings_.append_to(lines);
     if (absolute_names_ == 0) return;
-    const std::string others = absolute_names_ > 1 ? ", like " + std::to_string(absolute_names_ - 1) + " more" : "";
-    lines.push_back(entry_label(first_absolute_name_) + ": is absolute" + others + "; taken from the image's root");
+    const std::string others =
+        absolute_names_ > 1 ? ", like " + std::to_string(absolute_names_ - 1) + " more" : "";
+    lines.push_back(entry_label(first_absolute_name_) + ": is absolute" + others +
+                    "; taken from the image's root");
   }
   Draft take() && { return std::move(tree_).take(); }
 

@@ -1,5 +1,5 @@
-// A layer's tar → the tree that a container sees, by the policy of docs/format/tar-policy.md: whiteouts in overlay
-// form, hard links resolved, parents implied, names normalised.
+// A layer's tar → the tree that a container sees, by the policy of docs/format/tar-policy.md: whiteouts in
+// overlay form, hard links resolved, parents implied, names normalised.
 #pragma once
 
 #include <string>

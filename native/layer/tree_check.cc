@@ -15,11 +15,12 @@ Result<TreeCheck> TreeCheck::create(const ExpectedTree& expected, const std::vec
                                     const std::string& temporary_directory) {
   TRY(verity::check(expected.parameters));
   if (expected.data_size > starts.back()) {
-    return corrupt("dm-verity tree", "covers " + std::to_string(expected.data_size) + " bytes of an image of " +
-                                         std::to_string(starts.back()));
+    return corrupt("dm-verity tree", "covers " + std::to_string(expected.data_size) +
+                                         " bytes of an image of " + std::to_string(starts.back()));
   }
   const uint32_t block = expected.parameters.data_block_size;
-  const bool aligned = std::all_of(starts.begin(), starts.end() - 1, [&](uint64_t start) { return start % block == 0; });
+  const bool aligned =
+      std::all_of(starts.begin(), starts.end() - 1, [&](uint64_t start) { return start % block == 0; });
   return TreeCheck(expected, aligned, temporary_directory);
 }
 
@@ -33,7 +34,8 @@ void TreeCheck::hash_early(uint64_t start, Bytes chunk, std::vector<uint8_t>& le
   const Bytes data = data_part(start, chunk);
   if (!aligned_ || data.empty()) return;
   const verity::Parameters& parameters = expected_->parameters;
-  leaves.resize(ceil_divide(data.size(), parameters.data_block_size) * hash::digest_size(parameters.algorithm));
+  leaves.resize(ceil_divide(data.size(), parameters.data_block_size) *
+                hash::digest_size(parameters.algorithm));
   verity::hash_leaves(parameters, data, leaves.data());
 }
 
@@ -79,10 +81,12 @@ Status TreeCheck::compare(uint64_t tree_offset, Bytes stored) {
   for (size_t done = 0; done < stored.size();) {
     const MutableBytes ours = buffer.first(std::min(stored.size() - done, kCompareSize));
     TRY(tree_->read_at(tree_offset + done, ours));
-    const auto differing = std::mismatch(ours.begin(), ours.end(), stored.begin() + static_cast<ptrdiff_t>(done));
+    const auto differing =
+        std::mismatch(ours.begin(), ours.end(), stored.begin() + static_cast<ptrdiff_t>(done));
     if (differing.first != ours.end()) {
       const auto at = tree_offset + done + static_cast<uint64_t>(differing.first - ours.begin());
-      return mismatch("dm-verity tree", "differs from the tree of the data at its byte " + std::to_string(at));
+      return mismatch("dm-verity tree",
+                      "differs from the tree of the data at its byte " + std::to_string(at));
     }
     done += ours.size();
   }

@@ -1,5 +1,5 @@
-// Compares the Merkle tree of decoded bytes, which come in order, with the tree that the blob carries and with the
-// root that its descriptor names.
+// Compares the Merkle tree of decoded bytes, which come in order, with the tree that the blob carries and
+// with the root that its descriptor names.
 #pragma once
 
 #include <optional>
@@ -19,7 +19,8 @@ class TreeCheck {
   static Result<TreeCheck> create(const ExpectedTree& expected, const std::vector<uint64_t>& starts,
                                   const std::string& temporary_directory);
 
-  // Hashes the blocks of a chunk into `leaves`, when every block lies within one chunk; else does nothing. Any thread.
+  // Hashes the blocks of a chunk into `leaves`, when every block lies within one chunk; else does nothing.
+  // Any thread.
   void hash_early(uint64_t start, Bytes chunk, std::vector<uint8_t>& leaves) const;
   // The chunk at `start`, with what hash_early() made of it. In order.
   Status append(uint64_t start, Bytes chunk, Bytes leaves);

@@ -25,8 +25,8 @@ struct DataRange {
 
 struct Entry {
   EntryType type = EntryType::kFile;
-  std::string name;    // raw bytes as the tar has them, a trailing slash kept; never with a NUL
-  std::string target;  // of links, raw
+  std::string name;          // raw bytes as the tar has them, a trailing slash kept; never with a NUL
+  std::string target;        // of links, raw
   uint16_t permissions = 0;  // mode & 07777
   uint32_t uid = 0;
   uint32_t gid = 0;
@@ -34,8 +34,8 @@ struct Entry {
   uint32_t mtime_nsec = 0;  // truncated to nanoseconds
   uint32_t device_major = 0;
   uint32_t device_minor = 0;
-  uint64_t size = 0;             // of the file, holes included
-  std::vector<DataRange> data;   // rising, disjoint; one range unless sparse; none when size is 0
+  uint64_t size = 0;            // of the file, holes included
+  std::vector<DataRange> data;  // rising, disjoint; one range unless sparse; none when size is 0
   std::map<std::string, std::string> xattrs;
 };
 

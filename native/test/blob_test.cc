@@ -16,7 +16,8 @@ constexpr uint32_t kChunk = 16384;
 
 std::vector<uint8_t> image_of(size_t size) {
   std::vector<uint8_t> bytes(size);
-  for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>((i >> 3) ^ (i / 1000) ^ (i % 5 == 0 ? i * 37 : 0));
+  for (size_t i = 0; i < size; ++i)
+    bytes[i] = static_cast<uint8_t>((i >> 3) ^ (i / 1000) ^ (i % 5 == 0 ? i * 37 : 0));
   return bytes;
 }
 
@@ -176,14 +177,21 @@ TEST_F(BlobTest, HostileTablesAreRefusedBeforeAnythingIsAllocated) {
   table = blob_.table(kSize);
   table.checksums.pop_back();
   expect_refusal(decode(table), ErrorCode::kUsage, "differ in length");
-  table = {.compressed = true, .offsets = {0, blob_.bytes.size()}, .starts = {0, 1}, .checksums = {}, .checksum_size = 0};
+  table = {.compressed = true,
+           .offsets = {0, blob_.bytes.size()},
+           .starts = {0, 1},
+           .checksums = {},
+           .checksum_size = 0};
   expect_refusal(decode(table), ErrorCode::kCorrupt, "longer than any frame");
 }
 
 TEST_F(BlobTest, RawChunksAreCopied) {
   blob_.bytes = image_;
-  const FrameTable table{
-      .compressed = false, .offsets = {0, 4096, kSize}, .starts = {0, 4096, kSize}, .checksums = {}, .checksum_size = 0};
+  const FrameTable table{.compressed = false,
+                         .offsets = {0, 4096, kSize},
+                         .starts = {0, 4096, kSize},
+                         .checksums = {},
+                         .checksum_size = 0};
   const auto decoded = decode(table);
   ASSERT_TRUE(decoded.ok());
   EXPECT_EQ(decoded.value().diff_id, hash::sha256(image_));
@@ -192,7 +200,8 @@ TEST_F(BlobTest, RawChunksAreCopied) {
 TEST(Blob, AnEmptyImageHasNoFramesAndNoTree) {
   Job job;
   BlobSink sink(std::move(File::temporary("/tmp").value()));
-  EncodeOptions options{.chunk_size = kChunk, .level = 3, .threads = 1, .verity = {}, .temporary_directory = "/tmp"};
+  EncodeOptions options{
+      .chunk_size = kChunk, .level = 3, .threads = 1, .verity = {}, .temporary_directory = "/tmp"};
   const auto encoded = encode_image(MemorySource({}), sink, options, job);
   ASSERT_TRUE(encoded.ok());
   EXPECT_EQ(encoded.value().offsets, std::vector<uint64_t>{0});

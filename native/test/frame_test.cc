@@ -19,7 +19,7 @@ std::vector<uint8_t> sample(size_t size) {
 std::vector<uint8_t> encode(Bytes chunk, size_t chunk_size = 1 << 20) {
   FrameEncoder encoder = std::move(FrameEncoder::create(3, chunk_size).value());
   std::vector<uint8_t> frame(frame_bound(chunk.size()));
-  frame.resize(encoder.encode(chunk, frame).value());
+  frame.resize(encoder.encode(chunk, frame, Job()).value());
   return frame;
 }
 
@@ -52,13 +52,37 @@ TEST(Frame, DecodesToTheChunk) {
   }
 }
 
+TEST(Frame, IsThatOfOneCallToTheLibrary) {
+  for (const size_t size : {0u, 1u, 100000u, 131072u, 131073u, 1000000u}) {
+    const auto chunk = sample(size);
+    std::vector<uint8_t> frame(frame_bound(size));
+    ZSTD_CCtx* context = ZSTD_createCCtx();
+    ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
+    ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, 20);
+    frame.resize(ZSTD_compress2(context, frame.data(), frame.size(), chunk.data(), size));
+    ZSTD_freeCCtx(context);
+    EXPECT_EQ(encode(chunk), frame) << size;
+  }
+}
+
+TEST(Frame, EndsWhenItsJobIsCancelled) {
+  const auto chunk = sample(300000);
+  FrameEncoder encoder = std::move(FrameEncoder::create(3, 1 << 20).value());
+  std::vector<uint8_t> out(frame_bound(chunk.size()));
+  Job job;
+  job.cancel();
+  EXPECT_EQ(encoder.encode(chunk, out, job).error().code, ErrorCode::kCancelled);
+  out.resize(encoder.encode(chunk, out, Job()).value());
+  EXPECT_EQ(out, encode(chunk));
+}
+
 TEST(Frame, DoesNotDependOnWhatWasEncodedBefore) {
   const auto first = sample(50000);
   const auto second = sample(70000);
   FrameEncoder encoder = std::move(FrameEncoder::create(3, 1 << 20).value());
   std::vector<uint8_t> out(frame_bound(second.size()));
-  ASSERT_TRUE(encoder.encode(first, out).ok());
-  out.resize(encoder.encode(second, out).value());
+  ASSERT_TRUE(encoder.encode(first, out, Job()).ok());
+  out.resize(encoder.encode(second, out, Job()).value());
   EXPECT_EQ(out, encode(second));
 }
 

@@ -61,7 +61,9 @@ TEST_P(OrderedPipelineTest, NeverHasMoreInFlightThanSlots) {
 TEST_P(OrderedPipelineTest, TheFirstErrorStopsEverything) {
   OrderedPipeline work = pipeline();
   std::atomic<uint64_t> consumed{0};
-  work.produce = [](uint64_t item, unsigned) { return item == 50 ? Status(corrupt("item 50", "bad")) : ok(); };
+  work.produce = [](uint64_t item, unsigned) {
+    return item == 50 ? Status(corrupt("item 50", "bad")) : ok();
+  };
   work.consume = [&](uint64_t, unsigned) {
     ++consumed;
     return ok();

@@ -11,7 +11,7 @@ import { parseSkippableHeader, skippableHeaderSize } from '../format/skippable-f
 import { zstdMagic } from '../format/zstd-frame';
 import type { ByteSource } from '../source/byte-source';
 import { frameEnd } from './frame-walk';
-import type { FrameSection } from './seekable';
+import type { FrameSection } from './frame-section';
 
 /**
  * Reads the chunk index of a blob of profile "erofs-image-spec": in a skippable frame behind zstd frames, or as it is behind a raw

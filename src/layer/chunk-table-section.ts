@@ -9,7 +9,7 @@ import {
 import { checkDigestOf, digestOf } from '../format/digest';
 import { parseSkippableHeader, skippableHeaderSize } from '../format/skippable-frame';
 import type { ByteSource } from '../source/byte-source';
-import type { FrameSection } from './seekable';
+import type { FrameSection } from './frame-section';
 
 /**
  * Reads the chunk table of a blob of profile "containerd". Its size is compared with the blob's and with what its own header

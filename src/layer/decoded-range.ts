@@ -1,12 +1,15 @@
 import { native, type FrameTable } from '../native/binding';
 import { fromNativeError } from '../native/run';
-import { checkRange } from '../source/range';
+import { allocateRead, checkRange } from '../source/range';
 import type { ByteSource } from '../source/byte-source';
 
-/** Index of the frame that holds byte `position` of the decoded bytes. */
-function frameAt(starts: Float64Array, position: number): number {
+/** Decoded bytes that a long read asks for at once, unless a single chunk has more. */
+const batchSize = 64 << 20;
+
+/** Index of the chunk that holds byte `position` of the decoded bytes. */
+function chunkAt(starts: Float64Array, position: number): number {
   let low = 0;
-  let high = starts.length - 1; // frame `low` begins at or before position, frame `high` after it
+  let high = starts.length - 1; // chunk `low` begins at or before position, chunk `high` after it
   while (high - low > 1) {
     const middle = (low + high) >> 1;
     if (starts[middle]! <= position) low = middle;
@@ -15,14 +18,28 @@ function frameAt(starts: Float64Array, position: number): number {
   return low;
 }
 
-/** One frame of a blob, decoded; its checksum is compared before, its length after. */
-export async function decodeFrame(blob: ByteSource, frames: FrameTable, index: number): Promise<Buffer> {
-  const { offsets, starts, checksums, checksumSize, compression } = frames;
+/** Where a frame lies in its blob. */
+export function frameRange({ offsets }: FrameTable, index: number): { offset: number; size: number } {
   const offset = offsets[index]!;
-  const frame = await blob.read(offset, offsets[index + 1]! - offset);
-  const checksum = checksums.subarray(index * checksumSize, (index + 1) * checksumSize);
+  return { offset, size: offsets[index + 1]! - offset };
+}
+
+/** A frame's checksum; empty when the table has none. */
+export function checksumOf({ checksums, checksumSize }: FrameTable, index: number): Uint8Array {
+  return checksums.subarray(index * checksumSize, (index + 1) * checksumSize);
+}
+
+/** A frame as stored → its chunk: the checksum is compared before it is decoded, the length after. `blobName` is for errors. */
+export async function decodeFrame(
+  frame: Uint8Array,
+  frames: FrameTable,
+  index: number,
+  blobName: string,
+): Promise<Buffer> {
+  const { starts, compression } = frames;
+  const checksum = checksumOf(frames, index);
   const size = starts[index + 1]! - starts[index]!;
-  const name = `${blob.name}: frame ${index} at byte ${offset}`;
+  const name = `${blobName}: frame ${index} at byte ${frames.offsets[index]!}`;
   try {
     return await native.decodeFrame(frame, { compression, checksum, size, name });
   } catch (error) {
@@ -30,21 +47,48 @@ export async function decodeFrame(blob: ByteSource, frames: FrameTable, index: n
   }
 }
 
-/** `length` decoded bytes from `offset`, from just the frames that hold them. CORRUPT when they are not all there. */
+/**
+ * `length` decoded bytes from `offset`, out of the chunks that `load` gives: a part of a chunk where one holds them all, so that small reads
+ * copy nothing. CORRUPT, about `name`, when they are not all there.
+ */
+export async function readChunks(
+  { starts }: FrameTable,
+  { name, offset, length }: { name: string; offset: number; length: number },
+  load: (index: number) => Promise<Buffer>,
+): Promise<Buffer> {
+  checkRange({ name, size: starts.at(-1)! }, offset, length);
+  if (length === 0) return Buffer.alloc(0);
+  const end = offset + length;
+  const first = chunkAt(starts, offset);
+  if (end <= starts[first + 1]!) {
+    return (await load(first)).subarray(offset - starts[first]!, end - starts[first]!);
+  }
+  const bytes = allocateRead(name, length);
+  for (let index = first; starts[index]! < end;) {
+    const batch: Promise<void>[] = [];
+    const limit = starts[index]! + batchSize;
+    do {
+      const start = starts[index]!;
+      batch.push(
+        load(index++).then((chunk) => {
+          chunk.copy(bytes, Math.max(0, start - offset), Math.max(0, offset - start), end - start);
+        }),
+      );
+    } while (starts[index]! < end && starts[index + 1]! <= limit);
+    await Promise.all(batch);
+  }
+  return bytes;
+}
+
+/** `length` decoded bytes from `offset`, from just the frames that hold them, each read and decoded for this alone. Errors as readChunks(). */
 export async function readDecoded(
   blob: ByteSource,
   frames: FrameTable,
   offset: number,
   length: number,
 ): Promise<Buffer> {
-  const { starts } = frames;
-  checkRange({ name: blob.name, size: starts.at(-1)! }, offset, length);
-  const parts: Buffer[] = [];
-  for (let index = frameAt(starts, offset), at = offset; at < offset + length; ++index) {
-    const chunk = await decodeFrame(blob, frames, index);
-    const part = chunk.subarray(at - starts[index]!, offset + length - starts[index]!);
-    parts.push(part);
-    at += part.length;
-  }
-  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+  return readChunks(frames, { name: blob.name, offset, length }, async (index) => {
+    const range = frameRange(frames, index);
+    return decodeFrame(await blob.read(range.offset, range.size), frames, index, blob.name);
+  });
 }

@@ -8,5 +8,6 @@ export function resourcesOf({ threads, tmpDir }: ResourceOptions): { threads: nu
 
 /** A line about something odd that was tolerated. */
 export interface WarningOptions {
+  /** Called with each such line. */
   onWarning?: ((line: string) => void) | undefined;
 }

@@ -1,30 +1,14 @@
 import { failure } from '../errors';
 import { readSeekableAnnotations, type SeekableAnnotations } from '../format/annotations';
 import type { Profile } from '../format/profiles';
-import type { FrameTable } from '../native/binding';
 import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
 import { readChunkIndexSection } from './chunk-index-section';
 import { readChunkTableSection } from './chunk-table-section';
+import type { FrameSection } from './frame-section';
 import { findTableFrame } from './frame-walk';
 import type { WarningOptions } from './resources';
 import { findUnvouchedTree, readContainerdTree, readSpecTree, type BlobTree } from './verity-section';
-
-/** A blob's table of frames, checked, whichever profile it is of. */
-export interface FrameSection {
-  version: 1;
-  /** Where the section begins in the blob, and where it ends. */
-  offset: number;
-  end: number;
-  /** `sha512:…` of the payload. */
-  digest: string;
-  /** Bytes that the frames decode to: the image, and in profile "erofs-image-spec" the tree behind it. */
-  uncompressedSize: number;
-  /** Bytes of each chunk but the last; null when they differ. */
-  chunkSize: number | null;
-  hashAlgorithm: 'none' | 'sha256' | 'sha512';
-  frames: FrameTable;
-}
 
 /** Everything that can be known of a seekable blob before a frame of it is decoded. */
 export interface SeekableBlob {

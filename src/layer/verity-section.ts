@@ -13,7 +13,7 @@ import {
 import { verityTreeOffset, verityTreeSize } from '../format/verity-tree-size';
 import type { ByteSource } from '../source/byte-source';
 import { readDecoded } from './decoded-range';
-import type { FrameSection } from './seekable';
+import type { FrameSection } from './frame-section';
 
 /** The dm-verity tree that a blob carries, its superblock checked against the data's size. */
 export interface BlobTree {

@@ -42,6 +42,51 @@ export interface VerityParameters {
   salt: Uint8Array;
 }
 
+/** A file's bytes from `offset`: `bytes`, or `length` bytes of `source` from `address`. */
+export type NewPiece =
+  | { offset: number; bytes: Uint8Array }
+  | { offset: number; source: NativeSource; address: number; length: number };
+
+/** What TreeWriter makes. Paths, targets and xattr names are bytes: strings of one character (0 to 255) each. */
+export interface NewEntry {
+  kind: 'file' | 'dir' | 'symlink' | 'hardlink' | 'char' | 'block' | 'fifo' | 'socket';
+  /** From the root folder, without a slash in front; empty: the root folder. */
+  path: string;
+  /** A symbolic link's text; the path that a hard link is another name of (it has nothing else). */
+  target?: string;
+  mode?: number;
+  uid?: number;
+  gid?: number;
+  seconds?: number;
+  nanoseconds?: number;
+  xattrs?: { name: string; value: Uint8Array }[];
+  major?: number;
+  minor?: number;
+  /** Of a file. Its pieces may come with several entries, one after the other; what no piece covers is a hole. */
+  size?: number;
+  pieces?: NewPiece[];
+  begins?: boolean;
+  ends?: boolean;
+}
+
+/** What this user or this file system can't have; of a "device", the entry is missing. */
+export interface EntryNotice {
+  path: string;
+  /** "device", "owner", or an xattr's name. */
+  subject: string;
+  why: string;
+}
+
+/** Makes files and folders beneath one folder, never through a symbolic link. One call at a time. */
+export interface NativeTreeWriter {
+  /** In order; a folder comes before what is in it, and stays private and writable. */
+  write(entries: NewEntry[], job: NativeJob): Promise<EntryNotice[]>;
+  /** Gives folders their attributes; a folder comes after what is in it. */
+  finishFolders(folders: NewEntry[], job: NativeJob): Promise<EntryNotice[]>;
+  /** Removes the file that has begun and not ended. */
+  abandon(): void;
+}
+
 export interface OpenedInput {
   source: NativeSource;
   compression: 'none' | 'gzip' | 'zstd';
@@ -54,6 +99,8 @@ export interface PlannedImage {
   source: NativeSource;
   inodes: number;
   metadataSize: number;
+  /** The most common mtime, in whole seconds since 1970; may be negative. */
+  epoch: number;
   warnings: string[];
 }
 
@@ -102,6 +149,39 @@ export interface TarEntry {
   offset: number;
 }
 
+/** Entries of a tar, one column a field: element i of each is of entry i. Strings have one character (0–255) a byte. */
+export interface TarBatch {
+  /** As the tar has them, and those of links; '' of others. */
+  names: string[];
+  targets: string[];
+  /** Numbers of `tar::EntryType`: file, hard link, symlink, character device, block device, directory, FIFO. */
+  types: Float64Array;
+  /** Permission bits, 07777 at most. */
+  modes: Float64Array;
+  uids: Float64Array;
+  gids: Float64Array;
+  /** The mtime: the floor of its seconds, and the nanoseconds above that. */
+  seconds: BigInt64Array;
+  nanoseconds: Float64Array;
+  /** Device numbers. */
+  majors: Float64Array;
+  minors: Float64Array;
+  /** Of files, holes included. */
+  sizes: Float64Array;
+  /** How many of `ranges` each entry has, and for each of them: offset in the file, offset in the tar, length. */
+  rangeCounts: Float64Array;
+  ranges: Float64Array;
+  /** How many xattrs each entry has, and for each of them: name, value. */
+  xattrCounts: Float64Array;
+  xattrs: string[];
+}
+
+/** A tar being read for its headers. */
+export interface NativeTarReader {
+  /** The next entries; null at the end. One call at a time. */
+  next(job: NativeJob): Promise<TarBatch | null>;
+}
+
 /** The instruction sets in use and the versions of the libraries. */
 export interface NativeFeatures {
   sha512Many: string;
@@ -117,6 +197,13 @@ export interface Addon {
   /** The descriptor stays the caller's, and may be closed at once. */
   Source: new (slice: Slice) => NativeSource;
   BlobSink: new (fd: number, name: string) => NativeBlobSink;
+  /** `replace` what is in the way (but no folders); restore `owners`. The descriptor stays the caller's. */
+  TreeWriter: new (
+    root: { fd: number; name: string },
+    options: { replace: boolean; owners: boolean },
+  ) => NativeTreeWriter;
+  /** Reads the tar in `source`, which may be closed. */
+  TarReader: new (source: NativeSource) => NativeTarReader;
   /** A source as it is, or inflated into an unlinked file of `tmpDir` when it is gzip or zstd (by content). */
   openInput(source: NativeSource, options: { tmpDir: string }, job: NativeJob): Promise<OpenedInput>;
   /** Plans the EROFS image of a tar. */
@@ -157,12 +244,25 @@ export interface Addon {
     frame: Uint8Array,
     options: { compression: 'zstd' | 'none'; checksum: Uint8Array; size: number; name: string },
   ): Promise<Buffer>;
+  /**
+   * The first `size` bytes of what the zstd frame at the start of `input` decodes to. `whole`: the frame must end there.
+   * Bytes after the frame are ignored.
+   */
+  decompressZstd(input: Uint8Array, options: { size: number; whole: boolean; name: string }): Promise<Buffer>;
+  /** The decoded bytes of a blob: frames are checked and decoded when they are read, and ahead of that by `threads`. */
+  decodedSource(blob: NativeSource, table: FrameTable, options: { threads: number }): NativeSource;
   verityTree(
     source: NativeSource,
     parameters: VerityParameters,
     options: { threads: number; tmpDir: string },
     job: NativeJob,
   ): Promise<{ tree: NativeSource; root: Buffer; dataBlocks: number }>;
+  /** Of each piece, the index of its first byte that is another one in the source from its offset on; -1 when there is none. */
+  compareBytes(
+    source: NativeSource,
+    offsets: Float64Array,
+    pieces: readonly Uint8Array[],
+  ): Promise<Float64Array>;
   /** SHA-256 of a source. */
   hashSource(source: NativeSource, job: NativeJob): Promise<Buffer>;
   listTar(source: NativeSource, job: NativeJob): Promise<TarEntry[]>;

@@ -1,5 +1,6 @@
 /** The objects of the OCI image specification, as they appear in JSON. Unknown members are kept when one is rewritten. */
 
+/** What an image runs on. */
 export interface Platform {
   os: string;
   architecture: string;
@@ -8,6 +9,7 @@ export interface Platform {
   'os.version'?: string;
 }
 
+/** A blob by its digest. */
 export interface Descriptor {
   mediaType: string;
   digest: string;
@@ -19,6 +21,7 @@ export interface Descriptor {
   data?: string;
 }
 
+/** One image: its config and its layers, the lowest first. */
 export interface Manifest {
   schemaVersion: 2;
   mediaType?: string;
@@ -29,6 +32,7 @@ export interface Manifest {
   artifactType?: string;
 }
 
+/** Several images under one name. */
 export interface Index {
   schemaVersion: 2;
   mediaType?: string;
@@ -36,6 +40,7 @@ export interface Index {
   annotations?: Record<string, string>;
 }
 
+/** How an image runs, and the DiffIDs of its layers. */
 export interface ImageConfig {
   os: string;
   architecture: string;

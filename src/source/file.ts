@@ -2,9 +2,9 @@ import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
 
-import { SeekableErofsError, failure, fromSystemError } from '../errors';
+import { failure, fromSystemError } from '../errors';
 import type { ByteSource } from './byte-source';
-import { checkRange } from './range';
+import { allocateRead, checkRange } from './range';
 
 /** Node refuses a single read of 2 GiB. */
 const longestRead = 1 << 30;
@@ -64,7 +64,7 @@ async function readFully(
   signal: AbortSignal | undefined,
 ): Promise<Buffer> {
   checkRange(file, offset, length);
-  const buffer = allocate(file.name, length);
+  const buffer = allocateRead(file.name, length);
   for (let done = 0; done < length;) {
     if (signal?.aborted === true) throw failure('CANCELLED', file.name, 'cancelled');
     const count = await readOnce(handle, file.name, buffer, done, offset + done);
@@ -86,17 +86,5 @@ async function readOnce(handle: FileHandle, name: string, buffer: Buffer, start:
       .bytesRead;
   } catch (error) {
     throw fromSystemError(name, error);
-  }
-}
-
-function allocate(name: string, length: number): Buffer {
-  try {
-    return Buffer.allocUnsafe(length);
-  } catch (cause) {
-    throw new SeekableErofsError('NO_MEMORY', {
-      what: name,
-      why: `no memory for a read of ${length} bytes`,
-      cause,
-    });
   }
 }

@@ -1,4 +1,4 @@
-import { failure } from '../errors';
+import { SeekableErofsError, failure } from '../errors';
 import type { ByteSource } from './byte-source';
 
 /** CORRUPT unless [offset, offset + length) lies inside of `source`: offsets mostly come from bytes that nobody vouches for. */
@@ -18,4 +18,17 @@ export function checkRange(source: Pick<ByteSource, 'name' | 'size'>, offset: nu
     source.name,
     `${length} bytes at offset ${offset} are not inside of its ${source.size} bytes`,
   );
+}
+
+/** Memory for a read of `source` called `name`; NO_MEMORY when that is more than there can be. */
+export function allocateRead(name: string, length: number): Buffer {
+  try {
+    return Buffer.allocUnsafe(length);
+  } catch (cause) {
+    throw new SeekableErofsError('NO_MEMORY', {
+      what: name,
+      why: `no memory for a read of ${length} bytes`,
+      cause,
+    });
+  }
 }

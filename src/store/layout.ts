@@ -31,8 +31,9 @@ export async function openLayoutSource(path: string): Promise<LayoutSource> {
 
 /**
  * An image layout in a folder that images are written to. Blobs wait as drafts until setReference(), which moves them to
- * their places under the layout's lock and then replaces index.json: whenever the process ends, the layout is valid,
- * and but for a hidden folder that the next writer removes it has nothing in it that no reference led to.
+ * their places under the layout's lock and then replaces index.json: whenever the process ends, the layout is valid.
+ * A kill leaves at most a hidden folder, which the next writer removes, and, in the moments between the two, complete blobs
+ * that no reference leads to yet: the same conversion, run again, uses them.
  */
 export class LayoutDestination implements DestinationStore {
   readonly name: string;

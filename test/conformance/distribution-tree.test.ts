@@ -1,5 +1,15 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, openSync, closeSync, readFileSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  closeSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,10 +37,8 @@ interface Entry {
 let folder: string;
 const at = (name: string): string => join(folder, name);
 
-const hash = createHash;
-
 function sha256OfFile(path: string): string {
-  const digest = hash('sha256');
+  const digest = createHash('sha256');
   const file = openSync(path, 'r');
   const block = Buffer.alloc(1 << 20);
   for (let n = readSync(file, block); n > 0; n = readSync(file, block)) digest.update(block.subarray(0, n));
@@ -40,7 +48,10 @@ function sha256OfFile(path: string): string {
 
 /** Every inode of a tree as a line of JSON, by its path. */
 function walk(tree: string): Map<string, string> {
-  const lines = run('python3', [join(support, 'walk.py'), tree]).toString('latin1').trimEnd().split('\n');
+  const lines = run('python3', [join(support, 'walk.py'), tree])
+    .toString('latin1')
+    .trimEnd()
+    .split('\n');
   return new Map(lines.map((line) => [(JSON.parse(line) as Entry).path, line]));
 }
 
@@ -61,7 +72,7 @@ describe.skipIf(reason !== null)(titleOf('the tree of a distribution', reason), 
   afterAll(() => {
     spawnSync('umount', [at('mounted')]);
     rmSync(folder, { recursive: true, force: true });
-  });
+  }, 120_000);
 
   test('mounts as what GNU tar extracts, inode by inode', async () => {
     expect(statSync(at('layer.tar')).size).toBeGreaterThan(200_000_000);
@@ -75,7 +86,8 @@ describe.skipIf(reason !== null)(titleOf('the tree of a distribution', reason), 
   });
 
   test('the tree has what the comparison is about', () => {
-    const entries = [...walk(at('extracted')).values()].map((line) => JSON.parse(line) as Entry);
+    const lines = [...walk(at('extracted')).values()];
+    const entries = lines.map((line) => JSON.parse(line) as Entry);
     expect(entries.length).toBeGreaterThan(5000);
     expect(entries.reduce((sum, { size = 0 }) => sum + size, 0)).toBeGreaterThan(200_000_000);
     const types = [...new Set(entries.map(({ type }) => type))].sort();
@@ -92,17 +104,21 @@ describe.skipIf(reason !== null)(titleOf('the tree of a distribution', reason), 
       ]),
     );
     expect(entries.some(({ path }) => path.includes('\\x0a'))).toBe(true);
-    const times = entries.filter(({ path }) => path.startsWith('/odd/times/')).map((entry) => JSON.stringify(entry));
-    expect(times.some((line) => line.includes('"mtime":-1500000001'))).toBe(true);
-    expect(times.some((line) => line.includes('"mtime":4294967296999'))).toBe(true);
-    expect(entries.filter(({ path }) => path.startsWith('/odd/links/')).some(({ nlink }) => nlink === 3)).toBe(true);
+    for (const time of ['-1500000001', '4294967296999999999', '15000000000123456789'])
+      expect(lines.some((line) => line.includes(`"mtime": ${time},`))).toBe(true);
+    expect(
+      entries.filter(({ path }) => path.startsWith('/odd/links/')).some(({ nlink }) => nlink === 3),
+    ).toBe(true);
   });
 
   test.skipIf(!hasProgram('fsck.erofs'))(
     titleOf('passes fsck.erofs', hasProgram('fsck.erofs') ? null : 'not installed'),
     () => {
       const { status, stdout, stderr } = spawnSync('fsck.erofs', [at('image')], { encoding: 'utf8' });
-      expect({ status, text: stdout + stderr }).toEqual({ status: 0, text: expect.not.stringContaining('<E>') as string });
+      expect({ status, text: stdout + stderr }).toEqual({
+        status: 0,
+        text: expect.not.stringContaining('<E>') as string,
+      });
     },
   );
 
@@ -140,7 +156,10 @@ describe.skipIf(reason !== null)(titleOf('the tree of a distribution', reason), 
       expect(sha256OfFile(at('by-zstd'))).toBe(image);
       const bytes = readFileSync(at('image'));
       for (const i of [0, blob.frames.length >> 1, blob.frames.length - 1]) {
-        const { status, stdout } = spawnSync('zstd', ['-dc'], { input: blob.frames[i]!.bytes, maxBuffer: 2 ** 26 });
+        const { status, stdout } = spawnSync('zstd', ['-dc'], {
+          input: blob.frames[i]!.bytes,
+          maxBuffer: 2 ** 26,
+        });
         expect(status).toBe(0);
         expect(stdout.equals(bytes.subarray(i * blob.chunkSize, (i + 1) * blob.chunkSize))).toBe(true);
       }
@@ -158,8 +177,13 @@ describe.skipIf(reason !== null)(titleOf('the tree of a distribution', reason), 
       expect(hex('sha256', device.subarray(0, blob.uncompressedSize))).toBe(encoded.diffId.slice(7));
       expect(device.subarray(hashOffset).equals(blob.verity!.payload)).toBe(true);
       const verify = (): number | null =>
-        spawnSync('veritysetup', ['verify', at('device'), at('device'), rootHash, `--hash-offset=${hashOffset}`])
-          .status;
+        spawnSync('veritysetup', [
+          'verify',
+          at('device'),
+          at('device'),
+          rootHash,
+          `--hash-offset=${hashOffset}`,
+        ]).status;
       expect(verify()).toBe(0);
       for (const place of [100_000_001, blob.uncompressedSize - 1, hashOffset + 4096, device.length - 4096]) {
         flip(at('device'), place);
@@ -171,7 +195,10 @@ describe.skipIf(reason !== null)(titleOf('the tree of a distribution', reason), 
 
     test('verify finds nothing, and one changed byte anywhere', async () => {
       const args = ['verify', at('blob'), '--descriptor', writeDescriptor(encoded)];
-      expect(await documentOf(args)).toMatchObject({ ok: true, layers: [{ merkle: 'ok', frames: blob.frames.length }] });
+      expect(await documentOf(args)).toMatchObject({
+        ok: true,
+        layers: [{ merkle: 'ok', frames: blob.frames.length }],
+      });
       for (const place of [70_000_001, blob.tableOffset + 40, encoded.size - 1]) {
         flip(at('blob'), place);
         expect((await runCli(args)).exitCode, `byte ${place}`).toBe(3);

@@ -32,7 +32,8 @@ export function writeSystemTar(tar: string, extra: string): void {
 /** Unpacks a tar with everything that GNU tar can restore. */
 export function extractTar(tar: string, folder: string): void {
   const keep = ['--xattrs', '--xattrs-include=*', '--same-owner', '--numeric-owner', '-p'];
-  run('tar', ['--extract', '--file', tar, '--directory', folder, ...keep]);
+  // Without the delay a folder whose members are apart in the tar gets the time of its extraction.
+  run('tar', ['--extract', '--file', tar, '--directory', folder, '--delay-directory-restore', ...keep]);
 }
 
 function selection(folder: string, share: number): string[] {

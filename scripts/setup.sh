@@ -1,0 +1,72 @@
+# Sourced by start.sh and test.sh, in the project's folder: brings a machine to where the project is built.
+# Steps that were done before are skipped.
+
+fail() {
+  echo "error: $1" >&2
+  exit "${2:-1}"
+}
+
+check_node() {
+  command -v node >/dev/null && command -v npm >/dev/null || fail 'Node.js 20 or later with npm is missing (see nodejs.org)' 4
+  node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' ||
+    fail "Node.js $(node --version) is too old (20 or later is needed)" 4
+}
+
+# need_packages PACKAGE... : installs the Debian packages that are missing, as root; else names the line to run, exit code 4.
+need_packages() {
+  local missing=()
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  local line="apt-get install -y --no-install-recommends ${missing[*]}"
+  [ "$(id -u)" -eq 0 ] || fail "this machine lacks ${missing[*]} (run: sudo $line)" 4
+  command -v apt-get >/dev/null || fail "this machine lacks ${missing[*]}, and has no apt-get" 4
+  echo "+ $line"
+  export DEBIAN_FRONTEND=noninteractive
+  # The package lists of a fresh machine or of an old image don't know the packages' places: fetch them, once.
+  $line >/dev/null 2>&1 || { apt-get update -qq && $line >/dev/null; } || fail "could not install ${missing[*]} (run: $line)" 4
+}
+
+# need_programs PROGRAM=PACKAGE... : as need_packages, but content with a program of any origin.
+need_programs() {
+  local packages=()
+  for pair in "$@"; do
+    command -v "${pair%%=*}" >/dev/null || packages+=("${pair#*=}")
+  done
+  [ ${#packages[@]} -eq 0 ] || need_packages "${packages[@]}"
+}
+
+need_npm_packages() {
+  [ node_modules/.package-lock.json -nt package-lock.json ] && return
+  echo '+ npm ci'
+  npm ci --no-audit --no-fund
+}
+
+# newer_than FILE PATH... : whether anything in the paths changed after FILE.
+newer_than() {
+  local file=$1
+  shift
+  [ ! -e "$file" ] || [ -n "$(find "$@" -newer "$file" -type f -print -quit)" ]
+}
+
+build() {
+  # node-gyp fetches headers unless it is told where they are; many installations of Node have them.
+  local prefix
+  prefix=$(node -p 'path.dirname(path.dirname(process.execPath))')
+  if [ -z "${npm_config_nodedir:-}" ] && [ -f "$prefix/include/node/node_version.h" ]; then
+    export npm_config_nodedir=$prefix
+  fi
+  local addon=build/Release/seekable_erofs.node
+  if newer_than "$addon" native binding.gyp node_modules/.package-lock.json; then
+    echo '+ npm run build:native   (a minute or two, the first time)'
+    mkdir -p build
+    npm run --silent build:native >build/npm.log 2>&1 || { tail -n 60 build/npm.log >&2; fail 'the addon does not compile (build/npm.log)'; }
+    rm build/npm.log
+    touch "$addon"
+  fi
+  if newer_than dist/index.mjs src tsconfig.json tsconfig.build.json scripts/esm-wrapper.mjs; then
+    echo '+ npm run build:ts'
+    npm run --silent build:ts
+  fi
+}

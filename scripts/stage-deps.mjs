@@ -1,0 +1,16 @@
+// Before npm packs: copies zstd's sources into deps/zstd, so that the tarball compiles where no prebuilt binary fits.
+//   node scripts/stage-deps.mjs [--remove]
+import { cpSync, existsSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const source = join(root, 'node_modules', 'zstd-napi', 'deps', 'zstd');
+const staged = join(root, 'deps', 'zstd');
+
+// A copy that an interrupted run left may be of another version.
+rmSync(dirname(staged), { recursive: true, force: true });
+if (!process.argv.includes('--remove')) {
+  if (!existsSync(source)) throw new Error(`${source} is missing: run npm ci`);
+  for (const part of ['LICENSE', 'lib']) cpSync(join(source, part), join(staged, part), { recursive: true });
+}

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# npm test: everything that must hold, in order; ends with the line `N passed, N failed`.
+#   scripts/test.sh [STEP...]      only these steps (their names are in the summary)
+# A step that can't run is a failure, unless it prints `SKIP: reason`.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+. scripts/setup.sh
+
+reports=$(mktemp -d)
+trap 'rm -rf "$reports"' EXIT
+total_passed=0 total_failed=0 summary=()
+wanted=("$@")
+
+# add NAME PASSED FAILED [NOTE]
+add() {
+  total_passed=$((total_passed + $2))
+  total_failed=$((total_failed + $3))
+  summary+=("$(printf '%-16s %5d passed %4d failed  %s' "$1" "$2" "$3" "${4:-}")")
+}
+
+# counts KIND REPORT : prints `passed failed skipped` of a report of vitest or GoogleTest; nothing when there is none.
+counts() {
+  node -e '
+    const [kind, path] = process.argv.slice(1);
+    const report = JSON.parse(require("fs").readFileSync(path, "utf8"));
+    if (kind === "vitest") {
+      // A file that does not even load has no tests, but fails its suite.
+      const broken = report.testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0);
+      console.log(report.numPassedTests, report.numFailedTests + broken.length, report.numPendingTests + report.numTodoTests);
+    } else {
+      const skipped = report.testsuites.flatMap((suite) => suite.testsuite).filter((test) => test.result === "SKIPPED").length;
+      const failed = report.failures + report.errors;
+      console.log(report.tests - failed - report.disabled - skipped, failed, skipped + report.disabled);
+    }' "$1" "$2" 2>/dev/null
+}
+
+# step NAME KIND COMMAND... : runs a command and adds up what it did. KIND is vitest or gtest (the command writes $REPORT),
+# or script (each line `ok: ...` is a test passed, and the exit code at least one).
+step() {
+  local name=$1 kind=$2 log="$reports/$1.log" status passed failed skipped started=$SECONDS
+  shift 2
+  if [ ${#wanted[@]} -gt 0 ] && [[ " ${wanted[*]} " != *" $name "* ]]; then return; fi
+  printf '\n=== %s\n' "$name"
+  export REPORT="$reports/$name.json"
+  timeout --kill-after=10 900 "$@" 2>&1 | tee "$log"
+  status=${PIPESTATUS[0]}
+  [ "$status" -ne 124 ] || echo "error: $name took longer than 15 minutes"
+  local note="$((SECONDS - started)) s"
+  if [ "$kind" = script ]; then
+    passed=$(grep -c '^ok: ' "$log")
+    if grep -q '^SKIP: ' "$log" && [ "$status" -eq 0 ]; then
+      note="$note, $(grep -m 1 '^SKIP: ' "$log")"
+    elif [ "$status" -eq 0 ] && [ "$passed" -eq 0 ]; then
+      passed=1
+    fi
+    add "$name" "$passed" $((status != 0)) "$note"
+    return
+  fi
+  read -r passed failed skipped < <(counts "$kind" "$REPORT")
+  # Without a report, or with an exit code that the report does not explain, something else broke.
+  if [ -z "${passed:-}" ]; then
+    passed=0 failed=1 note="$note, no report"
+  elif [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+    failed=1 note="$note, exit code $status"
+  fi
+  [ "${skipped:-0}" -eq 0 ] || note="$note, $skipped skipped"
+  add "$name" "$passed" "$failed" "$note"
+}
+
+vitest_step() {
+  local name=$1
+  shift
+  step "$name" vitest bash -c 'node_modules/.bin/vitest run --reporter=default --reporter=json --outputFile.json="$REPORT" "$@"' vitest "$@"
+}
+
+finish() {
+  printf '\n=== summary\n'
+  printf '%s\n' "${summary[@]}"
+  printf '\n%d passed, %d failed\n' "$total_passed" "$total_failed"
+  [ "$total_failed" -eq 0 ]
+}
+
+check_node
+need_programs g++=g++ make=make python3=python3 cmake=cmake ninja=ninja-build nm=binutils zstd=zstd mkfs.erofs=erofs-utils \
+  fsck.erofs=erofs-utils clang-format=clang-format setfattr=attr veritysetup=cryptsetup-bin
+[ -x /usr/bin/time ] || need_packages time
+need_packages libgtest-dev libssl-dev zlib1g-dev
+# Only containers need runc; without it that step says why it is skipped.
+[ "$(id -u)" -ne 0 ] || need_programs runc=runc
+{ need_npm_packages && build; } || {
+  add build 0 1
+  finish
+  exit 1
+}
+add build 1 0
+
+step lint script npm run --silent lint
+step types script node_modules/.bin/tsc --noEmit
+step docs script node_modules/.bin/typedoc --emit none --logLevel Warn
+vitest_step unit --exclude 'test/{conformance,e2e}/**'
+step core gtest bash -c 'scripts/test-native.sh plain "$REPORT"'
+step core-sanitized gtest bash -c 'scripts/test-native.sh asan "$REPORT"'
+step fuzz script bash scripts/fuzz.sh 10
+vitest_step conformance test/conformance
+vitest_step cli test/e2e
+for file in test/conformance/*.mjs; do
+  [ ! -e "$file" ] || step "$(basename "$file" .mjs)" script node "$file"
+done
+step start script node scripts/start.mjs
+step package script node scripts/check-package.mjs --compile
+step containerd script node test/e2e/containerd.mjs
+finish

@@ -1,0 +1,88 @@
+import type { DataReader } from './data';
+import { Directory } from './directory';
+import { corrupt, isInMetabox, unsupported, type Inode } from './inode';
+import { LruMap } from './lru-map';
+
+/** About ten million entries. */
+const largestDirectory = 256 << 20; // bytes
+const cachedBytes = 8 << 20;
+/** Up to here, a directory is read as a whole, not only the blocks that a binary search touches. */
+const smallDirectory = 64 << 10;
+
+/** Loads directories of one image, and finds names in them. */
+export class Directories {
+  private readonly cache = new LruMap<bigint, Directory>(cachedBytes);
+
+  constructor(
+    private readonly data: DataReader,
+    private readonly blockSize: number,
+    private readonly imageSize: number,
+  ) {}
+
+  /** All of a directory. CORRUPT as Directory.parse(), and when it is larger than the image allows. */
+  async load(inode: Inode): Promise<Directory> {
+    const known = this.cache.get(inode.nid);
+    if (known !== undefined) return known;
+    this.checkSize(inode);
+    const directory = this.parse(inode, await this.data.read(inode, 0, inode.size));
+    this.cache.set(inode.nid, directory, inode.size + 16 * directory.count + 256);
+    return directory;
+  }
+
+  /**
+   * The inode number behind a name, or undefined. In a large directory by binary search over its blocks; names that are out of order are
+   * found as well, since a listing shows them.
+   */
+  async lookup(inode: Inode, name: Uint8Array): Promise<bigint | undefined> {
+    const found = inode.size > smallDirectory ? await this.search(inode, name) : undefined;
+    if (found !== undefined) return found;
+    const directory = await this.load(inode);
+    const index = directory.find(name);
+    return index === undefined ? undefined : directory.nid(index);
+  }
+
+  /**
+   * How many bytes a directory may have: as many as the image, if its bytes lie there as they are. Compression, the metabox's too, helps
+   * names by far less than 64 to 1.
+   */
+  sizeLimit({ layout, nid }: Inode): number {
+    const asItIs = (layout === 'plain' || layout === 'inline') && !isInMetabox(nid);
+    return asItIs ? this.imageSize : 64 * this.imageSize;
+  }
+
+  private async search(inode: Inode, name: Uint8Array): Promise<bigint | undefined> {
+    this.checkSize(inode);
+    let [low, high] = [0, Math.ceil(inode.size / this.blockSize)];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const start = middle * this.blockSize;
+      const length = Math.min(this.blockSize, inode.size - start);
+      const block = this.parse(inode, await this.data.read(inode, start, length));
+      const index = block.find(name);
+      if (index !== undefined) return block.nid(index);
+      // A block of "." and ".." alone tells nothing: left to the search through everything.
+      if (block.count === 0) return undefined;
+      if (Buffer.compare(name, block.name(0)) < 0) high = middle;
+      else low = middle + 1;
+    }
+    return undefined;
+  }
+
+  private parse(inode: Inode, bytes: Buffer): Directory {
+    return Directory.parse(bytes, this.blockSize, (why) => corrupt(inode.area.name, inode.nid, why));
+  }
+
+  private checkSize(inode: Inode): void {
+    const { area, nid, size } = inode;
+    if (size > this.sizeLimit(inode)) {
+      throw corrupt(area.name, nid, `a directory of ${size} bytes in an image of ${this.imageSize}`);
+    }
+    if (size > largestDirectory) {
+      throw unsupported(
+        area.name,
+        nid,
+        `a directory of ${size} bytes; the largest read is ${largestDirectory}`,
+      );
+    }
+  }
+}

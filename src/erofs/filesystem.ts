@@ -1,0 +1,185 @@
+import { Readable } from 'node:stream';
+import { failure } from '../errors';
+import type { ByteSource } from '../source/byte-source';
+import type { PlacedExtent, Segment } from './data';
+import type { ErofsInode, FileType, Inode } from './inode';
+import { openImage, type OpenErofsOptions, type OpenedImage } from './open';
+import { lookUp, readTarget, type Found } from './path-lookup';
+import { walk, type WalkEntry } from './walk';
+import type { Xattr } from './xattr';
+
+const streamPiece = 1 << 20; // bytes
+const defaultMaxSize = 1 << 30; // bytes
+
+/** A path from the root (a string is UTF-8, bytes are taken as they are), or an inode of the same image. */
+export type ErofsPath = string | Uint8Array | ErofsInode;
+
+/** A name in a directory. */
+export interface DirectoryEntry {
+  name: Buffer;
+  inode: ErofsInode;
+}
+
+/** What an image says about itself as a whole. */
+export interface ErofsInfo {
+  /** Bytes. */
+  blockSize: number;
+  /** As the superblock says; nothing vouches for it. */
+  inodes: bigint;
+  blocks: number;
+  /** 16 bytes. */
+  uuid: Buffer;
+  volumeName: Buffer;
+  /** Seconds since 1970 from which compact inodes count. */
+  epoch: bigint;
+  externalDevices: number;
+}
+
+/**
+ * Opens an EROFS image (docs/format/erofs.md) for reading, without mounting it. `source` and the devices stay the caller's, and open as
+ * long as the file system is used. CORRUPT when it is no image or its superblock's checksum does not fit, UNSUPPORTED for unknown
+ * features, USAGE when the number of devices is not the image's.
+ */
+export async function openErofs(
+  source: ByteSource,
+  options: OpenErofsOptions = {},
+): Promise<ErofsFilesystem> {
+  return new ErofsFilesystem(await openImage(source, options));
+}
+
+/**
+ * A read-only file system in an image. Nothing in the image is trusted: all calls reject with CORRUPT or UNSUPPORTED when it breaks the
+ * format, with NOT_FOUND when a path does not exist, with FAILED when it is of the wrong type. Symlinks, "..", and absolute targets stay
+ * inside of the image.
+ */
+export class ErofsFilesystem {
+  readonly info: ErofsInfo;
+  private readonly image: OpenedImage;
+
+  /** @internal Use openErofs(). */
+  constructor(image: OpenedImage) {
+    this.image = image;
+    const { blockSize, inodes, blocks, uuid, volumeName, epoch, extraDevices } = image.superblock;
+    const end = volumeName.indexOf(0);
+    this.info = {
+      ...{ blockSize, inodes, blocks, uuid, epoch, externalDevices: extraDevices },
+      volumeName: end < 0 ? volumeName : volumeName.subarray(0, end),
+    };
+  }
+
+  /** The inode behind a path; a symlink is followed. */
+  async stat(path: ErofsPath): Promise<ErofsInode> {
+    return (await this.find(path, true)).inode;
+  }
+
+  /** The inode at a path, which may be a symlink. */
+  async lstat(path: ErofsPath): Promise<ErofsInode> {
+    return (await this.find(path, false)).inode;
+  }
+
+  /** The path without symlinks and dots at which `path` ends up; the last component's symlink is followed. */
+  async realpath(path: string | Uint8Array): Promise<Buffer> {
+    return (await this.find(path, true)).path;
+  }
+
+  /** A directory's entries by the bytes of their names, without "." and "..". */
+  async readdir(path: ErofsPath): Promise<DirectoryEntry[]> {
+    const inode = await this.inodeOf(path, ['dir']);
+    const directory = await this.image.directories.load(inode);
+    const entries: DirectoryEntry[] = [];
+    for (let index = 0; index < directory.count; index++) {
+      const found = this.image.inodes.get(directory.nid(index));
+      const name = Buffer.from(directory.name(index));
+      entries.push({ name, inode: found instanceof Promise ? await found : found });
+    }
+    return entries;
+  }
+
+  /** What a symlink holds. */
+  async readlink(path: ErofsPath): Promise<Buffer> {
+    return readTarget(this.image.data, await this.inodeOf(path, ['symlink'], false));
+  }
+
+  /** A whole file. UNSUPPORTED when it is longer than `maxSize` bytes (default: 1 GiB). */
+  async readFile(path: ErofsPath, options: { maxSize?: number | undefined } = {}): Promise<Buffer> {
+    const { maxSize = defaultMaxSize } = options;
+    const inode = await this.inodeOf(path, ['file']);
+    if (inode.size > maxSize) {
+      const why = `a file of ${inode.size} bytes, and at most ${maxSize} were to be read`;
+      throw failure('UNSUPPORTED', this.named(path), why, 'read it as a stream');
+    }
+    return this.image.data.read(inode, 0, inode.size);
+  }
+
+  /** `length` bytes of a file from `offset`, fewer where it ends. */
+  async read(path: ErofsPath, offset: number, length: number): Promise<Buffer> {
+    const inode = await this.inodeOf(path, ['file']);
+    const start = Math.min(offset, inode.size);
+    return this.image.data.read(inode, start, Math.min(length, inode.size - start));
+  }
+
+  /** A file's bytes from `start` to `end` (inclusive, as Node has it) or to its end. */
+  createReadStream(
+    path: ErofsPath,
+    range: { start?: number | undefined; end?: number | undefined } = {},
+  ): Readable {
+    return Readable.from(this.pieces(path, range.start ?? 0, range.end), {
+      objectMode: false,
+      highWaterMark: streamPiece,
+    });
+  }
+
+  /** The data and the holes of a file, in order, without gaps. */
+  async *segments(path: ErofsPath): AsyncGenerator<Segment, void, undefined> {
+    yield* this.image.data.segments(await this.inodeOf(path, ['file']));
+  }
+
+  /** Where the data of a file lies, in order, without its holes: for whoever copies it by other means than read(). */
+  async *extents(path: ErofsPath): AsyncGenerator<PlacedExtent, void, undefined> {
+    yield* this.image.data.extents(await this.inodeOf(path, ['file']));
+  }
+
+  /** Extended attributes by the bytes of their names; a symlink's own, not its target's. */
+  async xattrs(path: ErofsPath): Promise<Xattr[]> {
+    return this.image.xattrs.read((await this.find(path, false)).inode);
+  }
+
+  /**
+   * `path` and everything below it, in the order of the whole paths' bytes; symlinks are not followed. Hard links are entries of equal
+   * `nid`. CORRUPT for loops.
+   */
+  walk(path: string | Uint8Array = '/'): AsyncGenerator<WalkEntry, void, undefined> {
+    return walk(this.image, () => this.find(path, false));
+  }
+
+  private async *pieces(path: ErofsPath, start: number, end: number | undefined): AsyncGenerator<Buffer> {
+    const inode = await this.inodeOf(path, ['file']);
+    const stop = Math.min(inode.size, end === undefined ? Infinity : end + 1);
+    for (let offset = start; offset < stop;) {
+      // Pieces begin at multiples of their size, so that the clusters of compressed files are decoded once.
+      const length = Math.min(streamPiece - (offset % streamPiece), stop - offset);
+      yield await this.image.data.read(inode, offset, length);
+      offset += length;
+    }
+  }
+
+  private async find(path: ErofsPath, follow: boolean): Promise<Found> {
+    if (typeof path === 'string') return lookUp(this.image, Buffer.from(path), follow);
+    if (path instanceof Uint8Array) return lookUp(this.image, path, follow);
+    if (this.image.inodes.owns(path)) return { path: Buffer.alloc(0), inode: path };
+    throw failure('USAGE', this.named(path), 'it is of another image');
+  }
+
+  private async inodeOf(path: ErofsPath, types: FileType[], follow = true): Promise<Inode> {
+    const { inode } = await this.find(path, follow);
+    if (types.includes(inode.type)) return inode;
+    throw failure('FAILED', this.named(path), `it is a ${inode.type}, not a ${types.join(' or ')}`);
+  }
+
+  private named(path: ErofsPath): string {
+    if (typeof path === 'string') return path;
+    return path instanceof Uint8Array
+      ? Buffer.from(path).toString()
+      : `${this.image.name}: inode ${path.nid}`;
+  }
+}

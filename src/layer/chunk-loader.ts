@@ -1,0 +1,61 @@
+import { failure } from '../errors';
+import type { FrameTable } from '../native/binding';
+import type { ByteSource } from '../source/byte-source';
+import type { FrameCache } from '../source/cached';
+import { ChunkCache } from './chunk-cache';
+import { checksumOf, decodeFrame } from './decoded-range';
+import { FrameReader } from './frame-reader';
+import { SharedWork } from './shared-work';
+
+/** The decoded chunks of a blob: each is fetched, verified and decoded once for all who want it at the same time, and kept while there is room. */
+export class ChunkLoader {
+  private readonly reader: FrameReader;
+  private readonly chunks: ChunkCache;
+  private readonly underWay = new Map<number, SharedWork<Buffer>>();
+  private isClosed = false;
+
+  constructor(
+    private readonly blob: ByteSource,
+    private readonly frames: FrameTable,
+    cacheBytes: number,
+    private readonly cache: FrameCache | null,
+  ) {
+    this.reader = new FrameReader(blob, frames, cache);
+    this.chunks = new ChunkCache(cacheBytes);
+  }
+
+  /** The chunk of this index, shared with others: not to be written to. CANCELLED for this caller alone when `signal` is aborted. */
+  async load(index: number, signal?: AbortSignal): Promise<Buffer> {
+    if (this.isClosed) throw failure('USAGE', this.blob.name, 'it is closed already');
+    return this.chunks.get(index) ?? (await this.join(index).wait(this.blob.name, signal));
+  }
+
+  /** Ends what is under way, with CANCELLED for those who wait for it. */
+  async close(): Promise<void> {
+    this.isClosed = true;
+    const works = [...this.underWay.values()];
+    for (const work of works) work.cancel();
+    await Promise.allSettled(works.map(({ result }) => result));
+    this.chunks.clear();
+  }
+
+  private join(index: number): SharedWork<Buffer> {
+    const current = this.underWay.get(index);
+    if (current?.isAbandoned === false) return current;
+    const work = new SharedWork((signal) => this.produce(index, signal));
+    this.underWay.set(index, work);
+    const forget = (): void => {
+      if (this.underWay.get(index) === work) this.underWay.delete(index);
+    };
+    work.result.then(forget, forget);
+    return work;
+  }
+
+  private async produce(index: number, signal: AbortSignal): Promise<Buffer> {
+    const { bytes, isCached } = await this.reader.fetch(index, signal);
+    const chunk = await decodeFrame(bytes, this.frames, index, this.blob.name);
+    if (!isCached) await this.cache?.put(checksumOf(this.frames, index), bytes);
+    this.chunks.put(index, chunk);
+    return chunk;
+  }
+}

@@ -1,0 +1,123 @@
+import { failure } from '../errors';
+import type { Profile } from '../format/profiles';
+import type { ByteSource } from '../source/byte-source';
+import { FrameCache } from '../source/cached';
+import type { HttpOptions } from '../source/http-range';
+import { checkRange } from '../source/range';
+import { readAhead } from '../source/read-ahead';
+import { ChunkLoader } from './chunk-loader';
+import { readChunks } from './decoded-range';
+import { openLocation, type LayerLocation } from './location';
+import type { FrameSection } from './frame-section';
+import { openSeekable, type SeekableBlob, type TrustOptions } from './seekable';
+import type { BlobTree } from './verity-section';
+
+/** What openBlob() takes. */
+export interface BlobOptions extends TrustOptions, HttpOptions {
+  /** Bytes of decoded chunks that are kept in memory, or one chunk where that is more; default: 64 MiB. */
+  cacheBytes?: number | undefined;
+  /** Folder that keeps verified frames from one run to the next; default: none. */
+  cacheDir?: string | undefined;
+  /** Bytes of frames that `cacheDir` keeps; default: 4 GiB. */
+  cacheDirBytes?: number | undefined;
+}
+
+/** A seekable blob, open for random access to the EROFS image in it. */
+export interface BlobReader extends ByteSource {
+  /** Bytes of the EROFS image, without a dm-verity tree behind it. */
+  readonly size: number;
+  readonly profile: Profile;
+  /** The table of frames. */
+  readonly section: FrameSection;
+  /** The dm-verity tree that the blob carries. */
+  readonly tree: BlobTree | null;
+  /**
+   * `length` bytes of the image from `offset`: only the frames that hold them are fetched, and each is verified before it is decoded. The
+   * bytes are shared with the cache: copy them before writing to them, or to keep a few of them for long. CORRUPT outside of the image.
+   */
+  read(offset: number, length: number, signal?: AbortSignal): Promise<Buffer>;
+  /** Ends reads under way with CANCELLED and closes the source. */
+  close(): Promise<void>;
+}
+
+const defaultCacheBytes = 64 << 20;
+/** Holds the table of a blob of some 2 GB, and the dm-verity superblock behind it. */
+const openingWindow = 32 << 10;
+
+/**
+ * Opens a seekable blob in a file, on a web server that answers ranges (with a descriptor only), or in a source, which is closed with it,
+ * also when this fails. The table is checked against the descriptor's digest; UNVERIFIED when that has none, and for a bare blob in a file
+ * a warning.
+ */
+export async function openBlob(location: LayerLocation, options: BlobOptions = {}): Promise<BlobReader> {
+  checkCacheBytes(options);
+  const source = await openLocation(location, options);
+  try {
+    const cache = await openFrameCache(options);
+    return new OpenBlob(source, await openTable(source, options), cache, options);
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+function checkCacheBytes({ cacheBytes = 0, cacheDirBytes = 0 }: BlobOptions): void {
+  for (const bytes of [cacheBytes, cacheDirBytes]) {
+    if (!(bytes >= 0)) throw failure('USAGE', 'cache size', `${bytes} is no number of bytes`);
+  }
+}
+
+async function openFrameCache({
+  cacheDir,
+  cacheDirBytes,
+  onWarning,
+}: BlobOptions): Promise<FrameCache | null> {
+  return cacheDir === undefined ? null : FrameCache.open(cacheDir, { maxBytes: cacheDirBytes, onWarning });
+}
+
+async function openTable(source: ByteSource, options: BlobOptions): Promise<SeekableBlob> {
+  const { descriptor, signal, onWarning } = options;
+  // A bare blob is walked through first, in leaps.
+  const view = descriptor === undefined ? source : readAhead(source, openingWindow, signal);
+  const blob = await openSeekable(view, options);
+  if (blob.section.hashAlgorithm === 'none') {
+    onWarning?.(`${source.name}: its table has no checksums; frames are read without verifying them`);
+  }
+  return blob;
+}
+
+class OpenBlob implements BlobReader {
+  readonly name: string;
+  readonly size: number;
+  readonly profile: Profile;
+  readonly section: FrameSection;
+  readonly tree: BlobTree | null;
+  private readonly loader: ChunkLoader;
+
+  constructor(
+    private readonly source: ByteSource,
+    { profile, section, tree }: SeekableBlob,
+    cache: FrameCache | null,
+    { cacheBytes = defaultCacheBytes }: BlobOptions,
+  ) {
+    this.name = source.name;
+    this.size = tree?.dataSize ?? section.uncompressedSize;
+    this.profile = profile;
+    this.section = section;
+    this.tree = tree;
+    const { frames } = section;
+    this.loader = new ChunkLoader(source, frames, cacheBytes, frames.checksumSize === 0 ? null : cache);
+  }
+
+  async read(offset: number, length: number, signal?: AbortSignal): Promise<Buffer> {
+    checkRange(this, offset, length);
+    return readChunks(this.section.frames, { name: this.name, offset, length }, (index) =>
+      this.loader.load(index, signal),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.loader.close();
+    await this.source.close();
+  }
+}

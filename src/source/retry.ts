@@ -1,0 +1,58 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { fromSystemError } from '../errors';
+import type { ByteSource } from './byte-source';
+import { transientFaultOf, type TransientFault } from './transient';
+
+/** How often to try, and how long to wait in between; all times in milliseconds. */
+export interface RetryOptions {
+  /** In all, the first one included; default: 5. */
+  attempts?: number | undefined;
+  /** About how long before the second attempt; it doubles from one to the next. Default: 200. */
+  firstPause?: number | undefined;
+  /** No pause is longer, and a server that asks for a longer one is not tried again. Default: 60000. */
+  longestPause?: number | undefined;
+}
+
+/**
+ * Runs `attempt` until it succeeds, fails for a reason that will not pass (every error but a transient one: wrong bytes stay wrong), or
+ * has failed `attempts` times; then rejects with the last error. CANCELLED when `signal` is aborted during a pause.
+ */
+export async function withRetries<T>(
+  attempt: () => Promise<T>,
+  options: RetryOptions = {},
+  signal?: AbortSignal,
+): Promise<T> {
+  const { attempts = 5, longestPause = 60_000 } = options;
+  for (let failed = 1; ; failed++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      const fault = transientFaultOf(error);
+      if (fault === null || failed >= attempts) throw error;
+      const pause = pauseAfter(failed, fault, options);
+      if (pause > longestPause) throw error;
+      await sleep(pause, undefined, { signal }).catch((reason: unknown) => {
+        throw fromSystemError('retry', reason);
+      });
+    }
+  }
+}
+
+/** Random, so that many readers of a server that stumbled do not come back all at once. */
+function pauseAfter(failed: number, { retryAfter }: TransientFault, options: RetryOptions): number {
+  const { firstPause = 200, longestPause = 60_000 } = options;
+  const jitter = 0.5 + Math.random() / 2;
+  const pause = Math.min(firstPause * 2 ** (failed - 1), longestPause) * jitter;
+  return Math.max(pause, retryAfter ?? 0);
+}
+
+/** `source` with reads that are tried again after network faults and when the server is busy. Closing it closes `source`. */
+export function retryingSource(source: ByteSource, options: RetryOptions = {}): ByteSource {
+  return {
+    size: source.size,
+    name: source.name,
+    read: (offset, length, signal) => withRetries(() => source.read(offset, length, signal), options, signal),
+    close: () => source.close(),
+  };
+}

@@ -1,0 +1,123 @@
+import { describe, expect, it, vi } from 'vitest';
+
+import { failure, type SeekableErofsError } from '../../src/errors';
+import { openHttpSource } from '../../src/source/http-range';
+import { retryingSource, withRetries } from '../../src/source/retry';
+import { transientFailure } from '../../src/source/transient';
+import { caught } from '../support/caught';
+import { MemorySource } from '../support/memory-source';
+import { RangeServer } from '../support/range-server';
+import { refusal } from '../support/refusal';
+
+/** Fails with each of these in turn, then succeeds. */
+function failing(...errors: Error[]) {
+  return vi.fn(async () => {
+    const error = errors.shift();
+    if (error !== undefined) throw error;
+    return 'done';
+  });
+}
+
+function busy(retryAfter?: number): SeekableErofsError {
+  return transientFailure('server', 'busy', retryAfter);
+}
+
+describe('retries', () => {
+  it('are for faults that pass only', async () => {
+    for (const code of ['CORRUPT', 'MISMATCH', 'IO', 'NOT_FOUND', 'UNSUPPORTED', 'CANCELLED'] as const) {
+      const attempt = failing(failure(code, 'server', 'for good'));
+      await expect(withRetries(attempt)).rejects.toThrow(refusal(code));
+      expect(attempt).toHaveBeenCalledTimes(1);
+    }
+  });
+});
+
+describe('pauses', () => {
+  it('double from one to the next, with jitter, and end with the attempts', async () => {
+    for (const [random, factor] of [
+      [0, 0.5],
+      [0.999, 1],
+    ] as const) {
+      vi.spyOn(Math, 'random').mockReturnValue(random);
+      const times: number[] = [];
+      const attempt = vi.fn(async () => {
+        times.push(performance.now());
+        throw busy();
+      });
+      await expect(withRetries(attempt, { attempts: 4, firstPause: 40 })).rejects.toThrow(
+        refusal('IO', 'busy'),
+      );
+      const pauses = times.slice(1).map((time, i) => time - times[i]!);
+      expect(pauses).toHaveLength(3);
+      for (const [i, pause] of pauses.entries()) {
+        expect(pause).toBeGreaterThan(40 * 2 ** i * factor - 3);
+        expect(pause).toBeLessThan(40 * 2 ** i * factor + 40);
+      }
+      vi.restoreAllMocks();
+    }
+  });
+
+  it('are as long as the server asks, but not for ever', async () => {
+    const begin = performance.now();
+    expect(await withRetries(failing(busy(150)), { firstPause: 1 })).toBe('done');
+    expect(performance.now() - begin).toBeGreaterThan(145);
+    const patient = failing(busy(3_600_000));
+    await expect(withRetries(patient)).rejects.toThrow(refusal('IO', 'busy'));
+    expect(patient).toHaveBeenCalledTimes(1);
+  });
+
+  it('end at once with the signal', async () => {
+    const attempt = failing(busy(30_000));
+    const controller = new AbortController();
+    const result = caught(() => withRetries(attempt, {}, controller.signal));
+    setTimeout(() => {
+      controller.abort();
+    }, 20);
+    expect((await result).code).toBe('CANCELLED');
+    expect(attempt).toHaveBeenCalledTimes(1);
+  });
+});
+
+describe('a source with retries', () => {
+  it('is the same source', async () => {
+    const inner = new MemorySource(Buffer.from('0123456789'));
+    const close = vi.spyOn(inner, 'close');
+    const source = retryingSource(inner);
+    expect(source).toMatchObject({ size: 10, name: 'memory' });
+    expect((await source.read(2, 3)).toString()).toBe('234');
+    await source.close();
+    expect(close).toHaveBeenCalledOnce();
+  });
+
+  it('gets over a server with troubles of every kind', async () => {
+    const server = await RangeServer.start(Buffer.from('0123456789'));
+    const source = retryingSource(await openHttpSource(server.url, { timeout: 200 }), {
+      attempts: 6,
+      firstPause: 1,
+    });
+    server.takeRanges();
+    server.misbehave = (_, response, count) => {
+      if (count === 0) response.writeHead(429, { 'retry-after': '0' }).end();
+      else if (count === 1) response.writeHead(503).end('try later');
+      else if (count === 2) response.destroy();
+      else if (count === 3) {
+        response.writeHead(206, server.headers(2, 4)).write('2', () => response.destroy());
+      }
+      return count <= 4; // and once it is silent
+    };
+    expect((await source.read(2, 3)).toString()).toBe('234');
+    expect(server.takeRanges()).toEqual(['2-4', '2-4', '2-4', '2-4', '2-4', '2-4']);
+    server.misbehave = (_, response) => {
+      response.writeHead(503).end();
+      return true;
+    };
+    await expect(source.read(2, 3)).rejects.toThrow(refusal('IO', 'status 503'));
+    expect(server.takeRanges()).toHaveLength(6);
+    server.etag = '"two"';
+    server.misbehave = () => false;
+    await expect(source.read(2, 3)).rejects.toThrow(refusal('MISMATCH'));
+    expect(server.takeRanges()).toHaveLength(1);
+    await source.close();
+    await server.stop();
+  });
+});
