@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Feeds mutated inputs to native/test/fuzz/NAME_fuzz.cc, which exercises native/NAME, under ASan and UBSan.
+# Runs the parsers of untrusted bytes under libFuzzer, ASan and UBSan (docs/fuzzing.md).
 #   scripts/fuzz.sh [SECONDS [NAME...]]          (default: 10 seconds each, all of them)
-# libFuzzer is used where clang has it, else the small mutator of native/test/fuzz/mutate_main.cc with gcc.
+# The seeds are native/test/fuzz/corpus/NAME/ and what test/golden/ has; what is found on the way stays in build-fuzz/NAME-found/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-10}
@@ -12,57 +12,82 @@ fi
 
 out=$PWD/build-fuzz
 mkdir -p "$out"
-sanitize=(-fsanitize=address,undefined -fno-sanitize-recover=all -g1)
+compiler=$(command -v clang++-14 || command -v clang++ || echo clang++)
+echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' |
+  "$compiler" -x c++ - -fsanitize=fuzzer -o "$out/probe" || {
+  echo 'error: clang with libFuzzer is missing (run: apt-get install clang-14 libclang-rt-14-dev)' >&2
+  exit 4
+}
+
 zstd=$(node scripts/zstd-sources.mjs --include)
+sanitize=(-fsanitize=address,undefined -fno-sanitize-recover=all)
 hidden=(-DZSTDLIB_VISIBLE= -DZSTDERRORLIB_VISIBLE=)
-libraries=(-lz -lpthread)
+compile=("$compiler" -std=c++20 -O1 -g1 "${sanitize[@]}" "${hidden[@]}" -Inative -I"$zstd")
+compile_c=("${compiler/clang++/clang}" -w -O1 -g1 "${hidden[@]}" -DXXH_NAMESPACE=ZSTD_ -DZSTD_TRACE=0)
 
-if echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' |
-  clang++ -x c++ - -fsanitize=fuzzer -o "$out/probe" 2>/dev/null; then
-  compiler=clang++ c_compiler=clang coverage=(-fsanitize=fuzzer-no-link) driver=(-fsanitize=fuzzer)
-else
-  compiler=g++ c_compiler=gcc coverage=(-fsanitize-coverage=trace-pc) driver=(native/test/fuzz/mutate_main.cc)
-fi
-compile=("$compiler" -std=c++20 -O1 "${sanitize[@]}" "${hidden[@]}" -Inative -I"$zstd")
+# zstd_flags SOURCE : the decoder is tested too, and lets wrong checksums pass so that mutated frames are decoded at all.
+zstd_flags() {
+  case "$1" in
+    */compress/*) ;;
+    *) echo -fsanitize=address,fuzzer-no-link -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION ;;
+  esac
+}
 
-# Objects outlive a run: what has not changed since is not compiled again (headers are compared as a whole).
-newest_header=$(find native "$zstd" -name '*.h' -printf '%T@ %p\n' | sort -rn | head -n 1 | cut -d' ' -f2-)
+# Objects outlive a run: what has not changed since is not compiled again (headers and this script are compared as a whole).
+newest=$(find native "$zstd" "$0" \( -name '*.h' -o -name fuzz.sh \) -printf '%T@ %p\n' | sort -rn | head -n 1 | cut -d' ' -f2-)
 object_of() {
   local source=$1 object
-  object="$out/$compiler-$(echo "$source" | tr / _).o"
-  if [ ! "$object" -nt "$source" ] || [ ! "$object" -nt "$newest_header" ]; then
+  object="$out/$(echo "$source" | tr / _).o"
+  if [ ! "$object" -nt "$source" ] || [ ! "$object" -nt "$newest" ]; then
     case "$source" in
-      *.cc) "${compile[@]}" "${coverage[@]}" -c "$source" -o "$object" ;;
-      *) "$c_compiler" -w -O2 "${hidden[@]}" -DXXH_NAMESPACE=ZSTD_ -DZSTD_TRACE=0 -c "$source" -o "$object" ;;
+      *.cc) "${compile[@]}" -fsanitize=fuzzer-no-link -c "$source" -o "$object" ;;
+      # shellcheck disable=SC2046 # several flags
+      *) "${compile_c[@]}" $(zstd_flags "$source") -c "$source" -o "$object" ;;
     esac
   fi
   objects+=("$object")
 }
 
-seeds_of() {
-  local corpus="native/test/fuzz/corpus/$1" seeds="$out/$1-seeds"
-  mkdir -p "$seeds"
-  if [ -d "$corpus" ]; then cp "$corpus"/* "$seeds"; fi
-  for tar in test/golden/tar/*.tar.gz; do
-    if [ "$1" = inflate ]; then cp "$tar" "$seeds"; else gunzip -c "$tar" >"$seeds/$(basename "$tar" .gz)"; fi
-  done
-  # The mutator chooses blindly; huge seeds only slow it down.
-  find "$seeds" -size +64k -delete
+# sources_of NAME : what a harness is linked with.
+sources_of() {
+  printf '%s\n' native/base/*.cc "native/test/fuzz/$1_fuzz.cc"
+  case "$1" in
+    tar | pax) printf '%s\n' native/tar/*.cc ;;
+    tree)
+      printf '%s\n' native/tar/*.cc
+      printf 'native/layer/%s.cc\n' entry_inode path resolve settle tar_to_tree tree_builder warnings whiteout
+      ;;
+    frame) printf '%s\n' native/zstd/frame.cc && node scripts/zstd-sources.mjs ;;
+    inflate) printf '%s\n' native/inflate/*.cc && node scripts/zstd-sources.mjs ;;
+  esac
+}
+
+# golden_seeds NAME : fills a folder with inputs made of the test vectors.
+golden_seeds() {
+  local seeds="$out/$1-golden"
+  mkdir -p "$seeds" "$out/$1-found"
+  case "$1" in
+    inflate) cp test/golden/tar/*.tar.gz "$seeds" ;;
+    tar)
+      for tar in test/golden/tar/*.tar.gz; do gunzip -c "$tar" >"$seeds/$(basename "$tar" .gz)"; done
+      ;;
+  esac
 }
 
 for name in "$@"; do
   objects=()
-  for source in native/base/*.cc native/"$name"/*.cc native/test/fuzz/"$name"_fuzz.cc; do object_of "$source"; done
-  if [ "$name" = inflate ]; then
-    while read -r source; do object_of "$source"; done < <(node scripts/zstd-sources.mjs)
-  fi
-  "${compile[@]}" "${driver[@]}" "${objects[@]}" "${libraries[@]}" -o "$out/$name"
-  seeds_of "$name"
+  while read -r source; do object_of "$source"; done < <(sources_of "$name")
+  "${compile[@]}" -fsanitize=fuzzer "${objects[@]}" -lz -lpthread -o "$out/$name"
+  golden_seeds "$name"
+  options=(-max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1)
+  if [ "$name" = tar ] || [ "$name" = pax ]; then options+=(-dict=native/test/fuzz/tar.dict); fi
   echo "fuzzing $name for $seconds s"
-  if [ "${driver[0]}" = -fsanitize=fuzzer ]; then
-    (cd "$out" && "./$name" -max_total_time="$seconds" -print_final_stats=1 "$name-seeds" 2>&1 | tail -n 8)
-  else
-    (cd "$out" && "./$name" "$seconds" "$name-seeds"/*)
+  if ! "$out/$name" "${options[@]}" -artifact_prefix="$out/$name-" \
+    "$out/$name-found" "native/test/fuzz/corpus/$name" "$out/$name-golden" >"$out/$name.log" 2>&1; then
+    tail -n 60 "$out/$name.log"
+    echo "error: $name fails; run build-fuzz/$name with the file named above" >&2
+    exit 1
   fi
+  grep -E '^#[0-9]+.*(INITED|DONE)|^stat::(number|average|peak)' "$out/$name.log"
   echo "ok: $name survives"
 done

@@ -84,7 +84,7 @@ check_node
 need_programs g++=g++ make=make python3=python3 cmake=cmake ninja=ninja-build nm=binutils zstd=zstd mkfs.erofs=erofs-utils \
   fsck.erofs=erofs-utils clang-format=clang-format setfattr=attr veritysetup=cryptsetup-bin
 [ -x /usr/bin/time ] || need_packages time
-need_packages libgtest-dev libssl-dev zlib1g-dev
+need_packages libgtest-dev libssl-dev zlib1g-dev clang-14 libclang-rt-14-dev
 # Only containers need runc; without it that step says why it is skipped.
 [ "$(id -u)" -ne 0 ] || need_programs runc=runc
 { need_npm_packages && build; } || {
@@ -97,10 +97,11 @@ add build 1 0
 step lint script npm run --silent lint
 step types script node_modules/.bin/tsc --noEmit
 step docs script node_modules/.bin/typedoc --emit none --logLevel Warn
-vitest_step unit --exclude 'test/{conformance,e2e}/**'
+vitest_step unit --exclude 'test/{conformance,e2e,fuzz}/**'
 step core gtest bash -c 'scripts/test-native.sh plain "$REPORT"'
 step core-sanitized gtest bash -c 'scripts/test-native.sh asan "$REPORT"'
-step fuzz script bash scripts/fuzz.sh 10
+vitest_step fuzz test/fuzz
+step libfuzzer script bash scripts/fuzz.sh 10
 vitest_step conformance test/conformance
 vitest_step cli test/e2e
 for file in test/conformance/*.mjs; do

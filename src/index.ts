@@ -3,18 +3,49 @@ export { SeekableErofsError, exitCodes, failure, type ErrorCode, type ErrorParts
 export type { JobOptions, ProgressEvent, ResourceOptions } from './job';
 export { parseByteSize, formatByteSize } from './format/byte-size';
 export { parseChunkTable, serializeChunkTable, type ChunkTable } from './format/chunk-table';
+export type { DigestAlgorithm } from './format/digest';
 export type { EncodeChoices, Profile } from './format/profiles';
 export type { WarningOptions } from './layer/resources';
+export type { ByteSource } from './source/byte-source';
+export { openBlob, type BlobOptions, type BlobReader } from './layer/open-blob';
+export { openImageSource, type ImageSourceOptions } from './layer/image-source';
+export type { LayerLocation } from './layer/location';
+export type { SeekableBlob } from './layer/seekable';
+export type { FrameSection } from './layer/frame-section';
+export type { VeritySuperblock } from './format/verity-superblock';
+export type { BlobTree } from './layer/verity-section';
+export {
+  openErofs,
+  type DirectoryEntry,
+  type ErofsFilesystem,
+  type ErofsInfo,
+  type ErofsPath,
+} from './erofs/filesystem';
+export type { ErofsInode, FileType } from './erofs/inode';
+export type { OpenErofsOptions } from './erofs/open';
+export type { PlacedExtent, Segment } from './erofs/data';
+export type { WalkEntry } from './erofs/walk';
+export type { Xattr } from './erofs/xattr';
+export { escapePath, unescapePath } from './format/escaped-path';
 export { buildErofs, type BuiltErofs } from './layer/build';
+export type { BuildOptions } from './layer/layer-image';
+export type { MkfsChoices } from './layer/mkfs-options';
 export { encodeLayer, type EncodedLayer, type EncodeOptions } from './layer/encode';
 export { decodeBlob, type DecodedBlob, type ReadOptions } from './layer/decode';
 export { verityRoot, verityTree, type VerityOptions, type VerityTree } from './layer/verity';
+export type { FrameTable, HashName } from './native/binding';
 export type { Descriptor, ImageConfig, Index, Manifest, Platform } from './oci/types';
 export { parseReference, type Reference, type RegistryReference } from './oci/reference';
 export type { PlatformSelection } from './image/images';
 export { inspect, type ImageInspection, type InspectOptions } from './image/inspect';
 export type { BlobInspection, TableInspection, VerityInspection } from './image/inspect-layer';
+export { listImage, type ListedEntry, type ListOptions } from './image/list';
+export { readImageFile } from './image/cat';
+export { extractImage, type Extracted, type ExtractOptions } from './image/extract';
+export type { ViewOptions } from './image/open-view';
 export { verifyImage, type LayerVerification, type Verification } from './image/verify';
 export type { VerifiedLayer } from './image/verify-layer';
+export { checkImage, type CheckOptions, type CheckResult } from './image/check';
+export type { Difference, DifferenceField, DifferenceValue } from './image/differences';
 export { convertImage, type ConvertOptions, type ConvertResult } from './convert/image';
 export { doctor, type DoctorCheck, type DoctorReport } from './mount/doctor';

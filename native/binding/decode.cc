@@ -4,8 +4,8 @@
 #include "binding/exports.h"
 #include "binding/job.h"
 #include "binding/source.h"
-#include "layer/decoded_source.h"
 #include "layer/decode_image.h"
+#include "layer/decoded_source.h"
 
 namespace seekable::binding {
 
@@ -72,8 +72,9 @@ Napi::Value decode_image(const Napi::CallbackInfo& info) {
 Napi::Value decoded_source(const Napi::CallbackInfo& info) {
   const auto threads = static_cast<unsigned>(number_of(info[2].As<Napi::Object>(), "threads"));
   return SourceHandle::wrap(
-      info.Env(), value_or_throw(info.Env(), layer::DecodedSource::open(SourceHandle::of(info[0]),
-                                                                        frame_table(info[1].As<Napi::Object>()), threads)));
+      info.Env(), value_or_throw(info.Env(), layer::DecodedSource::open(
+                                                 SourceHandle::of(info[0]),
+                                                 frame_table(info[1].As<Napi::Object>()), threads)));
 }
 
 Napi::Value decode_frame(const Napi::CallbackInfo& info) {

@@ -95,7 +95,8 @@ DecodedSource::Slot* DecodedSource::request(uint64_t frame) const {
   return oldest;
 }
 
-// Each frame at most once, and only where reading goes on from frame to frame: whoever jumps about would decode in vain.
+// Each frame at most once, and only where reading goes on from frame to frame: whoever jumps about would
+// decode in vain.
 void DecodedSource::request_ahead(uint64_t frame) const {
   const uint64_t reached = std::max(ahead_end_, frame + 1);
   if (frame > ahead_end_) {  // a leap

@@ -38,6 +38,15 @@ bool is_name(std::string_view name) {
   return !name.empty() && name != "." && name != ".." && name.find('\0') == std::string_view::npos;
 }
 
+// Names joined by single slashes, none of which leads anywhere but down.
+bool is_path(std::string_view path) {
+  for (size_t slash = path.find('/'); slash != std::string_view::npos; slash = path.find('/')) {
+    if (!is_name(path.substr(0, slash))) return false;
+    path.remove_prefix(slash + 1);
+  }
+  return is_name(path);
+}
+
 // The path that an open descriptor is reached by: for calls that have no variant for handles.
 std::string path_of(int descriptor) { return "/proc/self/fd/" + std::to_string(descriptor); }
 
@@ -108,6 +117,7 @@ Error TreeWriter::failed(const TreeEntry& entry, int error_number) const {
 }
 
 Result<File> TreeWriter::open_folder(const std::string& path) const {
+  if (!path.empty() && !is_path(path)) return corrupt(described(path), "no legal path");
   File folder(openat(root_.descriptor(), ".", kFolderHandle), root_.name());
   if (folder.descriptor() < 0) return system_error(root_.name(), errno);
   std::string_view rest = path;
@@ -115,7 +125,6 @@ Result<File> TreeWriter::open_folder(const std::string& path) const {
     const size_t slash = rest.find('/');
     const std::string name(rest.substr(0, slash));
     rest = slash == std::string_view::npos ? std::string_view() : rest.substr(slash + 1);
-    if (!is_name(name)) return corrupt(described(path), "no legal path");
     File next(openat(folder.descriptor(), name.c_str(), kFolderHandle), name);
     if (next.descriptor() < 0) return system_error(described(path), errno);
     folder = std::move(next);
@@ -124,8 +133,7 @@ Result<File> TreeWriter::open_folder(const std::string& path) const {
 }
 
 Status TreeWriter::enter_folder_of(const std::string& path) {
-  if (!is_name(std::string_view(path).substr(path.rfind('/') + 1)))
-    return corrupt(described(path), "no legal path");
+  if (!is_path(path)) return corrupt(described(path), "no legal path");
   const std::string_view folder = folder_of(path);
   if (has_parent_ && folder == parent_path_) return ok();
   has_parent_ = false;
@@ -236,9 +244,9 @@ Status TreeWriter::make_symlink(const TreeEntry& entry, Notices& notices) {
 }
 
 Status TreeWriter::make_hard_link(const TreeEntry& entry) {
+  if (!is_path(entry.target)) return corrupt(described(entry.target), "no legal path");
   const File folder = TRY(open_folder(std::string(folder_of(entry.target))));
   const char* target = name_of(entry.target);
-  if (!is_name(target)) return corrupt(described(entry.target), "no legal path");
   TRY(make_name(entry, [&](int parent, const char* name) {
     return linkat(folder.descriptor(), target, parent, name,
                   0);  // a link to a symbolic link, not to what it points to

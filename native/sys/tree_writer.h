@@ -20,11 +20,12 @@ struct TreeEntry {
     std::string name;
     std::string value;
   };
-  // A file's bytes from `offset`: those in memory, or else `length` bytes of a source. What no piece covers is a hole.
+  // A file's bytes from `offset`: those in memory, or else `length` bytes of a source. What no piece covers
+  // is a hole.
   struct Piece {
     uint64_t offset = 0;
-    Bytes bytes;
-    std::shared_ptr<const ByteSource> source;
+    Bytes bytes = {};
+    std::shared_ptr<const ByteSource> source = nullptr;
     uint64_t address = 0;
     uint64_t length = 0;
   };

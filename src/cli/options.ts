@@ -29,7 +29,7 @@ export function addCommonOptions(command: Command): Command {
 }
 
 /** Flags of the commands that write seekable blobs. */
-export interface EncodeFlags {
+export interface EncodeFlags extends BuildFlags {
   profile?: 'containerd';
   chunkSize?: string;
   level?: number;
@@ -39,7 +39,7 @@ export interface EncodeFlags {
 }
 
 export function addEncodeOptions(command: Command): Command {
-  return command
+  command
     .addOption(new Option('--profile <name>', 'blob format (default: containerd)').choices(['containerd']))
     .option('--chunk-size <size>', 'uncompressed bytes of a frame, a multiple of 4096 (default: 4MiB)')
     .option('--level <n>', 'zstd level (default: 3)', parseInteger)
@@ -51,6 +51,7 @@ export function addEncodeOptions(command: Command): Command {
         'sha256',
       ]),
     );
+  return addBuildOptions(command);
 }
 
 /** The library's options for these flags. A flag that was not given stays absent: it matches anything. */
@@ -64,7 +65,35 @@ export async function encodeOptions(flags: EncodeFlags): Promise<EncodeOptions> 
     dmVerity: flags.dmVerity,
     dmVerityBlockSize: size(flags.dmVerityBlockSize),
     dmVerityHash: flags.dmVerityHash,
+    ...buildOptions(flags),
   });
+}
+
+/** Flags of the commands that build images of tars. */
+export interface BuildFlags {
+  mkfs?: string;
+  mkfsTarIndex?: true;
+}
+
+export function addBuildOptions(command: Command): Command {
+  return command
+    .option(
+      '--mkfs <options>',
+      'build by an installed mkfs.erofs (1.8 or newer; $MKFS_EROFS or on PATH) with these options',
+    )
+    .addOption(
+      new Option('--mkfs-tar-index', 'by mkfs.erofs too: an index of the tar, then the tar').conflicts(
+        'mkfs',
+      ),
+    );
+}
+
+/** The library's options for these flags. */
+export function buildOptions({
+  mkfs,
+  mkfsTarIndex,
+}: BuildFlags): Pick<EncodeOptions, 'mkfs' | 'mkfsTarIndex'> {
+  return given({ mkfs, mkfsTarIndex });
 }
 
 /** Flags of the commands that read blobs. */

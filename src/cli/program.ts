@@ -4,11 +4,15 @@ import { CommanderError, type Command } from 'commander';
 import { failure, type SeekableErofsError } from '../errors';
 import { UsageCommand, type Session } from './command';
 import { buildCommand } from './commands/build';
+import { catCommand } from './commands/cat';
+import { checkCommand } from './commands/check';
 import { convertCommand } from './commands/convert';
 import { decodeCommand } from './commands/decode';
 import { doctorCommand } from './commands/doctor';
 import { encodeCommand } from './commands/encode';
+import { extractCommand } from './commands/extract';
 import { inspectCommand } from './commands/inspect';
+import { lsCommand } from './commands/ls';
 import { verifyCommand } from './commands/verify';
 import { Output, type Streams } from './output';
 
@@ -20,6 +24,10 @@ const commands = [
   decodeCommand,
   inspectCommand,
   verifyCommand,
+  checkCommand,
+  lsCommand,
+  catCommand,
+  extractCommand,
   doctorCommand,
 ];
 

@@ -8,6 +8,7 @@ import { checkBlobDigest, digestOfFile } from '../layer/content-digest';
 import { decodeTo } from '../layer/decode';
 import { encodeImage, settingsOf, type EncodedLayer, type EncodeOptions } from '../layer/encode';
 import { openLayerImage } from '../layer/layer-image';
+import { warnOfUnusedMkfs } from '../layer/mkfs-options';
 import { openSeekable, type SeekableBlob } from '../layer/seekable';
 import { native, type NativeSource } from '../native/binding';
 import type { BlobFile, DestinationStore, SourceStore } from '../oci/store';
@@ -63,6 +64,7 @@ export async function convertLayer(
 
 async function convertSeekable(job: LayerJob, file: BlobFile, descriptor: Descriptor, diffId: string) {
   const { digest } = descriptor;
+  warnOfUnusedMkfs(file.name, job.options);
   const blob = await openSeekable(file, { ...job.options, descriptor });
   const expected = { ...job.options, descriptor: { ...descriptor, diffId } };
   if (isAsAsked(blob, job)) {

@@ -53,7 +53,7 @@ function cut(extent: Extent, start: number, end: number): Extent {
 }
 
 /** Whole blocks at the start block, then, of inline files, the rest behind the inode. */
-function flatExtents(blockSize: number, inode: Inode): Extent[] {
+export function flatExtents(blockSize: number, inode: Inode): Extent[] {
   const { size, startBlock, layout } = inode;
   if (startBlock === null) return [{ offset: 0, length: size, kind: 'hole', device: 0, address: 0 }];
   const blocks: Extent = {

@@ -135,8 +135,8 @@ export class ErofsFilesystem {
   }
 
   /** Where the data of a file lies, in order, without its holes: for whoever copies it by other means than read(). */
-  async *extents(path: ErofsPath): AsyncGenerator<PlacedExtent, void, undefined> {
-    yield* this.image.data.extents(await this.inodeOf(path, ['file']));
+  async extents(path: ErofsPath): Promise<Iterable<PlacedExtent> | AsyncIterable<PlacedExtent>> {
+    return this.image.data.extents(await this.inodeOf(path, ['file']));
   }
 
   /** Extended attributes by the bytes of their names; a symlink's own, not its target's. */

@@ -13,6 +13,11 @@ export const maxZstdHeaderSize = 18;
 export const zstdBlockHeaderSize = 3;
 const longestBlock = 128 * 1024;
 
+/** What `size` bytes of zstd frames decode to at most: a block takes a byte besides its header, unless it is empty. */
+export function largestZstdContent(size: number): number {
+  return Math.floor(size / (zstdBlockHeaderSize + 1)) * longestBlock;
+}
+
 const dictionaryIdSizes = [0, 1, 2, 4] as const;
 const contentSizeSizes = [0, 2, 4, 8] as const;
 

@@ -29,6 +29,8 @@ export interface ImageSet {
 export interface PlatformSelection {
   platforms?: readonly string[] | undefined;
   allPlatforms?: boolean | undefined;
+  /** Of images for one platform, the first that has this among its os.features is taken, if one has. */
+  feature?: string | undefined;
 }
 
 /** Resolves a reference and reads manifests and configs, each checked against its digest. NOT_FOUND lists the platforms that there are. */
@@ -60,7 +62,7 @@ export async function openImages(
 function select(entries: Descriptor[], selection: PlatformSelection, what: string): Descriptor[] {
   if (selection.allPlatforms === true) return entries;
   const wanted = selection.platforms?.map(parsePlatform) ?? [hostPlatform()];
-  return [...new Set(wanted.map((platform) => choosePlatform(entries, platform, what)))];
+  return [...new Set(wanted.map((platform) => choosePlatform(entries, platform, what, selection.feature)))];
 }
 
 /** Attestations are manifests for a platform "unknown"; other artifacts say what they are. */

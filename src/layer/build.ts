@@ -1,12 +1,11 @@
 import { failure } from '../errors';
 import { formatDigest } from '../format/digest';
 import { writeAtomically } from '../fs/atomic-file';
-import type { ResourceOptions } from '../job';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
 import { openFileSource } from '../source/file';
-import { builtBlockSize, openLayerImage } from './layer-image';
-import { resourcesOf, type WarningOptions } from './resources';
+import { openLayerImage, type BuildOptions } from './layer-image';
+import { resourcesOf } from './resources';
 
 /** What was built. */
 export interface BuiltErofs {
@@ -21,21 +20,21 @@ export interface BuiltErofs {
 }
 
 /**
- * Builds the raw EROFS image of a tar layer (plain, gzip or zstd, by content), by the policy of docs/format/tar-policy.md. The image
- * appears at `imagePath` when it is complete, or never.
+ * Builds the raw EROFS image of a tar layer (plain, gzip or zstd, by content), by the policy of docs/format/tar-policy.md, or as an
+ * installed mkfs.erofs does it. The image appears at `imagePath` when it is complete, or never.
  */
 export async function buildErofs(
   tarPath: string,
   imagePath: string,
-  options: ResourceOptions & WarningOptions = {},
+  options: BuildOptions = {},
 ): Promise<BuiltErofs> {
   const { threads } = resourcesOf(options);
   const tar = await openFileSource(tarPath);
   try {
     const layer = await openLayerImage(tar, options);
     try {
-      if (layer.inodes === null) throw failure('USAGE', tarPath, 'is an EROFS image already', 'see encode');
-      const { image, inodes } = layer;
+      if (layer.built === null) throw failure('USAGE', tarPath, 'is an EROFS image already', 'see encode');
+      const { image, built } = layer;
       return await writeAtomically(imagePath, async ({ fd, name }) => {
         const digest = await runNative(
           options,
@@ -43,7 +42,7 @@ export async function buildErofs(
           imagePath,
         );
         const diffId = formatDigest('sha256', digest);
-        return { diffId, size: image.size, inodes, blockSize: builtBlockSize };
+        return { diffId, size: image.size, ...built };
       });
     } finally {
       layer.close();

@@ -11,7 +11,7 @@ import { parseSkippableHeader, skippableHeaderSize } from '../format/skippable-f
 import { zstdMagic } from '../format/zstd-frame';
 import type { ByteSource } from '../source/byte-source';
 import { frameEnd } from './frame-walk';
-import type { FrameSection } from './frame-section';
+import { checkChunkSizes, type FrameSection } from './frame-section';
 
 /**
  * Reads the chunk index of a blob of profile "erofs-image-spec": in a skippable frame behind zstd frames, or as it is behind a raw
@@ -39,6 +39,12 @@ export async function readChunkIndexSection(
   const payload = await readPayload(blob, offset, end, what, signal);
   if (indexDigest !== null) checkDigestOf(what, indexDigest, payload);
   const index = parseChunkIndex(payload, offset, what);
+  const { compression, starts, checksums, checksumSize } = index;
+  const frames = {
+    ...{ compression, starts, checksums, checksumSize },
+    offsets: await exactOffsets(blob, index, signal),
+  };
+  checkChunkSizes(frames, what);
   return {
     version: 1,
     offset,
@@ -47,13 +53,7 @@ export async function readChunkIndexSection(
     uncompressedSize: index.uncompressedSize,
     chunkSize: commonChunkSize(index),
     hashAlgorithm: index.checksumSize === 0 ? 'none' : index.checksumSize === 32 ? 'sha256' : 'sha512',
-    frames: {
-      compression: index.compression,
-      offsets: await exactOffsets(blob, index, signal),
-      starts: index.starts,
-      checksums: index.checksums,
-      checksumSize: index.checksumSize,
-    },
+    frames,
   };
 }
 

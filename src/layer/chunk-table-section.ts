@@ -9,7 +9,7 @@ import {
 import { checkDigestOf, digestOf } from '../format/digest';
 import { parseSkippableHeader, skippableHeaderSize } from '../format/skippable-frame';
 import type { ByteSource } from '../source/byte-source';
-import type { FrameSection } from './frame-section';
+import { checkChunkSizes, type FrameSection } from './frame-section';
 
 /**
  * Reads the chunk table of a blob of profile "containerd". Its size is compared with the blob's and with what its own header
@@ -29,6 +29,9 @@ export async function readChunkTableSection(
   );
   if (tableDigest !== null) checkDigestOf(what, tableDigest, payload);
   const table = parseChunkTable(payload, tableOffset, what);
+  const { offsets, checksums, checksumSize } = table;
+  const frames = { compression: 'zstd', offsets, starts: startsOf(table), checksums, checksumSize } as const;
+  checkChunkSizes(frames, what);
   return {
     version: 1,
     offset: tableOffset,
@@ -37,13 +40,7 @@ export async function readChunkTableSection(
     uncompressedSize: table.uncompressedSize,
     chunkSize: table.chunkSize,
     hashAlgorithm: table.hashAlgorithm,
-    frames: {
-      compression: 'zstd',
-      offsets: table.offsets,
-      starts: startsOf(table),
-      checksums: table.checksums,
-      checksumSize: table.checksumSize,
-    },
+    frames,
   };
 }
 

@@ -14,12 +14,13 @@ import { runNative } from '../native/run';
 import type { Descriptor } from '../oci/types';
 import { openFileSource } from '../source/file';
 import { findTableFrame } from './frame-walk';
-import { openLayerImage } from './layer-image';
-import { resourcesOf, type WarningOptions } from './resources';
+import { openLayerImage, type BuildOptions } from './layer-image';
+import { mkfsSettings, tarIndexBlockSize } from './mkfs-options';
+import { resourcesOf } from './resources';
 import { sniffLayer } from './sniff';
 
 /** How a layer is encoded. */
-export interface EncodeOptions extends ResourceOptions, WarningOptions, EncodeChoices {}
+export interface EncodeOptions extends BuildOptions, EncodeChoices {}
 
 /** The descriptor of a seekable blob, and the sizes behind it. */
 export interface EncodedLayer extends Descriptor {
@@ -63,7 +64,7 @@ export async function encodeLayer(
 
 /** The settings that `options` ask for. USAGE for values that are not written, UNSUPPORTED for a profile that is only read. */
 export function settingsOf(options: EncodeOptions): EncodeSettings {
-  const settings = validateEncodeOptions(options);
+  const settings = settingsOfTree(options, validateEncodeOptions(options));
   if (settings.profile !== 'containerd') {
     throw failure(
       'UNSUPPORTED',
@@ -72,6 +73,18 @@ export function settingsOf(options: EncodeOptions): EncodeSettings {
     );
   }
   return settings;
+}
+
+/** A tar index has small blocks, and a kernel mounts no image whose blocks are smaller than those of the device below it. */
+function settingsOfTree(options: EncodeOptions, settings: EncodeSettings): EncodeSettings {
+  const isIndex = mkfsSettings(options)?.mode === 'index';
+  if (!isIndex || settings.verity === null || settings.verity.blockSize === tarIndexBlockSize)
+    return settings;
+  if (options.dmVerityBlockSize === undefined) {
+    return { ...settings, verity: { ...settings.verity, blockSize: tarIndexBlockSize } };
+  }
+  const why = `a tar index has blocks of ${tarIndexBlockSize}: over larger ones no kernel mounts it`;
+  throw failure('USAGE', 'dm-verity block size', why, `leave it out, or give ${tarIndexBlockSize}`);
 }
 
 /** Writes the blob of a raw EROFS image to an empty file; progress calls it `item`. */

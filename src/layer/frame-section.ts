@@ -1,3 +1,5 @@
+import { failure } from '../errors';
+import { largestZstdContent } from '../format/zstd-frame';
 import type { FrameTable } from '../native/binding';
 
 /** A blob's table of frames, checked, whichever profile it is of. */
@@ -14,4 +16,14 @@ export interface FrameSection {
   chunkSize: number | null;
   hashAlgorithm: 'none' | 'sha256' | 'sha512';
   frames: FrameTable;
+}
+
+/** CORRUPT when a chunk is longer than its frame can decode to: before memory is taken for it. `what` is the table. */
+export function checkChunkSizes({ compression, offsets, starts }: FrameTable, what: string): void {
+  if (compression === 'none') return;
+  for (let index = 0; index + 1 < offsets.length; index++) {
+    const [stored, size] = [offsets[index + 1]! - offsets[index]!, starts[index + 1]! - starts[index]!];
+    if (size <= largestZstdContent(stored)) continue;
+    throw failure('CORRUPT', what, `frame ${index} has ${stored} bytes: too few for a chunk of ${size}`);
+  }
 }

@@ -3,7 +3,9 @@ import { formatDigest } from '../format/digest';
 import type { ResourceOptions } from '../job';
 import { native, type NativeSource, type Slice } from '../native/binding';
 import { runNative } from '../native/run';
-import type { ByteSource } from '../source/byte-source';
+import { makeImage } from './mkfs';
+import { mkfsSettings, warnOfUnusedMkfs, type MkfsChoices, type MkfsSettings } from './mkfs-options';
+import { asByteSource } from './native-byte-source';
 import { resourcesOf, type WarningOptions } from './resources';
 import { sniffLayer } from './sniff';
 
@@ -22,8 +24,8 @@ export interface LayerContent {
 /** The raw EROFS image of a layer, ready to be read anywhere. close() it. */
 export interface LayerImage extends Omit<LayerContent, 'content'> {
   image: NativeSource;
-  /** Inodes of an image that was planned of a tar; null when the layer is an image itself. */
-  inodes: number | null;
+  /** What was built of a tar; null when the layer is an image itself. */
+  built: { inodes: number; blockSize: number } | null;
 }
 
 /** Opens a layer that is no seekable blob: gzip and zstd, told by content, are inflated into an unlinked file. */
@@ -45,48 +47,67 @@ export async function openLayerContent(layer: Slice, options: ResourceOptions): 
   }
 }
 
+/** How the image of a tar is built, and what the calls that build take. */
+export interface BuildOptions extends ResourceOptions, WarningOptions, MkfsChoices {}
+
 /**
- * The image of a layer that is no seekable blob: a tar (plain, gzip, zstd) is planned, an EROFS image (raw, gzip, zstd) is used as it
- * is. CORRUPT and REFUSED name the tar's entry; CORRUPT when the content is neither.
+ * The image of a layer that is no seekable blob: a tar (plain, gzip, zstd) is planned, or built by mkfs.erofs where that is asked for; an
+ * EROFS image (raw, gzip, zstd) is used as it is. CORRUPT and REFUSED name the tar's entry; CORRUPT when the content is neither.
  */
-export async function openLayerImage(
-  layer: Slice,
-  options: ResourceOptions & WarningOptions,
-): Promise<LayerImage> {
-  const { content, ...rest } = await openLayerContent(layer, options);
+export async function openLayerImage(layer: Slice, options: BuildOptions): Promise<LayerImage> {
+  const mkfs = mkfsSettings(options);
+  const opened = await openLayerContent(layer, options);
+  const { content, ...rest } = opened;
   try {
     const kind = await sniffLayer(asByteSource(content, layer.name));
-    if (kind === 'erofs') return { ...rest, image: content, inodes: null };
+    if (kind === 'erofs') {
+      warnOfUnusedMkfs(layer.name, options);
+      return { ...rest, image: content, built: null };
+    }
     if (kind !== 'tar' && kind !== 'empty') throw notALayer(layer.name);
-    const plan = await runNative(
-      options,
-      (job) => native.planImage(content, { blockSize: builtBlockSize }, job),
-      layer.name,
-    );
-    for (const line of plan.warnings) options.onWarning?.(line);
-    const close = (): void => {
-      plan.source.close();
-      rest.close();
-    };
-    return { ...rest, image: plan.source, inodes: plan.inodes, close };
+    return mkfs === null
+      ? await planned(opened, layer.name, options)
+      : await madeByMkfs(opened, layer.name, mkfs, options);
   } catch (error) {
     rest.close();
     throw error;
   }
 }
 
-function notALayer(name: string): Error {
-  return failure('CORRUPT', name, 'its content is neither a tar nor an EROFS image');
+async function planned(
+  { content, ...rest }: LayerContent,
+  name: string,
+  options: BuildOptions,
+): Promise<LayerImage> {
+  const plan = await runNative(
+    options,
+    (job) => native.planImage(content, { blockSize: builtBlockSize }, job),
+    name,
+  );
+  for (const line of plan.warnings) options.onWarning?.(line);
+  const close = (): void => {
+    plan.source.close();
+    rest.close();
+  };
+  return { ...rest, image: plan.source, built: { inodes: plan.inodes, blockSize: builtBlockSize }, close };
 }
 
-/** A native source under the interface of src/source. */
-export function asByteSource(source: NativeSource, name: string): ByteSource {
-  return {
-    size: source.size,
-    name,
-    read: (offset, length) => source.read(offset, length),
-    close: async () => {
-      source.close();
-    },
+async function madeByMkfs(
+  { content, contentDigest, ...rest }: LayerContent,
+  name: string,
+  settings: MkfsSettings,
+  options: BuildOptions,
+): Promise<LayerImage> {
+  const tar = { source: content, digest: contentDigest, name };
+  const { image, tarDigest, ...built } = await makeImage(tar, settings, options);
+  rest.close(); // the tar is not needed any more
+  const close = (): void => {
+    image.close();
   };
+  const sourceDigest = rest.sourceDigest ?? tarDigest;
+  return { image, built, sourceDigest, contentDigest, close };
+}
+
+function notALayer(name: string): Error {
+  return failure('CORRUPT', name, 'its content is neither a tar nor an EROFS image');
 }

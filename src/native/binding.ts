@@ -32,6 +32,7 @@ export interface NativeBlobSink {
   finish(): { digest: Buffer; size: number };
 }
 
+/** Hash algorithms of a Merkle tree. */
 export type HashName = 'sha256' | 'sha512';
 
 /** Shape of a Merkle tree. Block sizes are powers of two; the salt is at most 256 bytes. */

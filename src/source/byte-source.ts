@@ -11,5 +11,6 @@ export interface ByteSource {
    * Exactly `length` bytes from `offset`. Rejects with CORRUPT when the source ends before, with IO when it can't be read.
    */
   read(offset: number, length: number, signal?: AbortSignal): Promise<Buffer>;
+  /** Lets go of what it holds open. No read may follow. */
   close(): Promise<void>;
 }

@@ -88,7 +88,12 @@ class ExtentReader implements CompressedReader {
       return;
     }
     const decode = (): Promise<Buffer> => this.#decode(source, start, end, runs);
-    (await this.#cache.get(start, end - start, decode)).copy(target, 0, from);
+    const bytes = await this.#cache.get(start, end - start, decode);
+    // What is kept may be an extent of another length, if one is asked for by different places of a hostile map.
+    if (bytes.length !== end - start) {
+      throw corrupt(this.context, this.inode, `its extent at byte ${start} has more than one end`);
+    }
+    bytes.copy(target, 0, from);
   }
 
   async #decode(source: Encoded, start: number, end: number, runs: EncodedRuns): Promise<Buffer> {

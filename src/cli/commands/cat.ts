@@ -1,0 +1,35 @@
+import type { Command } from 'commander';
+import { failure, fromSystemError } from '../../errors';
+import { defineCommand, finishCommand, type Session } from '../command';
+import { library } from '../library';
+import type { CommonFlags } from '../options';
+import type { Streams } from '../output';
+import { addViewOptions, viewOptions, type ViewFlags } from '../view-options';
+
+export function catCommand(session: Session): Command {
+  const command = defineCommand('cat <REF|PATH> <PATH>', 'Write one file to standard output', [
+    'cat oci:app:latest /etc/os-release',
+    'cat layer.blob /usr/bin/tool --descriptor descriptor.json > tool',
+  ]);
+  addViewOptions(command);
+  return finishCommand(command, session, async ({ options, streams }, [subject, path]) => {
+    const flags = command.opts<CommonFlags & ViewFlags>();
+    if (flags.json === true) throw failure('USAGE', 'cat', 'stdout carries the file', 'leave out --json');
+    const { readImageFile } = await library();
+    const write = (bytes: Buffer): Promise<boolean> => writeData(streams.stdout, bytes);
+    await readImageFile(subject!, path!, write, { ...options, ...(await viewOptions(subject!, flags)) });
+    return { document: null, text: [] };
+  });
+}
+
+/** Resolves when the bytes are handed over; to false when nobody reads them any more (`| head`). */
+function writeData(stdout: Streams['stdout'], bytes: Buffer): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    stdout.write(bytes, (error) => {
+      const code = (error as NodeJS.ErrnoException | null | undefined)?.code;
+      if (code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED') resolve(false);
+      else if (error) reject(fromSystemError('standard output', error));
+      else resolve(true);
+    });
+  });
+}

@@ -1,0 +1,68 @@
+import type { Command } from 'commander';
+import { failure } from '../../errors';
+import type { CheckResult, Difference, DifferenceValue } from '../../index';
+import { defineCommand, finishCommand, type Session } from '../command';
+import { library } from '../library';
+import {
+  addPlatformOption,
+  addReadOptions,
+  given,
+  readOptions,
+  refuseDescriptorOfImage,
+  type CommonFlags,
+  type ReadFlags,
+} from '../options';
+import { speedLine } from '../text';
+
+interface Flags extends CommonFlags, ReadFlags {
+  platform?: string[];
+}
+
+export function checkCommand(session: Session): Command {
+  const command = defineCommand(
+    'check <SRC> <CONVERTED>',
+    'Compare what tar layers describe with what they were converted to',
+    [
+      'check oci-archive:app.tar oci:app:latest',
+      'check layer.tar.gz layer.blob --descriptor descriptor.json',
+    ],
+  );
+  addPlatformOption(command, 'os/arch[/variant] to take from an index, repeatable (default: this machine)');
+  addReadOptions(command);
+  return finishCommand(command, session, async ({ options, elapsed }, [source, converted]) => {
+    const flags = command.opts<Flags>();
+    refuseDescriptorOfImage(converted!, flags);
+    const { checkImage } = await library();
+    const { summary, ...document } = await checkImage(source!, converted!, {
+      ...options,
+      ...(await readOptions(flags)),
+      ...given({ platforms: flags.platform }),
+    });
+    const { ok, entries, differences, omitted = 0 } = document;
+    const count = differences.length + omitted;
+    const rest = omitted > 0 ? [`and ${omitted} more differences`] : [];
+    return {
+      document,
+      text: [...differences.map(describe), ...rest],
+      summary: [summaryLine(document, speedLine(summary.bytes, elapsed()))],
+      failure: ok
+        ? undefined
+        : failure('MISMATCH', converted!, `${count} differences from ${source!} in ${entries} entries`),
+    };
+  });
+}
+
+function summaryLine({ ok, entries }: Omit<CheckResult, 'summary'>, work: string): string {
+  return `${ok ? 'no difference' : 'different'}: ${entries} entries, ${work}`;
+}
+
+function describe({ layer, path, field, expected, actual }: Difference): string {
+  const place = layer === undefined ? path : `layer ${layer}: ${path}`;
+  if (field === 'missing') return `${place}: missing (${show(expected)})`;
+  if (field === 'extra') return `${place}: extra (${show(actual)})`;
+  return `${place}: ${field} is ${show(actual)}, not ${show(expected)}`;
+}
+
+function show(value: DifferenceValue): string {
+  return typeof value === 'object' ? JSON.stringify(value) : `${value}`;
+}

@@ -1,0 +1,31 @@
+import type { Command } from 'commander';
+import { defineCommand, finishCommand, type Session } from '../command';
+import { library } from '../library';
+import { describeListing } from '../listing-text';
+import type { CommonFlags } from '../options';
+import { addViewOptions, viewOptions, type ViewFlags } from '../view-options';
+
+interface Flags extends CommonFlags, ViewFlags {
+  recursive?: true;
+}
+
+export function lsCommand(session: Session): Command {
+  const command = defineCommand('ls <REF|PATH> [PATH]', 'List files without mounting', [
+    'ls oci:app:latest /etc',
+    'ls layer.blob --descriptor descriptor.json -R',
+    'ls https://host/layer.blob /usr --descriptor descriptor.json --json',
+  ]);
+  command.option('-R, --recursive', 'the directory itself, and everything below it');
+  addViewOptions(command);
+  return finishCommand(command, session, async ({ options }, [subject, path = '/']) => {
+    const flags = command.opts<Flags>();
+    const { listImage } = await library();
+    const recursive = flags.recursive ?? false;
+    const document = await listImage(subject!, path, {
+      ...options,
+      ...(await viewOptions(subject!, flags)),
+      recursive,
+    });
+    return { document, text: describeListing(document, recursive) };
+  });
+}

@@ -1,0 +1,39 @@
+import type { ListedEntry } from '../index';
+import { table } from './text';
+
+const typeLetters = { file: '-', dir: 'd', symlink: 'l', char: 'c', block: 'b', fifo: 'p', socket: 's' } as const;
+
+/** A listing like that of `ls -l`: whole paths, or names only. Times are in UTC. */
+export function describeListing(entries: readonly ListedEntry[], wholePaths: boolean): string[] {
+  const rows = entries.map((entry) => {
+    const { path, mode, type, nlink, uid, gid, size, rdev, mtime, target } = entry;
+    const name = wholePaths ? path : path.slice(path.lastIndexOf('/') + 1) || '/';
+    return [
+      typeLetters[type] + permissions(parseInt(mode, 8)),
+      ...[`${nlink}`, `${uid}`, `${gid}`, rdev ?? `${size}`, formatTime(mtime)],
+      target === null ? name : `${name} -> ${target}`,
+    ];
+  });
+  return table(rows, [1, 2, 3, 4]);
+}
+
+/** `rwxr-sr-t`. */
+function permissions(mode: number): string {
+  const letters = [...'rwxrwxrwx'].map((letter, bit) => ((mode >> (8 - bit)) & 1 ? letter : '-'));
+  const special: [number, number, string][] = [
+    [0o4000, 2, 's'],
+    [0o2000, 5, 's'],
+    [0o1000, 8, 't'],
+  ];
+  for (const [bit, place, letter] of special) {
+    if ((mode & bit) !== 0) letters[place] = letters[place] === 'x' ? letter : letter.toUpperCase();
+  }
+  return letters.join('');
+}
+
+/** `2026-11-24 13:08:06`; seconds since 1970 where no calendar of JavaScript's reaches. */
+function formatTime(mtime: string): string {
+  const seconds = mtime.slice(0, mtime.indexOf('.'));
+  const date = new Date(Number(seconds) * 1000);
+  return Number.isNaN(date.getTime()) ? `${seconds} s` : date.toISOString().replace('T', ' ').slice(0, -5);
+}

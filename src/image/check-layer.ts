@@ -1,0 +1,160 @@
+import { openErofs } from '../erofs/filesystem';
+import { failure } from '../errors';
+import { checkSameDigest } from '../format/digest';
+import { checkBlobDigest } from '../layer/content-digest';
+import type { ReadOptions } from '../layer/decode';
+import { openImageSource } from '../layer/image-source';
+import { openLayerContent, type LayerContent } from '../layer/layer-image';
+import { asByteSource } from '../layer/native-byte-source';
+import { sniffLayer } from '../layer/sniff';
+import { readTarEntries } from '../native/tar-entries';
+import type { BlobFile } from '../oci/store';
+import type { ByteSource } from '../source/byte-source';
+import { ContentComparison } from './compare-content';
+import { TreeComparison } from './compare-trees';
+import type { DifferenceList } from './differences';
+import { ImageContent, TarContent, type ExpectedContent } from './expected-content';
+import { ExpectedTree } from './expected-tree';
+import { readImageTree } from './image-tree';
+import type { TreeNode } from './tree-node';
+import { isSeekable } from './verify-layer';
+
+/** Of decoded chunks, for each of the two images: they are read from front to back. */
+const cacheBytes = 32 << 20;
+
+/** A layer, and what is known of it. */
+export interface CheckedBlob {
+  file: BlobFile;
+  descriptor?: ReadOptions['descriptor'];
+}
+
+/** What was compared. */
+export interface LayerComparison {
+  /** Paths that the layer should have. */
+  entries: number;
+  /** Bytes of file data. */
+  bytes: number;
+}
+
+/** What a layer should be like. close() it. */
+interface Expectation {
+  root: TreeNode;
+  content: ExpectedContent;
+  close(): Promise<void>;
+}
+
+/**
+ * Compares a layer with what it was converted to. The source's digest is checked as well, where there is a descriptor. Differences go
+ * to `differences`; it rejects with CORRUPT and MISMATCH when one of the two can't be trusted, with USAGE when the converted one is a tar.
+ */
+export async function checkLayer(
+  source: CheckedBlob,
+  converted: CheckedBlob,
+  differences: DifferenceList,
+  options: ReadOptions,
+): Promise<LayerComparison> {
+  const image = await openImageSource(borrow(converted.file), {
+    ...options,
+    cacheBytes,
+    descriptor: converted.descriptor,
+  });
+  try {
+    const expectation = await expectationOf(source, options);
+    try {
+      return await compare(expectation, image, differences, options);
+    } finally {
+      await expectation.close();
+    }
+  } finally {
+    await image.close();
+  }
+}
+
+async function compare(
+  { root, content }: Expectation,
+  source: ByteSource,
+  differences: DifferenceList,
+  options: ReadOptions,
+): Promise<LayerComparison> {
+  const { signal, onProgress } = options;
+  const image = await openErofs(source, { signal });
+  const report = (done: number): void => {
+    onProgress?.({ phase: 'check', item: source.name, done, total: content.size, unit: 'bytes' });
+  };
+  const contents = new ContentComparison(content, image, differences, report);
+  const trees = new TreeComparison(image, contents, differences, signal);
+  await trees.run(root);
+  return { entries: trees.entries, bytes: contents.done };
+}
+
+async function expectationOf(source: CheckedBlob, options: ReadOptions): Promise<Expectation> {
+  const { file, descriptor } = source;
+  if (await isImage(file, descriptor)) {
+    const image = await openImageSource(borrow(file), { ...options, cacheBytes, descriptor });
+    return expectImage(image, () => image.close(), options);
+  }
+  const layer = await openLayerContent(file, options);
+  const close = async (): Promise<void> => {
+    layer.close();
+  };
+  try {
+    await checkSource(source, layer, options);
+    const content = asByteSource(layer.content, file.name);
+    const kind = await sniffLayer(content);
+    if (kind === 'erofs') return await expectImage(content, close, options);
+    if (kind !== 'tar' && kind !== 'empty') {
+      throw failure('CORRUPT', file.name, 'its content is neither a tar nor an EROFS image');
+    }
+    return {
+      root: await expectTar(layer, file.name, options),
+      content: new TarContent(layer.content),
+      close,
+    };
+  } catch (error) {
+    layer.close();
+    throw error;
+  }
+}
+
+/** What is read as an image: a seekable blob, or a raw one. */
+async function isImage(file: BlobFile, descriptor: ReadOptions['descriptor']): Promise<boolean> {
+  return (await isSeekable(file, { descriptor })) || (await sniffLayer(file)) === 'erofs';
+}
+
+async function expectImage(
+  source: ByteSource,
+  close: () => Promise<void>,
+  { signal }: ReadOptions,
+): Promise<Expectation> {
+  try {
+    const image = await openErofs(source, { signal });
+    const { root, inodes } = await readImageTree(image);
+    return { root, content: new ImageContent(source.size, image, inodes), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function expectTar({ content }: LayerContent, name: string, options: ReadOptions): Promise<TreeNode> {
+  const tree = new ExpectedTree();
+  for await (const entries of readTarEntries(content, options, name)) {
+    for (const entry of entries) tree.add(entry);
+  }
+  return tree.finish();
+}
+
+/** What differs from its digest proves nothing. */
+async function checkSource({ file, descriptor }: CheckedBlob, layer: LayerContent, options: ReadOptions) {
+  if (descriptor === undefined) return;
+  await checkBlobDigest(file, descriptor, options, layer.sourceDigest);
+  const { diffId, digest } = descriptor;
+  const actual = layer.contentDigest ?? digest; // a plain tar's DiffID is its digest
+  if (diffId !== undefined) checkSameDigest(`${file.name}: DiffID`, diffId, actual);
+}
+
+/** The file stays its owner's to close. */
+function borrow(file: BlobFile): BlobFile {
+  const { fd, offset, size, name } = file;
+  return { fd, offset, size, name, read: file.read.bind(file), close: async () => undefined };
+}

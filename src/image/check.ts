@@ -1,0 +1,184 @@
+import { failure } from '../errors';
+import { isForeignLayer, isTarLayer, layerFormat } from '../format/media-types';
+import type { ReadOptions } from '../layer/decode';
+import type { Descriptor } from '../oci/types';
+import { parseReference } from '../oci/reference';
+import type { SourceStore } from '../oci/store';
+import { openFileSource } from '../source/file';
+import { openSource } from '../store/open';
+import { checkLayer, type CheckedBlob, type LayerComparison } from './check-layer';
+import { DifferenceList, type Difference } from './differences';
+import { openImages, type Image, type PlatformSelection } from './images';
+
+/** What a conversion was found to have kept. */
+export interface CheckResult {
+  /** True when nothing differs. */
+  ok: boolean;
+  /** Paths that the source's layers have, compared or missing. */
+  entries: number;
+  /** By layer, then by the paths' bytes; at most 10,000. */
+  differences: Difference[];
+  /** How many more there are; absent when all are listed. */
+  omitted?: number;
+  summary: {
+    /** Bytes of file data that were compared. */
+    bytes: number;
+  };
+}
+
+/** What checkImage() takes. `descriptor` is that of a converted file. */
+export interface CheckOptions extends ReadOptions, Pick<PlatformSelection, 'platforms'> {}
+
+/**
+ * Proves that a conversion lost nothing: works out by the policy (docs/format/tar-policy.md) what tree each tar layer of `source`
+ * describes, and compares it, every path and every byte, with the converted layer in its place. A layer that was EROFS already is
+ * compared image with image. Takes two references (this machine's platform, unless some are named) or two files.
+ * What differs is in the result; rejects when something can't be read, or isn't what its digest says.
+ */
+export async function checkImage(
+  source: string,
+  converted: string,
+  options: CheckOptions = {},
+): Promise<CheckResult> {
+  const differences = new DifferenceList();
+  const done = isPair(source, converted)
+    ? await checkImages(source, converted, differences, options)
+    : await checkFiles(source, converted, differences, options);
+  const list = differences.list();
+  const omitted = differences.count - list.length;
+  return {
+    ok: differences.count === 0,
+    entries: done.entries,
+    differences: list,
+    ...(omitted > 0 && { omitted }),
+    summary: { bytes: done.bytes },
+  };
+}
+
+/** True for two images, false for two files. */
+function isPair(source: string, converted: string): boolean {
+  const [first, second] = [source, converted].map((text) => parseReference(text).transport);
+  for (const [text, transport] of [[source, first] as const, [converted, second] as const]) {
+    if (transport === 'http') throw failure('USAGE', text, 'a URL where a file or an image is expected');
+  }
+  if ((first === 'file') !== (second === 'file')) {
+    throw failure(
+      'USAGE',
+      converted,
+      'an image and a file can not be compared',
+      'give two images or two files',
+    );
+  }
+  return first !== 'file';
+}
+
+async function checkFiles(
+  source: string,
+  converted: string,
+  differences: DifferenceList,
+  { descriptor, ...options }: CheckOptions,
+): Promise<LayerComparison> {
+  const file = await openFileSource(source);
+  try {
+    const other = await openFileSource(converted);
+    try {
+      return await checkLayer({ file }, { file: other, descriptor }, differences, options);
+    } finally {
+      await other.close();
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+async function checkImages(
+  source: string,
+  converted: string,
+  differences: DifferenceList,
+  options: CheckOptions,
+): Promise<LayerComparison> {
+  const { platforms } = options;
+  const first = await openSource(source, options);
+  try {
+    const second = await openSource(converted, options);
+    try {
+      const { images: wanted } = await openImages(first.store, first.reference, { platforms });
+      const { images } = await openImages(second.store, second.reference, { platforms, feature: 'erofs' });
+      if (images.length !== wanted.length) {
+        throw failure('USAGE', converted, `${images.length} images to compare with ${wanted.length}`);
+      }
+      const pairing = new ImagePair(first.store, second.store, differences, options);
+      for (const [i, image] of wanted.entries()) await pairing.check(image, images[i]!);
+      return pairing.total;
+    } finally {
+      await second.store.close();
+    }
+  } finally {
+    await first.store.close();
+  }
+}
+
+/** Two images, compared layer by layer. */
+class ImagePair {
+  readonly total: LayerComparison = { entries: 0, bytes: 0 };
+
+  constructor(
+    private readonly source: SourceStore,
+    private readonly converted: SourceStore,
+    private readonly differences: DifferenceList,
+    private readonly options: ReadOptions,
+  ) {}
+
+  async check(source: Image, converted: Image): Promise<void> {
+    const expected = layersOf(source);
+    const actual = layersOf(converted);
+    for (let i = 0; i < Math.max(expected.length, actual.length); i++) {
+      this.differences.enterLayer(i);
+      await this.checkPosition(expected[i], actual[i]);
+    }
+  }
+
+  private async checkPosition(expected?: LayerDescriptor, actual?: LayerDescriptor): Promise<void> {
+    if (expected === undefined) {
+      this.differences.add('/', 'extra', null, `layer ${actual!.digest}`);
+    } else if (actual === undefined) {
+      this.differences.add('/', 'missing', `layer ${expected.digest}`, null);
+    } else if (isForeignLayer(expected.mediaType)) {
+      // Conversions keep it as it is, and no registry has its bytes.
+      if (expected.digest !== actual.digest)
+        this.differences.add('/', 'content', expected.digest, actual.digest);
+    } else if (isTarLayer(actual.mediaType)) {
+      this.differences.add('/', 'type', 'layer that is EROFS', `layer that is ${actual.mediaType}`);
+    } else {
+      await this.compare(expected, actual);
+    }
+  }
+
+  private async compare(expected: LayerDescriptor, actual: LayerDescriptor): Promise<void> {
+    const source = await this.open(this.source, expected);
+    try {
+      const converted = await this.open(this.converted, actual);
+      try {
+        const { entries, bytes } = await checkLayer(source, converted, this.differences, this.options);
+        this.total.entries += entries;
+        this.total.bytes += bytes;
+      } finally {
+        await converted.file.close();
+      }
+    } finally {
+      await source.file.close();
+    }
+  }
+
+  private async open(store: SourceStore, descriptor: LayerDescriptor): Promise<CheckedBlob> {
+    return { file: await store.openFile(descriptor, this.options), descriptor };
+  }
+}
+
+type LayerDescriptor = Descriptor & { diffId: string | undefined };
+
+/** The layers that are file systems. */
+function layersOf({ manifest, config }: Image): LayerDescriptor[] {
+  const layers = manifest.layers.map((layer, i) => ({ ...layer, diffId: config.rootfs.diff_ids[i] }));
+  return layers.filter(({ mediaType }) => layerFormat(mediaType)?.kind !== 'chunk-index');
+}

@@ -1,0 +1,177 @@
+import type { PlacedExtent } from '../erofs/data';
+import type { ErofsFilesystem } from '../erofs/filesystem';
+import type { ErofsInode } from '../erofs/inode';
+import type { Xattr } from '../erofs/xattr';
+import { failure } from '../errors';
+import {
+  directoryMarks,
+  hasWhiteoutXattr,
+  isWhiteoutDevice,
+  mayBeXattrWhiteout,
+  visibleXattrs,
+} from './overlay-rules';
+
+/** A layer that is read. */
+export interface OpenLayer {
+  /** What errors call it. */
+  name: string;
+  filesystem: ErofsFilesystem;
+  /** Of the image, in bytes. */
+  size: number;
+}
+
+/** A directory or file of one layer. */
+interface Part {
+  /** The layer's number, from the bottom. */
+  layer: number;
+  inode: ErofsInode;
+}
+
+/** A file, directory … of a tree. */
+export interface MergedNode {
+  /** What `stat` says of it: the topmost layer's. */
+  readonly inode: ErofsInode;
+  /** Inode number: unique in the tree, equal for hard links. */
+  readonly ino: number;
+  /** The layers that have it, from the top; more than one only of a directory. */
+  readonly parts: readonly Part[];
+}
+
+/** A name in a directory: a byte string, one character (0–255) a byte. */
+export interface MergedEntry {
+  name: string;
+  node: MergedNode;
+}
+
+/** Numbers of inodes in a metabox have bit 63 set, which a JavaScript number can't hold. */
+const metaboxNumber = 2 ** 48;
+
+/**
+ * Layers as one tree, as overlayfs mounts them: whiteouts and opaque directories hide what is below, a directory has the attributes of the
+ * topmost layer that has it, overlayfs's own xattrs don't show. Lazy: a directory is merged when it is read. With `overlay` false, a
+ * single layer as it is, whiteouts and all.
+ */
+export class MergedTree {
+  readonly name: string;
+
+  private constructor(
+    private readonly layers: readonly OpenLayer[],
+    private readonly overlay: boolean,
+    readonly root: MergedNode,
+  ) {
+    this.name = layers.at(-1)!.name;
+  }
+
+  /** `layers` from the bottom, at least one; one if `overlay` is false. */
+  static async open(layers: readonly OpenLayer[], overlay: boolean): Promise<MergedTree> {
+    const parts: Part[] = [];
+    for (const [layer, { filesystem }] of layers.entries()) {
+      parts.unshift({ layer, inode: await filesystem.lstat('/') });
+    }
+    const tree = new MergedTree(layers, overlay, nodeOf(parts, layers.length));
+    return new MergedTree(layers, overlay, await tree.visible(parts));
+  }
+
+  /** A directory's entries by the bytes of their names. FAILED when it is no directory. */
+  async readdir(node: MergedNode): Promise<MergedEntry[]> {
+    if (node.inode.type !== 'dir') throw failure('FAILED', this.name, `a ${node.inode.type} is no directory`);
+    const [top] = node.parts as [Part];
+    if (!this.overlay) return (await this.list(top)).map(({ name, part }) => this.entry(name, [part]));
+    const entries: MergedEntry[] = [];
+    for (const [name, found] of await this.merge(node.parts)) {
+      if (found.parts.length === 0) continue;
+      const node = found.parts[0]!.inode.type === 'dir' ? await this.visible(found.parts) : this.node(found.parts);
+      entries.push({ name, node });
+    }
+    return node.parts.length === 1 ? entries : entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** What a symlink holds. */
+  readlink({ parts: [part] }: MergedNode): Promise<Buffer> {
+    return this.filesystemOf(part!).readlink(part!.inode);
+  }
+
+  /** By the bytes of their names. */
+  async xattrs({ parts: [part] }: MergedNode): Promise<Xattr[]> {
+    if (!part!.inode.hasXattrs) return [];
+    const xattrs = await this.filesystemOf(part!).xattrs(part!.inode);
+    return this.overlay ? visibleXattrs(xattrs) : xattrs;
+  }
+
+  /** Where the data of a file lies, in order, without its holes. */
+  extents({ parts: [part] }: MergedNode): Promise<Iterable<PlacedExtent> | AsyncIterable<PlacedExtent>> {
+    return this.filesystemOf(part!).extents(part!.inode);
+  }
+
+  /** `length` bytes of a file from `offset`, fewer where it ends. */
+  read({ parts: [part] }: MergedNode, offset: number, length: number): Promise<Buffer> {
+    return this.filesystemOf(part!).read(part!.inode, offset, length);
+  }
+
+  /** The bytes of the layer's image that a part comes from. */
+  imageSize({ layer }: Part): number {
+    return this.layers[layer]!.size;
+  }
+
+  private filesystemOf({ layer }: Part): ErofsFilesystem {
+    return this.layers[layer]!.filesystem;
+  }
+
+  private node(parts: readonly Part[]): MergedNode {
+    return nodeOf(parts, this.layers.length);
+  }
+
+  private entry(name: string, parts: readonly Part[]): MergedEntry {
+    return { name, node: this.node(parts) };
+  }
+
+  private async list(part: Part): Promise<{ name: string; part: Part }[]> {
+    const { layer, inode } = part;
+    const entries = await this.filesystemOf(part).readdir(inode);
+    return entries.map(({ name, inode }) => ({ name: name.toString('latin1'), part: { layer, inode } }));
+  }
+
+  /** Each name with the layers that may show it, from the top: none where a whiteout is on top. */
+  private async merge(directories: readonly Part[]): Promise<Map<string, { parts: Part[]; closed: boolean }>> {
+    const names = new Map<string, { parts: Part[]; closed: boolean }>();
+    for (const directory of directories) {
+      const { xattrWhiteouts } = await this.marks(directory);
+      for (const { name, part } of await this.list(directory)) {
+        const found = names.get(name) ?? { parts: [], closed: false };
+        names.set(name, found);
+        if (found.closed) continue;
+        const isWhiteout = await this.isWhiteout(part, xattrWhiteouts);
+        const isFirst = found.parts.length === 0;
+        if (!isWhiteout && (isFirst || part.inode.type === 'dir')) found.parts.push(part);
+        // Below a whiteout, a file, or something in the way of a directory, nothing shows.
+        found.closed = isWhiteout || part.inode.type !== 'dir';
+      }
+    }
+    return names;
+  }
+
+  private async isWhiteout(part: Part, xattrWhiteouts: boolean): Promise<boolean> {
+    if (isWhiteoutDevice(part.inode)) return true;
+    if (!xattrWhiteouts || !mayBeXattrWhiteout(part.inode)) return false;
+    return hasWhiteoutXattr(await this.filesystemOf(part).xattrs(part.inode));
+  }
+
+  private async marks(part: Part) {
+    return directoryMarks(part.inode.hasXattrs ? await this.filesystemOf(part).xattrs(part.inode) : []);
+  }
+
+  /** A directory without the parts below an opaque one. */
+  private async visible(parts: readonly Part[]): Promise<MergedNode> {
+    if (!this.overlay) return this.node(parts);
+    for (const [index, part] of parts.entries()) {
+      if (index + 1 < parts.length && (await this.marks(part)).opaque) return this.node(parts.slice(0, index + 1));
+    }
+    return this.node(parts);
+  }
+}
+
+function nodeOf(parts: readonly Part[], layers: number): MergedNode {
+  const { inode, layer } = parts[0]!;
+  const nid = Number(BigInt.asUintN(63, inode.nid)) + (inode.nid >> 63n === 0n ? 0 : metaboxNumber);
+  return { inode, ino: nid * layers + layer, parts };
+}

@@ -1,0 +1,145 @@
+import { openErofs } from '../erofs/filesystem';
+import { failure } from '../errors';
+import { isTarLayer } from '../format/media-types';
+import type { ReadOptions } from '../layer/decode';
+import { openImageSource, type ImageSourceOptions } from '../layer/image-source';
+import { openLocation, type LayerLocation } from '../layer/location';
+import { resourcesOf } from '../layer/resources';
+import { parseReference } from '../oci/reference';
+import type { SourceStore } from '../oci/store';
+import type { Descriptor } from '../oci/types';
+import type { ByteSource } from '../source/byte-source';
+import { openFileSource } from '../source/file';
+import { openSource } from '../store/open';
+import { openImages } from './images';
+import { LocalSources } from './local-sources';
+import { MergedTree, type OpenLayer } from './merged-tree';
+
+/** What every command takes that reads files out of an image or a layer. */
+export interface ViewOptions extends ReadOptions {
+  /** `os/arch[/variant]` of an index; default: this machine's. */
+  platform?: string | undefined;
+  /** Only this layer of an image, from 0 at the bottom, as it is: its whiteouts show. */
+  oneLayer?: number | undefined;
+  /** Files with the external devices of a single layer's image, in its order. */
+  devices?: readonly string[] | undefined;
+}
+
+/** An image or a layer, open for reading its files. */
+export interface View {
+  tree: MergedTree;
+  local: LocalSources;
+  close(): Promise<void>;
+}
+
+/** Opened one after the other, closed in reverse, whatever happens in between. */
+class Resources {
+  readonly local: LocalSources;
+  private readonly opened: { close(): Promise<void> }[] = [];
+
+  constructor({ threads }: { threads: number }) {
+    this.local = this.keep(new LocalSources(threads));
+  }
+
+  keep<T extends { close(): Promise<void> }>(resource: T): T {
+    this.opened.push(resource);
+    return resource;
+  }
+
+  async close(): Promise<void> {
+    for (const resource of this.opened.splice(0).reverse()) await resource.close();
+  }
+}
+
+/**
+ * Opens what a reference, path or URL names: an image's layers merged as overlayfs would, or one layer (EROFS, raw or a seekable blob) as it
+ * is. Only tables and superblocks are read. USAGE for tar layers, with a hint at how to convert them; else as openImages() and openBlob().
+ */
+export async function openView(refOrPath: string, options: ViewOptions = {}): Promise<View> {
+  const resources = new Resources(resourcesOf(options));
+  try {
+    const { transport } = parseReference(refOrPath);
+    const tree =
+      transport === 'file' || transport === 'http'
+        ? await openSingle(refOrPath, options, resources)
+        : await openReference(refOrPath, options, resources);
+    return { tree, local: resources.local, close: () => resources.close() };
+  } catch (error) {
+    await resources.close();
+    throw error;
+  }
+}
+
+/** Opens a view for the time that `use` takes. */
+export async function withView<T>(
+  refOrPath: string,
+  options: ViewOptions,
+  use: (view: View) => Promise<T>,
+): Promise<T> {
+  const view = await openView(refOrPath, options);
+  try {
+    return await use(view);
+  } finally {
+    await view.close();
+  }
+}
+
+async function openSingle(path: string, options: ViewOptions, resources: Resources): Promise<MergedTree> {
+  const { devices = [], oneLayer = 0, platform } = options;
+  if (platform !== undefined) throw failure('USAGE', path, 'a single layer has no platform', 'leave out --platform');
+  if (oneLayer !== 0) throw failure('NOT_FOUND', path, `it has no layer ${oneLayer}: it is a single layer`);
+  const opened: ByteSource[] = [];
+  for (const path of devices) {
+    const device = resources.keep(await openFileSource(path));
+    resources.local.add(device, device);
+    opened.push(device);
+  }
+  return MergedTree.open([await openLayer(path, options, resources, opened)], false);
+}
+
+async function openReference(text: string, options: ViewOptions, resources: Resources): Promise<MergedTree> {
+  const { devices = [], oneLayer, platform } = options;
+  if (devices.length > 0) throw failure('USAGE', text, 'external devices are of a single layer', 'leave out --device');
+  const { store, reference } = await openSource(text, options);
+  resources.keep(store);
+  const { images } = await openImages(store, reference, { platforms: platform === undefined ? undefined : [platform] });
+  const { layers } = images[0]!.manifest;
+  const chosen = oneLayer === undefined ? layers : [layerAt(layers, oneLayer, text)];
+  const opened: OpenLayer[] = [];
+  for (const descriptor of chosen) opened.push(await openStored(store, descriptor, options, resources));
+  if (opened.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
+  return MergedTree.open(opened, oneLayer === undefined);
+}
+
+function layerAt(layers: readonly Descriptor[], number: number, what: string): Descriptor {
+  const layer = layers[number];
+  if (layer !== undefined) return layer;
+  throw failure('NOT_FOUND', what, `it has no layer ${number}: it has ${layers.length}, from 0 at the bottom`);
+}
+
+async function openStored(
+  store: SourceStore,
+  descriptor: Descriptor,
+  options: ViewOptions,
+  resources: Resources,
+): Promise<OpenLayer> {
+  // Before it is looked for: a tar may be one that registries don't keep.
+  if (isTarLayer(descriptor.mediaType)) {
+    const hint = 'make it EROFS first: see convert';
+    throw failure('USAGE', descriptor.digest, `it is a tar layer (${descriptor.mediaType})`, hint);
+  }
+  return openLayer(await store.openBlob(descriptor), { ...options, descriptor }, resources);
+}
+
+async function openLayer(
+  location: LayerLocation,
+  options: ImageSourceOptions,
+  resources: Resources,
+  devices: readonly ByteSource[] = [],
+): Promise<OpenLayer> {
+  const stored = await openLocation(location, options);
+  const source = resources.keep(await openImageSource(stored, options));
+  resources.local.add(source, stored);
+  const filesystem = await openErofs(source, { devices, signal: options.signal });
+  return { name: source.name, filesystem, size: source.size };
+}
