@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { containerdAnnotations, specAnnotations } from '../../src/format/annotations';
@@ -34,6 +34,7 @@ interface Descriptor {
 
 /** A seekable blob that is damaged, and vouched for by a descriptor all the same: else nothing of it would be parsed. */
 export class BlobTarget implements Target {
+  /** Goes with the worker's folder for temporary files. */
   private readonly folder = mkdtempSync(join(tmpdir(), 'fuzz-blob-'));
 
   private constructor(
@@ -69,10 +70,6 @@ export class BlobTarget implements Target {
     } finally {
       await file.close();
     }
-  }
-
-  dispose(): void {
-    rmSync(this.folder, { recursive: true });
   }
 
   /** The table several times, since everything hangs on it; beginnings of frames; the superblock of the tree. */

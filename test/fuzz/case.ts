@@ -8,7 +8,6 @@ export interface Target {
   files(random: Random | null): Record<string, Buffer>;
   /** Reads the input in every way there is. Rejects with anything but the errors that attempt() takes. */
   run(files: Record<string, Buffer>, random: Random): Promise<void>;
-  dispose?(): void;
 }
 
 /** What one case may take. */

@@ -16,7 +16,7 @@ async function runCases(folder: string): Promise<Outcome[]> {
   const cache = mkdtempSync(join(tmpdir(), 'fuzz-cache-'));
   const runner = [join(__dirname, '..', 'support', 'run-ts.mjs'), cache, join(__dirname, 'worker.ts')];
   const run = (first: number, step: number, end: number) =>
-    supervise([...runner, ...[seed, first, step, end].map(String), folder], silence);
+    supervise([...runner, ...[seed, first, step, end].map(String), folder], silence, cache);
   try {
     if (single !== undefined) return [await run(single, 1, single + 1)];
     return await Promise.all(Array.from({ length: workers }, (_, first) => run(first, workers, cases)));

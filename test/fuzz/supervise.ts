@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import type { Summary } from './worker';
 
@@ -12,10 +13,11 @@ export interface Outcome {
 
 /**
  * Runs a worker (worker.ts says what it prints) to its end. One that dies, or says nothing for `silence` milliseconds, is a fault of the
- * case that it was at.
+ * case that it was at. `temporary` is its folder for temporary files.
  */
-export function supervise(command: string[], silence: number): Promise<Outcome> {
-  const worker = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'] });
+export function supervise(command: string[], silence: number, temporary = tmpdir()): Promise<Outcome> {
+  const env = { ...process.env, TMPDIR: temporary };
+  const worker = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'], env });
   const outcome: Outcome = { faults: [], summary: null };
   let [current, complaints, isSilent] = ['before its first case', '', false];
   const alarm = setTimeout(() => {

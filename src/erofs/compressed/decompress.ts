@@ -25,10 +25,8 @@ export async function decompress(context: CompressedContext, decoding: Decoding)
   const { blockSize } = context;
   switch (source.format) {
     case 'plain':
-      checkStored(decoding);
       return input.subarray(0, size);
     case 'interlaced':
-      checkStored(decoding);
       return unrotate(input, size, blockSize - (start % blockSize));
     case 'lz4':
       if (context.lz4ZeroPadding) return decodeWith(decodeLz4, decoding, withoutPadding(context, decoding));
@@ -41,10 +39,6 @@ export async function decompress(context: CompressedContext, decoding: Decoding)
     case 'zstd':
       return decodeZstd(decoding, withoutPadding(context, decoding));
   }
-}
-
-function checkStored({ input, size, name }: Decoding): void {
-  if (input.length < size) throw corrupt(name, `${input.length} bytes are stored of ${size}`);
 }
 
 /** Interlaced bytes lie at the offset within a block that they have in the file: the first `head` come last. */

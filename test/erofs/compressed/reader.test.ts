@@ -82,17 +82,4 @@ describe('a reader of a compressed file', () => {
       code: 'CORRUPT',
     });
   });
-
-  it('an extent that ends elsewhere when it is come to from elsewhere is none', async () => {
-    const content = numberedBlocks(1);
-    // The last logical cluster points back past the head before it.
-    const entries = [head(1, 0, 0), head(1, 0, 0), nonhead(2)];
-    const image = new SyntheticImage(fullMap({ algorithms: 2 }, entries), padded(deflateRawSync(content)));
-    const reader = createCompressedReader(image, image.inode(3 * blockSize));
-    expect(await reader.read(0, 10)).toEqual(content.subarray(0, 10));
-    await expect(reader.read(2 * blockSize, 10)).rejects.toMatchObject({
-      code: 'CORRUPT',
-      why: 'its extent at byte 0 has more than one end',
-    });
-  });
 });

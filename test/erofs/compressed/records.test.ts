@@ -108,6 +108,16 @@ describe('extent records', () => {
     );
   });
 
+  it('of one start but different ends are CORRUPT, whichever is read first', async () => {
+    const extents = [0, 5, 0].map((start) => ({ start, length: 1000, physical: 0 }));
+    const { image, reader } = file(1000, recordMap(2, extents));
+    expect(await reader.read(2, 1)).toEqual(image.data.subarray(2, 3));
+    await expect(reader.read(7, 1)).rejects.toMatchObject({
+      code: 'CORRUPT',
+      why: 'its extent at byte 0 has more than one end',
+    });
+  });
+
   it.each([
     ['out of order', [0, 500, 100, 50], 1, 60],
     ['longer than what is stored', [0, 3], 1, 1],
