@@ -1,4 +1,5 @@
 import type { BlobInspection, ImageInspection } from '../index';
+import { describeListing } from './listing-text';
 import { indent, shortDigest, table } from './text';
 
 /** An inspection as an indented tree; `maxChunks` entries of each chunk table. */
@@ -25,7 +26,7 @@ function describeImage({ digest, mediaType, manifests }: ImageInspection, maxChu
 }
 
 function describeBlob(
-  { mediaType, size, profile, table: chunks, dmverity }: BlobInspection,
+  { mediaType, size, profile, table: chunks, dmverity, tree, share }: BlobInspection,
   maxChunks: number,
 ) {
   const rows = [
@@ -33,11 +34,17 @@ function describeBlob(
     ['size', `${size}`],
   ];
   if (profile) rows.push(['profile', profile]);
+  if (share) rows.push(['metadata', describeShare(share)]);
   return [
     ...table(rows),
     ...(chunks ? describeTable(chunks, maxChunks) : []),
     ...(dmverity ? describeVerity(dmverity) : []),
+    ...(tree ? ['directory tree', ...indent(describeListing(tree, true))] : []),
   ];
+}
+
+function describeShare({ metadataBytes, imageBytes }: NonNullable<BlobInspection['share']>): string {
+  return `${metadataBytes} of the image's ${imageBytes} (${((100 * metadataBytes) / imageBytes).toFixed(1)} %)`;
 }
 
 function describeTable(chunks: NonNullable<BlobInspection['table']>, maxChunks: number): string[] {

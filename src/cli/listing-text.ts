@@ -1,7 +1,15 @@
 import type { ListedEntry } from '../index';
 import { table } from './text';
 
-const typeLetters = { file: '-', dir: 'd', symlink: 'l', char: 'c', block: 'b', fifo: 'p', socket: 's' } as const;
+const typeLetters = {
+  file: '-',
+  dir: 'd',
+  symlink: 'l',
+  char: 'c',
+  block: 'b',
+  fifo: 'p',
+  socket: 's',
+} as const;
 
 /** A listing like that of `ls -l`: whole paths, or names only. Times are in UTC. */
 export function describeListing(entries: readonly ListedEntry[], wholePaths: boolean): string[] {
@@ -19,7 +27,7 @@ export function describeListing(entries: readonly ListedEntry[], wholePaths: boo
 
 /** `rwxr-sr-t`. */
 function permissions(mode: number): string {
-  const letters = [...'rwxrwxrwx'].map((letter, bit) => ((mode >> (8 - bit)) & 1 ? letter : '-'));
+  const letters = Array.from('rwxrwxrwx', (letter, bit) => ((mode >> (8 - bit)) & 1 ? letter : '-'));
   const special: [number, number, string][] = [
     [0o4000, 2, 's'],
     [0o2000, 5, 's'],

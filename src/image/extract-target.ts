@@ -12,8 +12,8 @@ export interface ExtractTarget {
   readonly fd: number;
   /** What errors call it, and what it will be called. */
   readonly name: string;
-  /** Gives it its name; with `mode` (unless null) as its permissions. */
-  commit(mode: number | null): Promise<void>;
+  /** Gives it its name. */
+  commit(): Promise<void>;
   /** Removes what was made: all of it, unless the folder held something before. */
   discard(): Promise<void>;
 }
@@ -29,7 +29,8 @@ export async function openExtractTarget(dir: string, force: boolean): Promise<Ex
     if (status === null) return await openNew(dir, path);
     if (!status.isDirectory()) throw failure('USAGE', dir, 'it exists and is no folder');
     const isEmpty = (await readdir(path)).length === 0;
-    if (!isEmpty && !force) throw failure('USAGE', dir, 'it is not empty', 'choose another folder, or give --force');
+    if (!isEmpty && !force)
+      throw failure('USAGE', dir, 'it is not empty', 'choose another folder, or give --force');
     return await openExisting(dir, path, isEmpty);
   } catch (error) {
     throw fromSystemError(dir, error);
@@ -43,16 +44,16 @@ function absentAsNull(error: unknown): null {
 
 async function openNew(dir: string, path: string): Promise<ExtractTarget> {
   // A dangling link is something in the way, too.
-  if ((await lstat(path).catch(absentAsNull)) !== null) throw failure('USAGE', dir, 'it exists and is no folder');
+  if ((await lstat(path).catch(absentAsNull)) !== null)
+    throw failure('USAGE', dir, 'it exists and is no folder');
   const parent = dirname(path);
   if ((await stat(parent).catch(absentAsNull)) === null) {
     throw failure('NOT_FOUND', dir, `folder ${parent} does not exist`, 'create it first');
   }
   const unfinished = join(parent, `${unfinishedPrefix}${randomBytes(8).toString('hex')}`);
-  await mkdir(unfinished, 0o700);
+  await mkdir(unfinished);
   const handle = await openFolder(unfinished);
-  const commit = async (mode: number | null): Promise<void> => {
-    if (mode !== null) await handle.chmod(mode);
+  const commit = async (): Promise<void> => {
     await handle.close();
     await rename(unfinished, path);
   };
@@ -77,9 +78,9 @@ function openFolder(path: string): Promise<FileHandle> {
   return open(path, constants.O_RDONLY | constants.O_DIRECTORY);
 }
 
-function named(dir: string, commit: (mode: number | null) => Promise<void>) {
-  return (mode: number | null) =>
-    commit(mode).catch((error: unknown) => {
+function named(dir: string, commit: () => Promise<void>) {
+  return () =>
+    commit().catch((error: unknown) => {
       throw fromSystemError(dir, error);
     });
 }

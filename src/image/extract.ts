@@ -31,7 +31,11 @@ export interface Extracted {
  * hard links and holes; owners and devices as root. What this user can't restore is a warning. Nothing is written outside of `dir`,
  * whatever the image's links say. A new folder appears when it is complete.
  */
-export function extractImage(refOrPath: string, dir: string, options: ExtractOptions = {}): Promise<Extracted> {
+export function extractImage(
+  refOrPath: string,
+  dir: string,
+  options: ExtractOptions = {},
+): Promise<Extracted> {
   return withView(refOrPath, options, async (view) => {
     const { tree } = view;
     const parts = await findParts(tree, options.paths ?? ['/']);
@@ -39,8 +43,7 @@ export function extractImage(refOrPath: string, dir: string, options: ExtractOpt
     const extraction = new Extraction(view, target, options);
     try {
       const extracted = await extraction.run(parts);
-      // With parts alone, the folder itself is no part of the image.
-      await target.commit(parts[0]!.path === '/' ? null : 0o777 & ~process.umask());
+      await target.commit();
       return extracted;
     } catch (error) {
       extraction.abandon();
@@ -134,7 +137,8 @@ class Extraction {
 
   private async write(entries: NewEntry[]): Promise<void> {
     this.notices.add(await this.runWriter((job) => this.writer.write(entries, job)));
-    for (const { kind, ends, size = 0 } of entries) if (kind === 'file' && ends === true) this.extracted.bytes += size;
+    for (const { kind, ends, size = 0 } of entries)
+      if (kind === 'file' && ends === true) this.extracted.bytes += size;
     this.report();
   }
 

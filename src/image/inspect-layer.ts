@@ -3,11 +3,14 @@ import type { Profile } from '../format/profiles';
 import { formatUuid } from '../format/verity-superblock';
 import type { ReadOptions } from '../layer/decode';
 import type { FrameSection } from '../layer/frame-section';
-import { openSeekable } from '../layer/seekable';
+import { openBlob } from '../layer/open-blob';
 import { sniffLayer, type LayerContent } from '../layer/sniff';
 import type { BlobTree } from '../layer/verity-section';
 import type { ByteSource } from '../source/byte-source';
+import { sliceSource } from '../source/slice';
 import type { BlobFile } from '../oci/store';
+import { inspectTree, type MetadataShare, type TreeOptions } from './inspect-tree';
+import type { ListedEntry } from './list';
 import { isSeekable } from './verify-layer';
 
 /** A blob's chunk table, or its chunk index. */
@@ -40,6 +43,9 @@ export interface VerityInspection {
   uuid: string;
 }
 
+/** What inspectLayer() takes. */
+export interface LayerInspectOptions extends ReadOptions, TreeOptions {}
+
 /** What one layer is made of. */
 export interface BlobInspection {
   mediaType: string;
@@ -48,26 +54,42 @@ export interface BlobInspection {
   profile: Profile | null;
   table: TableInspection | null;
   dmverity: VerityInspection | null;
-  /** The directory tree; null when the layer is no EROFS, and in this version. */
-  tree: null;
+  /** The directory tree to the depth asked for, as listImage() lists it; null when the layer is no EROFS. */
+  tree: ListedEntry[] | null;
+  /** Only when it was asked for; null when it can't be told. */
+  share?: MetadataShare | null;
 }
 
-/** Reads just enough of a layer to say what it is: the table, the superblock, not the data. */
-export async function inspectLayer(file: BlobFile, options: ReadOptions): Promise<BlobInspection> {
-  const mediaType = options.descriptor?.mediaType;
+/** Reads just enough of a layer to say what it is: the table, the superblock, inodes and directories, not the data of files. */
+export async function inspectLayer(file: BlobFile, options: LayerInspectOptions): Promise<BlobInspection> {
   if (!(await isSeekable(file, options))) {
-    const type = mediaType ?? (await mediaTypeOf(file));
-    return { mediaType: type, size: file.size, profile: null, table: null, dmverity: null, tree: null };
+    const mediaType = options.descriptor?.mediaType ?? (await mediaTypeOf(file));
+    const other = { mediaType, size: file.size, profile: null, table: null, dmverity: null };
+    return { ...other, ...(await treeOf(file, options)) };
   }
-  const { profile, section, tree } = await openSeekable(file, options);
-  return {
-    mediaType: mediaType ?? erofsMediaType(profile, section.frames.compression),
-    size: file.size,
-    profile,
-    table: inspectTable(section),
-    dmverity: tree && inspectTree(tree),
-    tree: null,
-  };
+  // The file stays its owner's.
+  const blob = await openBlob(sliceSource(file, 0, file.size), options);
+  try {
+    const { profile, section, tree } = blob;
+    return {
+      mediaType: options.descriptor?.mediaType ?? erofsMediaType(profile, section.frames.compression),
+      size: file.size,
+      profile,
+      table: inspectTable(section),
+      dmverity: tree && inspectVerity(tree),
+      ...(await treeOf(blob, options)),
+    };
+  } finally {
+    await blob.close();
+  }
+}
+
+async function treeOf(
+  image: ByteSource,
+  options: TreeOptions,
+): Promise<Pick<BlobInspection, 'tree' | 'share'>> {
+  const { tree, share } = await inspectTree(image, options);
+  return options.measure === true ? { tree, share } : { tree };
 }
 
 const mediaTypeOfContent: Record<LayerContent, string> = {
@@ -98,7 +120,7 @@ function inspectTable(section: FrameSection): TableInspection {
   return { offset, version, uncompressedSize, chunkSize, hashAlgorithm, digest, entries };
 }
 
-function inspectTree({ offset, rootDigest, superblock }: BlobTree): VerityInspection {
+function inspectVerity({ offset, rootDigest, superblock }: BlobTree): VerityInspection {
   const { algorithm, dataBlockSize, hashBlockSize, dataBlocks, salt, uuid } = superblock;
   return {
     ...{ offset, rootDigest, hashAlgorithm: algorithm, dataBlockSize, hashBlockSize, dataBlocks },

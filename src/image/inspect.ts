@@ -1,12 +1,11 @@
 import { isForeignLayer } from '../format/media-types';
-import type { ReadOptions } from '../layer/decode';
 import { parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import { openFileSource } from '../source/file';
 import { openSource } from '../store/open';
 import { openImages, type Image, type PlatformSelection } from './images';
-import { inspectLayer, type BlobInspection } from './inspect-layer';
+import { inspectLayer, type BlobInspection, type LayerInspectOptions } from './inspect-layer';
 
 /** What an image is made of. */
 export interface ImageInspection {
@@ -24,14 +23,11 @@ export interface ImageInspection {
 }
 
 /** What inspect() takes. */
-export interface InspectOptions extends ReadOptions, Pick<PlatformSelection, 'platforms'> {
-  /** Levels of the directory tree; the root is 0. */
-  depth?: number | undefined;
-}
+export interface InspectOptions extends LayerInspectOptions, Pick<PlatformSelection, 'platforms'> {}
 
 /**
  * What an image (all platforms, unless some are named) or a layer in a file is made of: manifests, annotations, chunk tables, dm-verity
- * superblocks. Tables are checked against their digests; data is not read.
+ * superblocks, directories. Tables are checked against their digests; the data of files is not read.
  */
 export async function inspect(
   refOrPath: string,
@@ -42,7 +38,7 @@ export async function inspect(
     : inspectReference(refOrPath, options);
 }
 
-async function inspectFile(path: string, options: ReadOptions): Promise<BlobInspection> {
+async function inspectFile(path: string, options: LayerInspectOptions): Promise<BlobInspection> {
   const file = await openFileSource(path);
   try {
     return await inspectLayer(file, options);
@@ -64,7 +60,7 @@ async function inspectReference(text: string, options: InspectOptions): Promise<
   }
 }
 
-async function inspectManifest(store: SourceStore, image: Image, options: ReadOptions) {
+async function inspectManifest(store: SourceStore, image: Image, options: LayerInspectOptions) {
   const layers: (BlobInspection & { descriptor: Descriptor })[] = [];
   for (const descriptor of image.manifest.layers) {
     layers.push({ descriptor, ...(await inspectStored(store, descriptor, options)) });
@@ -76,7 +72,7 @@ async function inspectManifest(store: SourceStore, image: Image, options: ReadOp
 async function inspectStored(
   store: SourceStore,
   descriptor: Descriptor,
-  options: ReadOptions,
+  options: LayerInspectOptions,
 ): Promise<BlobInspection> {
   const { mediaType, size } = descriptor;
   if (isForeignLayer(mediaType))

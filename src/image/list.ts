@@ -48,7 +48,11 @@ export function listImage(refOrPath: string, path = '/', options: ListOptions = 
 export async function listTree(
   tree: MergedTree,
   path: string,
-  { recursive = false, depth, signal }: Pick<ListOptions, 'recursive' | 'signal'> & { depth?: number | undefined },
+  {
+    recursive = false,
+    depth,
+    signal,
+  }: Pick<ListOptions, 'recursive' | 'signal'> & { depth?: number | undefined },
 ): Promise<ListedEntry[]> {
   const start = await lookUp(tree, unescapePath(path), false);
   const childrenOnly = !recursive && start.node.inode.type === 'dir';

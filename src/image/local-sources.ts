@@ -15,7 +15,9 @@ export class LocalSources {
     if (!isFile(stored)) return;
     this.makers.set(image, () => {
       const file = new native.Source(stored);
-      return isBlob(image) ? native.decodedSource(file, image.section.frames, { threads: this.threads }) : file;
+      return isBlob(image)
+        ? native.decodedSource(file, image.section.frames, { threads: this.threads })
+        : file;
     });
   }
 

@@ -80,7 +80,8 @@ export class MergedTree {
     const entries: MergedEntry[] = [];
     for (const [name, found] of await this.merge(node.parts)) {
       if (found.parts.length === 0) continue;
-      const node = found.parts[0]!.inode.type === 'dir' ? await this.visible(found.parts) : this.node(found.parts);
+      const node =
+        found.parts[0]!.inode.type === 'dir' ? await this.visible(found.parts) : this.node(found.parts);
       entries.push({ name, node });
     }
     return node.parts.length === 1 ? entries : entries.sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -132,7 +133,9 @@ export class MergedTree {
   }
 
   /** Each name with the layers that may show it, from the top: none where a whiteout is on top. */
-  private async merge(directories: readonly Part[]): Promise<Map<string, { parts: Part[]; closed: boolean }>> {
+  private async merge(
+    directories: readonly Part[],
+  ): Promise<Map<string, { parts: Part[]; closed: boolean }>> {
     const names = new Map<string, { parts: Part[]; closed: boolean }>();
     for (const directory of directories) {
       const { xattrWhiteouts } = await this.marks(directory);
@@ -164,7 +167,8 @@ export class MergedTree {
   private async visible(parts: readonly Part[]): Promise<MergedNode> {
     if (!this.overlay) return this.node(parts);
     for (const [index, part] of parts.entries()) {
-      if (index + 1 < parts.length && (await this.marks(part)).opaque) return this.node(parts.slice(0, index + 1));
+      if (index + 1 < parts.length && (await this.marks(part)).opaque)
+        return this.node(parts.slice(0, index + 1));
     }
     return this.node(parts);
   }

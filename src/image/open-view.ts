@@ -86,7 +86,8 @@ export async function withView<T>(
 
 async function openSingle(path: string, options: ViewOptions, resources: Resources): Promise<MergedTree> {
   const { devices = [], oneLayer = 0, platform } = options;
-  if (platform !== undefined) throw failure('USAGE', path, 'a single layer has no platform', 'leave out --platform');
+  if (platform !== undefined)
+    throw failure('USAGE', path, 'a single layer has no platform', 'leave out --platform');
   if (oneLayer !== 0) throw failure('NOT_FOUND', path, `it has no layer ${oneLayer}: it is a single layer`);
   const opened: ByteSource[] = [];
   for (const path of devices) {
@@ -99,10 +100,13 @@ async function openSingle(path: string, options: ViewOptions, resources: Resourc
 
 async function openReference(text: string, options: ViewOptions, resources: Resources): Promise<MergedTree> {
   const { devices = [], oneLayer, platform } = options;
-  if (devices.length > 0) throw failure('USAGE', text, 'external devices are of a single layer', 'leave out --device');
+  if (devices.length > 0)
+    throw failure('USAGE', text, 'external devices are of a single layer', 'leave out --device');
   const { store, reference } = await openSource(text, options);
   resources.keep(store);
-  const { images } = await openImages(store, reference, { platforms: platform === undefined ? undefined : [platform] });
+  const { images } = await openImages(store, reference, {
+    platforms: platform === undefined ? undefined : [platform],
+  });
   const { layers } = images[0]!.manifest;
   const chosen = oneLayer === undefined ? layers : [layerAt(layers, oneLayer, text)];
   const opened: OpenLayer[] = [];
@@ -114,7 +118,11 @@ async function openReference(text: string, options: ViewOptions, resources: Reso
 function layerAt(layers: readonly Descriptor[], number: number, what: string): Descriptor {
   const layer = layers[number];
   if (layer !== undefined) return layer;
-  throw failure('NOT_FOUND', what, `it has no layer ${number}: it has ${layers.length}, from 0 at the bottom`);
+  throw failure(
+    'NOT_FOUND',
+    what,
+    `it has no layer ${number}: it has ${layers.length}, from 0 at the bottom`,
+  );
 }
 
 async function openStored(

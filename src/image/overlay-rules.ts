@@ -16,7 +16,9 @@ export interface DirectoryMarks {
 
 /** Reads the marks of a directory from its xattrs (kernel: Documentation/filesystems/overlayfs.rst). */
 export function directoryMarks(xattrs: readonly Xattr[]): DirectoryMarks {
-  const opaque = xattrs.find(({ name }) => name.toString('latin1') === `${ownPrefix}opaque`)?.value.toString('latin1');
+  const opaque = xattrs
+    .find(({ name }) => name.toString('latin1') === `${ownPrefix}opaque`)
+    ?.value.toString('latin1');
   return { opaque: opaque === 'y', xattrWhiteouts: opaque === 'x' };
 }
 

@@ -62,7 +62,8 @@ class Lookup {
     if (node === undefined) {
       throw this.error('NOT_FOUND', `there is no "${showBytes(name)}" in ${this.shown()}`);
     }
-    if (node.inode.type === 'symlink' && follow) this.enter((await this.tree.readlink(node)).toString('latin1'));
+    if (node.inode.type === 'symlink' && follow)
+      this.enter((await this.tree.readlink(node)).toString('latin1'));
     else this.trail.push({ name, node });
   }
 

@@ -58,7 +58,12 @@ export async function* walkTree(
 }
 
 /** The steps of a directory, the first one last. */
-async function stepsInto(tree: MergedTree, guard: Guard, { path, node }: TreeEntry, depth: number): Promise<Step[]> {
+async function stepsInto(
+  tree: MergedTree,
+  guard: Guard,
+  { path, node }: TreeEntry,
+  depth: number,
+): Promise<Step[]> {
   if (node.inode.type !== 'dir' || depth <= 0) return [];
   guard.enter(path, node);
   const prefix = path === '/' ? path : `${path}/`;

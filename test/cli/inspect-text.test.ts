@@ -51,6 +51,31 @@ test('a blob: what it is, its first chunks, its tree', () => {
   ]);
 });
 
+test('a raw image: the share of its metadata, and its tree', () => {
+  const entry = { ino: 36, type: 'dir' as const, mode: '0755', uid: 0, gid: 5, size: 27, nlink: 2 };
+  const more = { mtime: '-1.500000000', target: null, rdev: null, xattrs: {} };
+  const link = { ...entry, path: '/l', type: 'symlink' as const, mode: '0777', nlink: 1, target: 'etc' };
+  const device = { ...entry, path: '/n', type: 'char' as const, mode: '2666', nlink: 1, rdev: '1:3' };
+  const raw = {
+    ...{ mediaType: 'application/vnd.erofs', size: 12_288, profile: null, table: null, dmverity: null },
+    share: { metadataBytes: 4096, imageBytes: 12_288 },
+    tree: [
+      { ...more, ...entry, path: '/' },
+      { ...more, ...link },
+      { ...more, ...device },
+    ],
+  };
+  expect(describeInspection(raw, 2)).toEqual([
+    'media type  application/vnd.erofs',
+    'size        12288',
+    "metadata    4096 of the image's 12288 (33.3 %)",
+    'directory tree',
+    '  drwxr-xr-x  2  0  5   27  1969-12-31 23:59:59  /',
+    '  lrwxrwxrwx  1  0  5   27  1969-12-31 23:59:59  /l -> etc',
+    '  crw-rwSrw-  1  0  5  1:3  1969-12-31 23:59:59  /n',
+  ]);
+});
+
 test('all chunks on request', () => {
   const lines = describeInspection(blob, Infinity);
   expect(lines).toContain('      2     600   300  sha512:abababababab');

@@ -10,11 +10,15 @@ interface Flags extends CommonFlags, ViewFlags {
 }
 
 export function extractCommand(session: Session): Command {
-  const command = defineCommand('extract <REF|PATH> <DIR> [PATH...]', 'Write files to a folder, without mounting', [
-    'extract oci:app:latest rootfs',
-    'extract layer.blob etc-only /etc --descriptor descriptor.json',
-    'extract oci:app:latest changes --one-layer 2',
-  ]);
+  const command = defineCommand(
+    'extract <REF|PATH> <DIR> [PATH...]',
+    'Write files to a folder, without mounting',
+    [
+      'extract oci:app:latest rootfs',
+      'extract layer.blob etc-only /etc --descriptor descriptor.json',
+      'extract oci:app:latest changes --one-layer 2',
+    ],
+  );
   command.option('--force', 'into a folder that is not empty: replace files and links in the way');
   addViewOptions(command);
   return finishCommand(command, session, async ({ options, elapsed }, [subject, dir, ...paths]) => {

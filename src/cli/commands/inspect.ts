@@ -38,6 +38,8 @@ export function inspectCommand(session: Session): Command {
       ...options,
       ...(await readOptions(flags)),
       ...given({ platforms: flags.platform, depth: flags.depth }),
+      // The document has no place for it, and it takes time.
+      measure: flags.json !== true,
     });
     return { document, text: describeInspection(document, flags.chunks) };
   });

@@ -1,0 +1,68 @@
+import { openErofs } from '../erofs/filesystem';
+import { sniffLayer } from '../layer/sniff';
+import type { ByteSource } from '../source/byte-source';
+import { listTree, type ListedEntry } from './list';
+import { MergedTree } from './merged-tree';
+import { walkTree } from './tree-walk';
+
+/** How much of an image is no file data: what a lazy reader fetches before it reads files. */
+export interface MetadataShare {
+  /** Superblock, inodes, directories, symlinks, xattrs, maps, and padding. */
+  metadataBytes: number;
+  imageBytes: number;
+}
+
+/** What inspectTree() takes. */
+export interface TreeOptions {
+  /** Levels below the root; default: 3. */
+  depth?: number | undefined;
+  /** Find out the share of metadata, for which every inode is read. */
+  measure?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+const defaultDepth = 3;
+
+/** The directory tree of a layer's image, as it is; null when it is no EROFS. */
+export async function inspectTree(
+  image: ByteSource,
+  { depth = defaultDepth, measure = false, signal }: TreeOptions,
+): Promise<{ tree: ListedEntry[] | null; share: MetadataShare | null }> {
+  if ((await sniffLayer(image, signal)) !== 'erofs') return { tree: null, share: null };
+  const filesystem = await openErofs(image, { signal });
+  const tree = await MergedTree.open([{ name: image.name, filesystem, size: image.size }], false);
+  const listed = await listTree(tree, '/', { recursive: true, depth, signal });
+  // Data on devices that nobody gave can't be told from data that isn't there.
+  const isMeasured = measure && filesystem.info.externalDevices === 0;
+  return {
+    tree: listed,
+    share: isMeasured ? await measureMetadata(tree, image, filesystem.info.blockSize, signal) : null,
+  };
+}
+
+/** Null when files are compressed inside: how much room they take, their inodes don't say. */
+async function measureMetadata(
+  tree: MergedTree,
+  image: ByteSource,
+  blockSize: number,
+  signal: AbortSignal | undefined,
+): Promise<MetadataShare | null> {
+  // Where data begins and where it ends, so that what several files share counts once.
+  const ends = new Map<number, number>();
+  for await (const { node } of walkTree(tree, { path: '/', node: tree.root }, { signal })) {
+    if (node.inode.type !== 'file') continue;
+    for await (const { source, address, length } of await tree.extents(node)) {
+      if (source === null) return null;
+      const end = address + length;
+      // Blocks that data begins are its own to the end; a tail behind its inode isn't one.
+      const taken = address % blockSize === 0 ? Math.ceil(end / blockSize) * blockSize : end;
+      ends.set(address, Math.max(taken, ends.get(address) ?? 0));
+    }
+  }
+  let [dataBytes, reached] = [0, 0];
+  for (const [start, end] of [...ends].sort(([a], [b]) => a - b)) {
+    dataBytes += Math.max(0, end - Math.max(start, reached));
+    reached = Math.max(reached, end);
+  }
+  return { metadataBytes: Math.max(0, image.size - dataBytes), imageBytes: image.size };
+}

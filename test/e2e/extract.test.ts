@@ -1,0 +1,91 @@
+import { chmod, mkdir, readFile, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { Extracted } from '../../src/index';
+import { tarBytes } from '../support/tar-bytes';
+import { documentOf, runCli } from './run-cli';
+import { makeTar, noise, sampleTar, writeLayout } from './sample';
+import { at, encodeSample, expectFailure, folder, put, useFolders } from './workspace';
+
+useFolders();
+
+describe('extract', () => {
+  test('makes the tree, and says how much there was', async () => {
+    const { blob, descriptor } = await encodeSample();
+    const flags = ['--descriptor', descriptor];
+    const extracted = await documentOf<Extracted>(['extract', blob, at('out'), ...flags]);
+    expect(extracted).toEqual({ entries: 10, bytes: 7 + 300_000 + 315_000 });
+    expect(await readFile(at('out/usr/bin/tool-too'))).toEqual(noise(300_000, 'tool'));
+    const run = await runCli(['extract', blob, at('again'), '/etc', ...flags]);
+    expect(run.stdout.toString()).toMatch(/^3 entries, 7 bytes, /);
+    expect(run.stderr).toBe('');
+    expect(await readdir(at('again'))).toEqual(['etc']);
+  });
+
+  test('an image merged, or one of its layers', async () => {
+    const upper = tarBytes([{ name: 'etc/.wh.hostname' }, { name: 'etc/motd', content: 'hi' }]);
+    await writeLayout(at('src'), [await sampleTar(), upper]);
+    await documentOf(['convert', `oci:${at('src')}`, `oci:${at('dst')}`]);
+    await documentOf(['extract', `oci:${at('dst')}`, at('all')]);
+    expect(await readdir(at('all/etc'))).toEqual(['link', 'motd']);
+    await documentOf(['extract', `oci:${at('dst')}`, at('lower'), '--one-layer', '0']);
+    expect(await readdir(at('lower/etc'))).toEqual(['hostname', 'link']);
+  });
+
+  test('refuses what makes no sense', async () => {
+    const tar = await put('layer.tar', await sampleTar());
+    expect(await expectFailure(['extract', tar, at('out')], 2, 'USAGE')).toContain('encode');
+    await documentOf(['build', tar, at('image')]);
+    await expectFailure(['extract', at('image'), folder], 2, 'USAGE');
+    expect(await expectFailure(['extract', at('image'), at('out'), '/none'], 1, 'NOT_FOUND')).toContain(
+      '/none',
+    );
+    await expectFailure(['extract', at('image')], 2, 'USAGE');
+    expect((await readdir(folder)).sort()).toEqual(['image', 'layer.tar']);
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('as another user: without owners and devices', async () => {
+    const tar = tarBytes([
+      { name: 'dev/', type: '5', mode: 0o755 },
+      { name: 'dev/null', type: '3', device: [1, 3] },
+      { name: 'dev/sda', type: '4', device: [8, 0] },
+      { name: 'whiteout', type: '3', device: [0, 0] },
+      { name: 'closed/', type: '5', mode: 0o000 },
+      { name: 'closed/f', content: 'x', mode: 0o400, uid: 5 },
+      { name: 'link', type: '1', target: 'closed/f', mode: 0o400 },
+      { name: 'tagged', xattrs: { 'trusted.k': 'v' } },
+    ]);
+    await documentOf(['build', await put('layer.tar', tar), at('image')]);
+    await chmod(at('image'), 0o644);
+    await chmod(folder, 0o777);
+    const { stdout, stderr, exitCode } = await runCli(['extract', at('image'), at('out'), '--json'], {
+      uid: 65_534,
+    });
+    expect(exitCode, stderr).toBe(0);
+    // Everybody may make a device 0:0: what it says is only that a name is hidden.
+    expect(JSON.parse(stdout.toString())).toEqual({ entries: 7, bytes: 1 });
+    const lines = stderr.trimEnd().split('\n').sort();
+    expect(lines).toHaveLength(2);
+    expect(lines[0]).toMatch(
+      /^warning: \/dev\/null: device not made: Operation not permitted \(and of 1 more\)$/,
+    );
+    expect(lines[1]).toMatch(/^warning: \/tagged: trusted\.k not restored: Operation not permitted$/);
+    expect(await readdir(at('out/dev'))).toEqual([]);
+    const owner = { uid: 65_534, gid: 65_534 };
+    expect(await stat(at('out/closed'))).toMatchObject({ ...owner, mode: 0o40000 });
+    expect(await stat(at('out/closed/f'))).toMatchObject({ ...owner, mode: 0o100400, nlink: 2 });
+  });
+
+  test.each(['SIGINT', 'SIGTERM'] as const)('cleans up after %s', async (signal) => {
+    const files = Array.from({ length: 60 }, (_, i) => ({
+      name: `d${i}/f`,
+      content: noise(1_000_000, `${i}`),
+    }));
+    await documentOf(['encode', await put('layer.tar', await makeTar(files)), at('blob')]);
+    await mkdir(at('place'));
+    const args = ['extract', at('blob'), join(at('place'), 'out'), '--progress', 'json'];
+    const run = await runCli(args, { signalAt: { pattern: /"phase":"extract"/, signal } });
+    expect(run.exitCode, run.stderr).toBe(signal === 'SIGINT' ? 130 : 143);
+    expect(await readdir(at('place'))).toEqual([]);
+  });
+});
