@@ -39,6 +39,7 @@ export { parseReference, type Reference, type RegistryReference } from './oci/re
 export type { PlatformSelection } from './image/images';
 export { inspect, type ImageInspection, type InspectOptions } from './image/inspect';
 export type { BlobInspection, TableInspection, VerityInspection } from './image/inspect-layer';
+export type { MetadataShare } from './image/inspect-tree';
 export { listImage, type ListedEntry, type ListOptions } from './image/list';
 export { readImageFile } from './image/cat';
 export { extractImage, type Extracted, type ExtractOptions } from './image/extract';

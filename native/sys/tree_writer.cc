@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -23,6 +24,11 @@ constexpr size_t kScratchSize = 256 << 10;
 
 // A handle on a folder, for names in it; it needs no permission to read the folder.
 constexpr int kFolderHandle = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+// mknodat(2) without glibc's function, whose symbol would ask for glibc 2.33.
+int make_node(int folder, const char* name, mode_t mode, dev_t device) {
+  return static_cast<int>(syscall(SYS_mknodat, folder, name, mode, static_cast<unsigned>(device)));
+}
 
 std::string_view folder_of(const std::string& path) {
   const size_t slash = path.rfind('/');
@@ -258,7 +264,7 @@ Status TreeWriter::make_special(const TreeEntry& entry, Notices& notices) {
   const bool is_device = entry.kind == Kind::kCharacter || entry.kind == Kind::kBlock;
   bool refused = false;
   TRY(make_name(entry, [&](int folder, const char* name) {
-    const int made = mknodat(folder, name, type_bits(entry.kind) | 0600, makedev(entry.major, entry.minor));
+    const int made = make_node(folder, name, type_bits(entry.kind) | 0600, makedev(entry.major, entry.minor));
     refused = made != 0 && errno == EPERM && is_device;
     if (refused) take_notice(notices, entry, "device");
     return refused ? 0 : made;

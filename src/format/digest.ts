@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 
 import { failure } from '../errors';
 
+/** Algorithms that digests are of. */
 export type DigestAlgorithm = 'sha256' | 'sha512';
 
 /** Bytes of a digest of each algorithm. */
