@@ -1,191 +1,131 @@
-// npm run bench [-- CLAIM… [options]]: times this project next to the Go reference's steps (bench/go), one JSON per claim.
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+// npm run bench [-- CLAIM… [options]]: the claims of bench/claims, each against other programs and the raw limit; docs/performance.md.
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { benchDirectory, corpusTar, fileSize } from './corpus.mjs';
-import { comparePairs, describeMachine } from './harness.mjs';
+import { runCase } from './lib/contest.mjs';
+import { Context } from './lib/context.mjs';
+import { describeMachine } from './lib/machine.mjs';
+import { RESULTS, ROOT } from './lib/paths.mjs';
+import { overview } from './lib/picture.mjs';
+import { barsText, caseText, machineText } from './lib/print.mjs';
+import { readResults, writeResult } from './lib/results.mjs';
 
-const CLAIMS = ['encode', 'encode-plain', 'convert'];
-const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-const USAGE = `usage: npm run bench [-- CLAIM… [options]]    claims: ${CLAIMS.join(', ')} (default: all)
+const FIRST = [
+  'start',
+  'merkle',
+  'frames',
+  'encode',
+  'convert',
+  'convert-gzip',
+  'convert-zstd',
+  'decode',
+  'verify',
+];
+const CLAIMS = claimNames();
+const USAGE = `usage: npm run bench [-- CLAIM… [options]]
 
-  --size MB        how much of /usr the corpus takes (default 1000)
-  --runs N         measured pairs (default 5), after one warm-up pair
-  --tar FILE       this layer tar in place of the corpus
+  claims: ${CLAIMS.join(', ')} (default: all)
+
+  --size MB        bytes of the corpus, in 10^6 (default 1000)
+  --runs N         measured rounds (default 3), after a warm-up of ours; slow programs take part in fewer
+  --corpus KIND    usr: this machine's /usr (default) · synthetic: the same on every machine
+  --tar FILE       this layer tar in place of the corpus, where one layer is needed
   --image FILE     this raw EROFS image in place of the one built from the tar
   --threads N      our threads (default: all cores)
-  --goroutines N   chunks that the Go program compresses at once (default 1, as the reference)
+  --long           growth: up to 10 GB and 1 000 000 files (20 GB of disk, 10 minutes more)
+  --build-peers    build containerd and nydus-image where they are missing (some minutes, once)
+  --results DIR    where the results go (default: bench/results)
   --cli FILE       another build's main.js
+
+  MKFS_EROFS=FILE  mkfs.erofs 1.8 or later, for the Go pipeline and containerd (Debian 12 has 1.5, which is too old)
 `;
 
-function main() {
+function claimNames() {
+  const names = readdirSync(join(ROOT, 'bench', 'claims')).map((name) => name.replace(/\.mjs$/, ''));
+  const order = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
+  return names.sort((a, b) => order(a) - order(b) || (a < b ? -1 : 1));
+}
+
+function parseOptions() {
+  const text = (fallback) => ({ type: 'string', ...(fallback !== undefined && { default: fallback }) });
+  const flag = { type: 'boolean' };
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      size: { type: 'string', default: '1000' },
-      runs: { type: 'string', default: '5' },
-      tar: { type: 'string' },
-      image: { type: 'string' },
-      threads: { type: 'string' },
-      goroutines: { type: 'string', default: '1' },
-      cli: { type: 'string' },
-      help: { type: 'boolean' },
+      ...{ size: text('1000'), runs: text('3'), corpus: text('usr'), tar: text(), image: text() },
+      ...{
+        threads: text(),
+        long: flag,
+        'build-peers': flag,
+        results: text(RESULTS),
+        cli: text(),
+        help: flag,
+      },
     },
   });
-  const names = positionals.length > 0 ? positionals : CLAIMS;
-  const unknown = names.find((name) => !CLAIMS.includes(name));
-  if (values.help || unknown !== undefined) {
-    process.stderr.write(unknown === undefined ? USAGE : `unknown claim: ${unknown}\n${USAGE}`);
-    process.exit(values.help ? 0 : 2);
+  const unknown = positionals.find((name) => !CLAIMS.includes(name));
+  if (unknown !== undefined) throw new Error(`unknown claim: ${unknown}\n\n${USAGE}`);
+  for (const name of ['size', 'runs']) {
+    if (!(Number(values[name]) > 0)) throw new Error(`--${name} ${values[name]}: not a number above 0`);
   }
-  return runClaims(names, values);
+  if (!['usr', 'synthetic'].includes(values.corpus))
+    throw new Error(`--corpus ${values.corpus}: usr or synthetic`);
+  return { options: values, names: positionals.length > 0 ? positionals : CLAIMS };
 }
 
-async function runClaims(names, options) {
-  const directory = benchDirectory();
-  const context = {
-    directory,
-    ours: [process.execPath, ourProgram(options.cli)],
-    go: [buildGoProgram(directory)],
-    goFlags: options.goroutines === '1' ? [] : ['-goroutines', options.goroutines],
-    ...findMkfs(),
-  };
-  const made = new Inputs(context, options);
-  try {
-    for (const name of names) {
-      const { claim, needs } = await import(`./${name}.mjs`);
-      if (needs.includes('mkfs') && context.mkfsMissing) {
-        console.log(`${name}: skipped, ${context.mkfsMissing}\n`);
-        continue;
-      }
-      for (const input of needs) context[input] ??= made[input]();
-      runClaim(name, claim(context), context, options);
+async function main() {
+  const { options, names } = parseOptions();
+  if (options.help) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  const context = new Context(options);
+  const folder = resolve(options.results);
+  process.on('exit', () => context.inputs.remove());
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
+  for (const name of names) {
+    try {
+      await runClaim(name, context, folder);
+    } catch (error) {
+      console.error(`error: ${name}: ${error.message}\n`);
+      process.exitCode = 1;
     }
-  } finally {
-    made.remove();
   }
+  const picture = overview(readResults(folder));
+  if (picture !== null) writeFileSync(join(folder, 'overview.svg'), picture);
 }
 
-/** The files that claims work on, made when the first claim asks for them. */
-class Inputs {
-  #context;
-  #options;
-  #built = null;
-
-  constructor(context, options) {
-    this.#context = context;
-    this.#options = options;
+async function runClaim(name, context, folder) {
+  const claim = await import(`./claims/${name}.mjs`);
+  const start = performance.now();
+  console.log(`${name}: ${claim.title}`);
+  const machine = { ...describeMachine(), mkfs: context.mkfsVersion };
+  const cases = [];
+  for await (const contest of claim.cases(context)) {
+    const { runs = context.runs, cores = context.cores } = contest;
+    const result = await runCase(contest, { directory: context.directory, runs, cores, log: console.log });
+    cases.push(result);
+    console.log(caseText(result));
   }
-
-  tar() {
-    return this.#options.tar
-      ? resolve(this.#options.tar)
-      : corpusTar(this.#context.directory, Number(this.#options.size));
-  }
-
-  image() {
-    if (this.#options.image) return resolve(this.#options.image);
-    this.#built = join(this.#context.directory, `image-${process.pid}.erofs`);
-    const [program, ...args] = this.#context.ours;
-    execFileSync(program, [...args, 'build', this.tar(), this.#built], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    return this.#built;
-  }
-
-  remove() {
-    if (this.#built) rmSync(this.#built, { force: true });
-  }
-}
-
-function runClaim(name, claim, context, options) {
-  if (options.threads) claim.ours.argv.push('--threads', options.threads);
-  console.log(claim.title);
-  const machine = describeMachine();
-  const measured = comparePairs(claim, {
-    directory: context.directory,
-    runs: Number(options.runs),
-    log: console.log,
-  });
-  const readable = (argv) =>
-    [...argv, 'BLOB']
-      .join(' ')
-      .replaceAll(process.execPath, 'node')
-      .replaceAll(`${ROOT}/`, '')
-      .replaceAll(`${context.directory}/`, '$BENCH/');
-  const result = {
-    claim: name,
-    title: claim.title,
-    date: new Date().toISOString(),
-    machine: { ...machine, mkfs: context.mkfsVersion },
-    inputBytes: fileSize(claim.input),
-    commands: { ours: readable(claim.ours.argv), go: readable(claim.go.argv) },
-    ...measured.summary,
-    pairs: measured.pairs,
-  };
-  const results = join(ROOT, 'bench', 'results');
-  mkdirSync(results, { recursive: true });
-  writeFileSync(join(results, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
-  print(result);
-}
-
-function print({ ours, go, speedup, sizeRatio, machine, commands, inputBytes }) {
-  const cell = (range) =>
-    (range === null ? 'not measured' : `${range.min} / ${range.median} / ${range.max}`).padEnd(24);
-  const row = (label, side) =>
-    console.log(
-      `  ${label}  ${cell(side.seconds)} ${cell(side.cpuSeconds)} ${cell(side.peakRssMiB)} ${(side.bytes / 1e6).toFixed(1)}`,
-    );
-  console.log(
-    `        ${'wall s (min/median/max)'.padEnd(24)} ${'CPU s'.padEnd(24)} ${'peak RSS MiB'.padEnd(24)} MB out`,
+  const { megabytes, corpus, runs, threads } = context;
+  writeResult(
+    {
+      ...{ claim: name, title: claim.title, date: new Date().toISOString(), machine },
+      settings: { megabytes, corpus, runs, threads },
+      cases,
+      ...(claim.derive && { derived: claim.derive(cases) }),
+    },
+    context.directory,
+    folder,
   );
-  row('ours', ours);
-  row('Go  ', go);
-  const { min, median, max } = speedup.pairwise;
-  console.log(
-    `  Go/ours ${speedup.ofMedians} (medians), pairs ${min} / ${median} / ${max}; our blob is ${sizeRatio} of Go's; ${(inputBytes / 1e6).toFixed(1)} MB in`,
-  );
-  console.log(
-    `  ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB, Linux ${machine.kernel}, Node ${machine.node}, ${machine.go}, load ${machine.loadAverage}`,
-  );
-  console.log(`  ours: ${commands.ours}\n  Go:   ${commands.go}\n`);
-}
-
-function ourProgram(override) {
-  const { bin } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
-  const program = override
-    ? resolve(override)
-    : join(ROOT, typeof bin === 'string' ? bin : Object.values(bin)[0]);
-  if (!existsSync(program)) throw new Error(`${program} is missing: run "npm run build" first`);
-  return program;
-}
-
-function buildGoProgram(directory) {
-  const program = join(directory, 'go-reference');
-  execFileSync('go', ['build', '-o', program, '.'], {
-    cwd: join(ROOT, 'bench', 'go'),
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  return program;
-}
-
-/** mkfs.erofs as the Go program will find it; --tar is usable from 1.8 on. */
-function findMkfs() {
-  const mkfs = process.env.MKFS_EROFS || 'mkfs.erofs';
-  const { stdout, stderr } = spawnSync(mkfs, ['-V'], { encoding: 'utf8' }); // 1.5 has it fail, but prints its version
-  const version = /mkfs\.erofs[^\n]* ((\d+)\.(\d+)(\.\d+)?)/.exec(`${stdout}${stderr}`);
-  if (!version)
-    return { mkfsMissing: 'mkfs.erofs is not installed (set MKFS_EROFS to use one outside PATH)' };
-  const [, text, major, minor] = version;
-  const old = Number(major) < 1 || (Number(major) === 1 && Number(minor) < 8);
-  return old ? { mkfsMissing: `mkfs.erofs ${text} is older than 1.8` } : { mkfs, mkfsVersion: text };
+  const bars = barsText(readResults(folder), name);
+  if (bars !== '') console.log(bars);
+  console.log(`  ${machineText(machine)}; ${((performance.now() - start) / 1000).toFixed(0)} s\n`);
 }
 
 try {
   await main();
 } catch (error) {
   console.error(`error: ${error.message}`);
-  process.exitCode = 1;
+  process.exitCode = 2;
 }

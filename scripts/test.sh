@@ -85,8 +85,8 @@ need_programs g++=g++ make=make python3=python3 cmake=cmake ninja=ninja-build nm
   fsck.erofs=erofs-utils clang-format=clang-format setfattr=attr veritysetup=cryptsetup-bin
 [ -x /usr/bin/time ] || need_packages time
 need_packages libgtest-dev libssl-dev zlib1g-dev clang-14 libclang-rt-14-dev
-# Only containers need runc; without it that step says why it is skipped.
-[ "$(id -u)" -ne 0 ] || need_programs runc=runc
+# Only mounts and containers need these; without them those steps say why they are skipped.
+[ "$(id -u)" -ne 0 ] || need_programs runc=runc umoci=umoci
 { need_npm_packages && build; } || {
   add build 0 1
   finish
@@ -107,6 +107,7 @@ vitest_step cli test/e2e
 for file in test/conformance/*.mjs; do
   [ ! -e "$file" ] || step "$(basename "$file" .mjs)" script node "$file"
 done
+step vm script bash scripts/test-vm.sh
 step start script node scripts/start.mjs
 step package script node scripts/check-package.mjs --compile
 step containerd script node test/e2e/containerd.mjs

@@ -11,6 +11,7 @@ export { openBlob, type BlobOptions, type BlobReader } from './layer/open-blob';
 export { openImageSource, type ImageSourceOptions } from './layer/image-source';
 export type { LayerLocation } from './layer/location';
 export type { SeekableBlob } from './layer/seekable';
+export type { LoneIndex } from './layer/chunk-index-section';
 export type { FrameSection } from './layer/frame-section';
 export type { VeritySuperblock } from './format/verity-superblock';
 export type { BlobTree } from './layer/verity-section';
@@ -36,6 +37,8 @@ export { verityRoot, verityTree, type VerityOptions, type VerityTree } from './l
 export type { FrameTable, HashName } from './native/binding';
 export type { Descriptor, ImageConfig, Index, Manifest, Platform } from './oci/types';
 export { parseReference, type Reference, type RegistryReference } from './oci/reference';
+export type { RegistryOptions } from './store/registry/options';
+export type { RetryOptions } from './source/retry';
 export type { PlatformSelection } from './image/images';
 export { inspect, type ImageInspection, type InspectOptions } from './image/inspect';
 export type { BlobInspection, TableInspection, VerityInspection } from './image/inspect-layer';
@@ -49,4 +52,25 @@ export type { VerifiedLayer } from './image/verify-layer';
 export { checkImage, type CheckOptions, type CheckResult } from './image/check';
 export type { Difference, DifferenceField, DifferenceValue } from './image/differences';
 export { convertImage, type ConvertOptions, type ConvertResult } from './convert/image';
-export { doctor, type DoctorCheck, type DoctorReport } from './mount/doctor';
+export { ConversionPool } from './convert/pool';
+export {
+  convertBatch,
+  type BatchError,
+  type BatchJobEvent,
+  type BatchJobResult,
+  type BatchOptions,
+  type BatchProgressEvent,
+  type BatchResult,
+} from './convert/batch';
+export type { BatchSummary } from './convert/batch-tally';
+export { doctor, type DoctorOptions, type DoctorReport } from './mount/doctor';
+export type { DoctorCheck } from './mount/doctor-checks';
+export { runImage, type RunOptions, type RunResult } from './mount/run';
+export type { SignalRelay } from './mount/container-process';
+export { mountImage, type MountOptions } from './mount/mount';
+export { listMounts, type MountResult, type StateOptions } from './mount/mounts';
+export { repairMounts, unmountImage, type Unmounted } from './mount/unmount';
+export type { UndoneKind } from './mount/release';
+export type { MountedLayer, VerityMode } from './mount/state';
+export type { MountSourceOptions } from './mount/image-layers';
+export type { VerityPolicy } from './mount/plan';

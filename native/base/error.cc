@@ -20,7 +20,7 @@ const char* code_name(ErrorCode code) {
 Error system_error(std::string what, int error_number) {
   const bool full = error_number == ENOSPC || error_number == EDQUOT;
   return {full ? ErrorCode::kNoSpace : ErrorCode::kIo, std::move(what), std::strerror(error_number),
-          full ? "free some space, or choose another place with --tmp-dir" : ""};
+          full ? "free some space, or choose another place with --tmp-dir" : "", error_number};
 }
 
 }  // namespace seekable

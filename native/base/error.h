@@ -32,6 +32,7 @@ struct Error {
   std::string what;  // the thing at fault: a path, an entry's name, "frame 3"
   std::string why;   // the fault, with numbers
   std::string hint;  // what to do about it; may be empty
+  int error_number = 0;  // of the system call that failed; 0 when none did
 };
 
 inline Error corrupt(std::string what, std::string why) {

@@ -23,6 +23,8 @@ bool within(uint64_t offset, size_t length, uint64_t size) {
 
 }  // namespace
 
+Result<bool> ByteSource::lend(uint64_t, uint64_t, const std::function<Status(Bytes)>&) const { return false; }
+
 File::File(File&& other) noexcept
     : descriptor_(std::exchange(other.descriptor_, -1)), name_(std::move(other.name_)) {}
 
@@ -82,6 +84,11 @@ Status File::write_at(uint64_t offset, Bytes bytes) const {
     offset += static_cast<uint64_t>(count);
   }
   return ok();
+}
+
+void File::begin_writeback(uint64_t offset, uint64_t length) const {
+  // Only a hint: pipes and odd file systems refuse it.
+  sync_file_range(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(length), SYNC_FILE_RANGE_WRITE);
 }
 
 Status FileSource::read_at(uint64_t offset, MutableBytes out) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "base/bytes.h"
@@ -16,6 +17,9 @@ class ByteSource {
   virtual uint64_t size() const = 0;
   // Fills `out` from `offset`, or fails: a source that is shorter than it promised is kCorrupt.
   virtual Status read_at(uint64_t offset, MutableBytes out) const = 0;
+  // For sources that have their bytes in memory: gives `take` those from `offset` where they are, in order, in
+  // pieces that last as long as the call. False from all others, which are to be read.
+  virtual Result<bool> lend(uint64_t offset, uint64_t length, const std::function<Status(Bytes)>& take) const;
 };
 
 // Bytes in order, from one thread.
@@ -48,6 +52,8 @@ class File {
   Status read_at(uint64_t offset, MutableBytes out) const;
   // Writes all bytes.
   Status write_at(uint64_t offset, Bytes bytes) const;
+  // Lets the disk begin with what was written there, so that a later fsync() has little left to wait for.
+  void begin_writeback(uint64_t offset, uint64_t length) const;
 
  private:
   int descriptor_ = -1;

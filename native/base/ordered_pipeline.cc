@@ -1,6 +1,7 @@
 #include "base/ordered_pipeline.h"
 
 #include <condition_variable>
+#include <deque>
 #include <mutex>
 #include <new>
 #include <optional>
@@ -14,7 +15,7 @@ namespace {
 class Runner {
  public:
   Runner(const OrderedPipeline& pipeline, const Job& job)
-      : pipeline_(pipeline), job_(job), ready_(pipeline.slots, false) {}
+      : pipeline_(pipeline), job_(job), stages_(pipeline.slots, Stage::kFree) {}
 
   Status run() {
     std::vector<std::jthread> helpers;
@@ -28,11 +29,16 @@ class Runner {
   }
 
  private:
+  enum class Stage : uint8_t { kFree, kProducing, kReady, kConsumed };
+
   void work() {
     std::unique_lock lock(mutex_);
-    while (!error_ && consumed_ < pipeline_.items) {
+    while (!error_ && done_ < pipeline_.items) {
+      // The later step first: it frees a slot.
       if (can_consume()) {
         consume_next(lock);
+      } else if (!unfinished_.empty()) {
+        finish_next(lock);
       } else if (can_produce()) {
         produce_next(lock);
       } else {
@@ -42,24 +48,46 @@ class Runner {
     changed_.notify_all();
   }
 
-  bool can_consume() const { return !consuming_ && ready_[consumed_ % pipeline_.slots]; }
-  bool can_produce() const { return next_ < pipeline_.items && next_ < consumed_ + pipeline_.slots; }
+  Stage& stage(uint64_t item) { return stages_[item % pipeline_.slots]; }
+  bool can_consume() {
+    return !consuming_ && consumed_ < pipeline_.items && stage(consumed_) == Stage::kReady;
+  }
+  bool can_produce() { return next_ < pipeline_.items && stage(next_) == Stage::kFree; }
+
+  void produce_next(std::unique_lock<std::mutex>& lock) {
+    const uint64_t item = next_++;
+    stage(item) = Stage::kProducing;
+    perform(lock, pipeline_.produce, item);
+    stage(item) = Stage::kReady;
+    changed_.notify_all();
+  }
 
   void consume_next(std::unique_lock<std::mutex>& lock) {
     consuming_ = true;
     const uint64_t item = consumed_;
     perform(lock, pipeline_.consume, item);
-    ready_[item % pipeline_.slots] = false;
     ++consumed_;
     consuming_ = false;
+    stage(item) = Stage::kConsumed;
+    if (pipeline_.finish) {
+      unfinished_.push_back(item);
+    } else {
+      release(item);
+    }
     changed_.notify_all();
   }
 
-  void produce_next(std::unique_lock<std::mutex>& lock) {
-    const uint64_t item = next_++;
-    perform(lock, pipeline_.produce, item);
-    ready_[item % pipeline_.slots] = true;
+  void finish_next(std::unique_lock<std::mutex>& lock) {
+    const uint64_t item = unfinished_.front();
+    unfinished_.pop_front();
+    perform(lock, pipeline_.finish, item);
+    release(item);
     changed_.notify_all();
+  }
+
+  void release(uint64_t item) {
+    stage(item) = Stage::kFree;
+    ++done_;
   }
 
   // Runs one step without the lock; the first failure stops everything.
@@ -85,9 +113,11 @@ class Runner {
   const Job& job_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<bool> ready_;  // by slot: produced, not yet consumed
-  uint64_t next_ = 0;        // first item that nobody has begun
-  uint64_t consumed_ = 0;    // items consumed
+  std::vector<Stage> stages_;        // of the item in each slot
+  std::deque<uint64_t> unfinished_;  // consumed, and nobody finishes them yet
+  uint64_t next_ = 0;                // first item that nobody has begun
+  uint64_t consumed_ = 0;            // items consumed
+  uint64_t done_ = 0;                // items that left their slots
   bool consuming_ = false;
   std::optional<Error> error_;
 };

@@ -10,6 +10,7 @@ Napi::Error to_js_error(Napi::Env env, const Error& error) {
   js.Set("what", Napi::String::New(env, error.what));
   js.Set("why", Napi::String::New(env, error.why));
   if (!error.hint.empty()) js.Set("hint", Napi::String::New(env, error.hint));
+  if (error.error_number != 0) js.Set("errno", Napi::Number::New(env, error.error_number));
   return js;
 }
 

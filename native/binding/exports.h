@@ -10,15 +10,17 @@ Napi::Value plan_image(const Napi::CallbackInfo& info);
 Napi::Value write_source(const Napi::CallbackInfo& info);
 Napi::Value hash_source(const Napi::CallbackInfo& info);
 Napi::Value encode_image(const Napi::CallbackInfo& info);
+Napi::Value store_image(const Napi::CallbackInfo& info);
+Napi::Value concatenate(const Napi::CallbackInfo& info);
 Napi::Value decode_image(const Napi::CallbackInfo& info);
 Napi::Value decode_frame(const Napi::CallbackInfo& info);
 Napi::Value decoded_source(const Napi::CallbackInfo& info);
 Napi::Value decompress_zstd(const Napi::CallbackInfo& info);
 Napi::Value verity_tree(const Napi::CallbackInfo& info);
 Napi::Value compare_bytes(const Napi::CallbackInfo& info);
-Napi::Value list_tar(const Napi::CallbackInfo& info);
 Napi::Value uuid5(const Napi::CallbackInfo& info);
 Napi::Value try_lock(const Napi::CallbackInfo& info);
 Napi::Value features(const Napi::CallbackInfo& info);
+Napi::Object system_calls(Napi::Env env);
 
 }  // namespace seekable::binding

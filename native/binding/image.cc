@@ -45,8 +45,10 @@ Napi::Value plan_image(const Napi::CallbackInfo& info) {
   const auto options = info[1].As<Napi::Object>();
   return run_async<layer::BuiltImage>(
       info.Env(), JobHandle::of(info[2]),
-      [tar = SourceHandle::of(info[0]), block_size = static_cast<uint32_t>(number_of(options, "blockSize"))](
-          Job& job) { return layer::build_image(tar, {.block_size = block_size}, job); },
+      [tar = SourceHandle::of(info[0]), block_size = static_cast<uint32_t>(number_of(options, "blockSize")),
+       bottom_layer = options.Get("bottomLayer").ToBoolean().Value()](Job& job) {
+        return layer::build_image(tar, {.bottom_layer = bottom_layer}, {.block_size = block_size}, job);
+      },
       [](Napi::Env env, layer::BuiltImage& built) {
         auto result = Napi::Object::New(env);
         result.Set("source", SourceHandle::wrap(env, built.image));

@@ -34,16 +34,18 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   add("writeSource", write_source);
   add("hashSource", hash_source);
   add("encodeImage", encode_image);
+  add("storeImage", store_image);
+  add("concatenate", concatenate);
   add("decodeImage", decode_image);
   add("decodeFrame", decode_frame);
   add("decodedSource", decoded_source);
   add("decompressZstd", decompress_zstd);
   add("verityTree", verity_tree);
   add("compareBytes", compare_bytes);
-  add("listTar", list_tar);
   add("uuid5", uuid5);
   add("tryLock", try_lock);
   add("features", features);
+  exports.Set("sys", system_calls(env));
   return exports;
 }
 

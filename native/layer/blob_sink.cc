@@ -1,6 +1,7 @@
 #include "layer/blob_sink.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/buffer.h"
 
@@ -10,17 +11,21 @@ namespace {
 constexpr size_t kCopySize = 1 << 20;
 }
 
-Status BlobSink::write(Bytes bytes) {
-  TRY(file_.write_at(size_, bytes));
+Status BlobSink::write(Bytes bytes) { return write_at(place(bytes), bytes); }
+
+uint64_t BlobSink::place(Bytes bytes) {
   hash_.update(bytes);
-  size_ += bytes.size();
-  return ok();
+  return std::exchange(size_, size_ + bytes.size());
 }
 
-Status BlobSink::write_beside(Bytes bytes, hash::Sha256& other, Bytes other_bytes) {
-  TRY(file_.write_at(size_, bytes));
+uint64_t BlobSink::place_beside(Bytes bytes, hash::Sha256& other, Bytes other_bytes) {
   hash::Sha256::update_both(hash_, bytes, other, other_bytes);
-  size_ += bytes.size();
+  return std::exchange(size_, size_ + bytes.size());
+}
+
+Status BlobSink::write_at(uint64_t offset, Bytes bytes) const {
+  TRY(file_.write_at(offset, bytes));
+  file_.begin_writeback(offset, bytes.size());
   return ok();
 }
 

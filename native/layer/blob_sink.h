@@ -14,9 +14,14 @@ class BlobSink final : public ByteSink {
   explicit BlobSink(File file) : file_(std::move(file)) {}
 
   Status write(Bytes bytes) override;
-  // write(bytes), and other.update(other_bytes) in step with it, which makes one of the two hashes almost
+  // Gives `bytes` the next place in the blob, whose offset is returned, and hashes them; write_at() must
+  // follow.
+  uint64_t place(Bytes bytes);
+  // place(bytes), and other.update(other_bytes) in step with it, which makes one of the two hashes almost
   // free.
-  Status write_beside(Bytes bytes, hash::Sha256& other, Bytes other_bytes);
+  uint64_t place_beside(Bytes bytes, hash::Sha256& other, Bytes other_bytes);
+  // Writes what was placed at `offset`. Any thread may, in any order.
+  Status write_at(uint64_t offset, Bytes bytes) const;
   // Appends all of `source`.
   Status write_all(const ByteSource& source, Job& job);
   // SHA-256 of everything written. REQUIRES: called once; no write after it.

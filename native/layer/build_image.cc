@@ -54,9 +54,9 @@ Status give_uuid(erofs::Image& image, const Job& job) {
 
 }  // namespace
 
-Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const erofs::PlanOptions& options,
-                               Job& job) {
-  LayerTree layer = TRY(tar_to_tree(*tar, job));
+Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const TreeOptions& tree_options,
+                               const erofs::PlanOptions& options, Job& job) {
+  LayerTree layer = TRY(tar_to_tree(*tar, job, tree_options));
   std::unique_ptr<erofs::Image> image = TRY(erofs::plan_image(std::move(layer.tree), *tar, options, job));
   TRY(give_uuid(*image, job));
   const erofs::ImageSummary summary = image->summary();

@@ -8,6 +8,7 @@
 #include "base/io.h"
 #include "base/job.h"
 #include "erofs/image.h"
+#include "layer/tree_options.h"
 
 namespace seekable::layer {
 
@@ -18,7 +19,7 @@ struct BuiltImage {
 };
 
 // The image's UUID is derived from its metadata (docs/format/erofs.md), so equal tars give equal images.
-Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const erofs::PlanOptions& options,
-                               Job& job);
+Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const TreeOptions& tree_options,
+                               const erofs::PlanOptions& options, Job& job);
 
 }  // namespace seekable::layer

@@ -5,6 +5,8 @@
 #include "base/buffer.h"
 #include "base/checked.h"
 #include "base/ordered_pipeline.h"
+#include "layer/checked_frames.h"
+#include "layer/frame_check.h"
 #include "layer/slots.h"
 #include "layer/tree_check.h"
 #include "zstd/frame.h"
@@ -15,39 +17,11 @@ namespace {
 
 constexpr size_t kCopySize = 1 << 20;
 
-// What one frame of `length` decoded bytes may take at most: no encoder needs twice the bound.
-uint64_t largest_frame(uint64_t length) { return 2 * zstd::frame_bound(length) + 1024; }
-
-std::string frame_name(uint64_t index, uint64_t offset) {
-  return "frame " + std::to_string(index) + " at byte " + std::to_string(offset);
-}
-
-Status check_sum(Bytes frame, Bytes checksum, const std::string& name) {
-  if (checksum.empty()) return ok();
-  bool same = false;
-  if (checksum.size() == sizeof(hash::Sha512Digest)) {
-    const auto digest = hash::sha512(frame);
-    same = std::equal(digest.begin(), digest.end(), checksum.begin());
-  } else {
-    const auto digest = hash::sha256(frame);
-    same = std::equal(digest.begin(), digest.end(), checksum.begin());
-  }
-  if (!same) return mismatch(name, "does not have the checksum that the chunk table gives it");
-  return ok();
-}
-
-Status copy_raw(Bytes chunk, MutableBytes out, const std::string& name) {
-  if (chunk.size() != out.size()) return corrupt(name, "is stored raw, but not as long as its chunk");
-  std::copy(chunk.begin(), chunk.end(), out.begin());
-  return ok();
-}
-
 // A frame on its way from blob to image.
 struct Slot {
-  Buffer frame;
+  Bytes frame;
   Buffer chunk;
   std::vector<uint8_t> leaves;
-  size_t frame_length = 0;
   size_t chunk_length = 0;
   std::optional<zstd::FrameDecoder> decoder;
 };
@@ -88,43 +62,32 @@ class Decoder {
     for (uint64_t i = 0; i < frames_; ++i) {
       const bool rises = offsets[i] < offsets[i + 1] && starts[i] < starts[i + 1];
       if (!rises || offsets[i + 1] > blob_.size())
-        return corrupt(frame_name(i, offsets[i]), "lies outside the blob or overlaps");
-      if (offsets[i + 1] - offsets[i] > largest_frame(starts[i + 1] - starts[i])) {
-        return corrupt(frame_name(i, offsets[i]), "is longer than any frame of its chunk can be");
-      }
+        return corrupt(frame_name(table_, i), "lies outside the blob or overlaps");
+      TRY(check_length(table_, i));
     }
     return ok();
   }
 
   Status allocate_slots() {
-    uint64_t frame = 0;
     uint64_t chunk = 0;
-    for (uint64_t i = 0; i < frames_; ++i) {
-      frame = std::max(frame, table_.offsets[i + 1] - table_.offsets[i]);
-      chunk = std::max(chunk, table_.starts[i + 1] - table_.starts[i]);
-    }
+    for (uint64_t i = 0; i < frames_; ++i) chunk = std::max(chunk, table_.starts[i + 1] - table_.starts[i]);
     slots_.resize(slot_count(frames_, options_.threads, chunk));
     for (Slot& slot : slots_) {
-      slot.frame = TRY(Buffer::allocate(frame));
       slot.chunk = TRY(Buffer::allocate(chunk));
       slot.decoder = TRY(zstd::FrameDecoder::create());
     }
-    return ok();
+    checked_.emplace(blob_, table_, options_.threads, static_cast<unsigned>(slots_.size()));
+    return checked_->allocate();
   }
 
   // On any thread.
   Status decode(uint64_t index, Slot& slot) {
-    const uint64_t offset = table_.offsets[index];
-    slot.frame_length = table_.offsets[index + 1] - offset;
+    slot.frame = TRY(checked_->take(index));
     slot.chunk_length = table_.starts[index + 1] - table_.starts[index];
-    const MutableBytes frame = slot.frame.first(slot.frame_length);
     const MutableBytes chunk = slot.chunk.first(slot.chunk_length);
-    TRY(blob_.read_at(offset, frame));
-    const Bytes checksum =
-        Bytes(table_.checksums).subspan(index * table_.checksum_size, table_.checksum_size);
-    const std::string name = frame_name(index, offset);
-    TRY(check_sum(frame, checksum, name));
-    TRY(table_.compressed ? slot.decoder->decode(frame, chunk, name) : copy_raw(frame, chunk, name));
+    const std::string name = frame_name(table_, index);
+    TRY(table_.compressed ? slot.decoder->decode(slot.frame, chunk, name)
+                          : copy_raw(slot.frame, chunk, name));
     if (options_.target != nullptr) TRY(options_.target->write_at(table_.starts[index], chunk));
     if (tree_) tree_->hash_early(table_.starts[index], chunk, slot.leaves);
     return ok();
@@ -133,7 +96,8 @@ class Decoder {
   // In order, one at a time.
   Status account(uint64_t index, Slot& slot) {
     const MutableBytes chunk = slot.chunk.first(slot.chunk_length);
-    hash::Sha256::update_both(diff_id_, chunk, blob_hash_, slot.frame.first(slot.frame_length));
+    hash::Sha256::update_both(diff_id_, chunk, blob_hash_, slot.frame);
+    checked_->release(index);
     if (tree_) TRY(tree_->append(table_.starts[index], chunk, slot.leaves));
     job_.advance(slot.chunk_length);
     return ok();
@@ -157,6 +121,7 @@ class Decoder {
   Job& job_;
   const uint64_t frames_;
   std::vector<Slot> slots_;
+  std::optional<CheckedFrames> checked_;
   std::optional<TreeCheck> tree_;
   hash::Sha256 diff_id_;
   hash::Sha256 blob_hash_;

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 
-#include "zstd/frame.h"
+#include "layer/frame_check.h"
 
 namespace seekable::layer {
 
 namespace {
 
 constexpr uint64_t kKeptBytes = 64 << 20;
+constexpr size_t kLanes = 8;  // of SHA-512, at most
 
 uint64_t largest_chunk(const std::vector<uint64_t>& starts) {
   uint64_t largest = 1;
@@ -25,8 +26,9 @@ Result<std::shared_ptr<DecodedSource>> DecodedSource::open(std::shared_ptr<const
       table.checksums.size() != frames * table.checksum_size || threads == 0) {
     return usage("frame table", "its parts differ in length");
   }
-  // Half of them for frames ahead, two for each thread; half for frames behind, which files may still lie in.
-  const size_t slots = std::clamp<uint64_t>(kKeptBytes / largest_chunk(table.starts), 1, 4 * threads);
+  // Half of them for frames ahead, which are compared with their checksums together; half for frames behind,
+  // which files may still lie in.
+  const size_t slots = std::clamp<uint64_t>(kKeptBytes / largest_chunk(table.starts), 1, 8 * threads);
   std::shared_ptr<DecodedSource> source(new DecodedSource(std::move(blob), std::move(table), slots));
   for (unsigned i = 0; i < threads; ++i) source->threads_.emplace_back([raw = source.get()] { raw->work(); });
   return source;
@@ -42,15 +44,26 @@ DecodedSource::~DecodedSource() {
 }
 
 Status DecodedSource::read_at(uint64_t offset, MutableBytes out) const {
-  if (offset > size() || out.size() > size() - offset)
-    return corrupt("blob", "ends before what was expected of it");
-  for (uint64_t frame = out.empty() ? 0 : frame_at(offset); !out.empty(); ++frame) {
-    const size_t length = std::min<uint64_t>(out.size(), table_.starts[frame + 1] - offset);
-    TRY(copy(frame, offset, out.first(length)));
-    out = out.subspan(length);
-    offset += length;
-  }
+  TRY(lend(offset, out.size(), [&out](Bytes bytes) -> Status {
+    std::copy(bytes.begin(), bytes.end(), out.begin());
+    out = out.subspan(bytes.size());
+    return ok();
+  }));
   return ok();
+}
+
+Result<bool> DecodedSource::lend(uint64_t offset, uint64_t length,
+                                 const std::function<Status(Bytes)>& take) const {
+  if (offset > size() || length > size() - offset)
+    return corrupt("blob", "ends before what was expected of it");
+  const uint64_t end = offset + length;
+  for (uint64_t frame = length == 0 ? 0 : frame_at(offset); offset < end; ++frame) {
+    const uint64_t start = table_.starts[frame];
+    const uint64_t stop = std::min(end, table_.starts[frame + 1]);
+    TRY(use(frame, [&](Bytes chunk) { return take(chunk.subspan(offset - start, stop - offset)); }));
+    offset = stop;
+  }
+  return true;
 }
 
 uint64_t DecodedSource::frame_at(uint64_t position) const {
@@ -58,10 +71,10 @@ uint64_t DecodedSource::frame_at(uint64_t position) const {
   return static_cast<uint64_t>(after - table_.starts.begin()) - 1;
 }
 
-Status DecodedSource::copy(uint64_t frame, uint64_t offset, MutableBytes out) const {
+Status DecodedSource::use(uint64_t frame, const std::function<Status(Bytes)>& take) const {
   std::unique_lock lock(mutex_);
   Slot* slot = nullptr;
-  while ((slot = request(frame)) == nullptr) changed_.wait(lock);
+  while ((slot = request(frame, false)) == nullptr) changed_.wait(lock);
   ++slot->readers;
   request_ahead(frame);
   changed_.wait(lock, [slot] { return slot->state != State::kWaiting; });
@@ -69,30 +82,50 @@ Status DecodedSource::copy(uint64_t frame, uint64_t offset, MutableBytes out) co
   Status status = is_ready ? ok() : Status(*slot->error);
   if (is_ready) {
     lock.unlock();  // nobody takes a slot that has readers
-    std::copy_n(slot->chunk.data() + (offset - table_.starts[frame]), out.size(), out.data());
+    status = take(slot->chunk.first(table_.starts[frame + 1] - table_.starts[frame]));
     lock.lock();
   }
   if (--slot->readers == 0) changed_.notify_all();
   return status;
 }
 
-DecodedSource::Slot* DecodedSource::request(uint64_t frame) const {
-  Slot* oldest = nullptr;
-  for (Slot& slot : slots_) {
-    if (slot.state != State::kEmpty && slot.frame == frame) {
-      slot.used = ++clock_;
-      return &slot;
-    }
-    const bool is_free = slot.state != State::kWaiting && slot.readers == 0;
-    if (is_free && (oldest == nullptr || slot.used < oldest->used)) oldest = &slot;
+DecodedSource::Slot* DecodedSource::request(uint64_t frame, bool ahead) const {
+  Slot* slot = find(frame);
+  if (slot == nullptr) {
+    slot = spare(ahead);
+    if (slot == nullptr) return nullptr;
+    slot->state = State::kWaiting;
+    slot->frame = frame;
+    slot->was_read = false;
+    queue_.push_back(slot);
+    wanted_.notify_one();
   }
-  if (oldest == nullptr) return nullptr;
-  oldest->state = State::kWaiting;
-  oldest->frame = frame;
-  oldest->used = ++clock_;
-  queue_.push_back(oldest);
-  wanted_.notify_one();
-  return oldest;
+  slot->used = ++clock_;
+  if (!ahead) slot->was_read = true;
+  return slot;
+}
+
+DecodedSource::Slot* DecodedSource::find(uint64_t frame) const {
+  const auto found = std::find_if(slots_.begin(), slots_.end(), [frame](const Slot& slot) {
+    return slot.state != State::kEmpty && slot.frame == frame;
+  });
+  return found == slots_.end() ? nullptr : &*found;
+}
+
+DecodedSource::Slot* DecodedSource::spare(bool ahead) const {
+  // Decoded ahead, they were asked for before the frames that are read now: the oldest, and the next to be read.
+  const auto is_awaited = [this](const Slot& slot) {
+    return slot.state != State::kEmpty && !slot.was_read && slot.frame < ahead_end_ &&
+           slot.frame + 2 * ahead_ >= ahead_end_;
+  };
+  Slot* best = nullptr;
+  for (Slot& slot : slots_) {
+    if (slot.state == State::kWaiting || slot.readers > 0 || (ahead && is_awaited(slot))) continue;
+    const bool is_better = best == nullptr || (is_awaited(*best) && !is_awaited(slot)) ||
+                           (is_awaited(*best) == is_awaited(slot) && slot.used < best->used);
+    if (is_better) best = &slot;
+  }
+  return best;
 }
 
 // Each frame at most once, and only where reading goes on from frame to frame: whoever jumps about would
@@ -104,40 +137,74 @@ void DecodedSource::request_ahead(uint64_t frame) const {
     return;
   }
   const uint64_t end = std::min<uint64_t>(table_.offsets.size() - 1, frame + 1 + ahead_);
-  for (ahead_end_ = reached; ahead_end_ < end && request(ahead_end_) != nullptr;) ++ahead_end_;
+  for (ahead_end_ = reached; ahead_end_ < end && request(ahead_end_, true) != nullptr;) ++ahead_end_;
 }
 
 void DecodedSource::work() {
-  Buffer stored;
+  Result<zstd::FrameDecoder> decoder = zstd::FrameDecoder::create();
   std::unique_lock lock(mutex_);
   for (;;) {
-    wanted_.wait(lock, [this] { return ending_ || !queue_.empty(); });
+    wanted_.wait(lock, [this] { return ending_ || !queue_.empty() || !checked_.empty(); });
     if (ending_) return;
-    Slot* slot = queue_.front();
-    queue_.pop_front();
-    lock.unlock();
-    Status status = decode(slot->frame, stored, slot->chunk);
-    lock.lock();
-    slot->error = status.ok() ? std::nullopt : std::optional(std::move(status.error()));
-    slot->state = slot->error ? State::kFailed : State::kReady;
-    changed_.notify_all();
+    if (checked_.empty()) {
+      check_queued(lock);
+    } else {
+      decode_next(lock, decoder);
+    }
   }
 }
 
-Status DecodedSource::decode(uint64_t frame, Buffer& stored, Buffer& chunk) const {
-  const uint64_t offset = table_.offsets[frame];
-  const uint64_t length = table_.offsets[frame + 1] - offset;
-  const uint64_t size = table_.starts[frame + 1] - table_.starts[frame];
-  const std::string name = "frame " + std::to_string(frame) + " at byte " + std::to_string(offset);
-  // No encoder needs twice the bound.
-  if (length > 2 * zstd::frame_bound(size) + 1024) {
-    return corrupt(name, "is longer than any frame of its chunk can be");
+void DecodedSource::check_queued(std::unique_lock<std::mutex>& lock) {
+  std::vector<Slot*> slots(queue_.begin(), queue_.begin() + std::min(queue_.size(), kLanes));
+  queue_.erase(queue_.begin(), queue_.begin() + slots.size());
+  lock.unlock();
+  std::vector<uint64_t> frames;
+  std::vector<Bytes> stored;
+  std::vector<Status> statuses;
+  for (Slot* slot : slots) {
+    statuses.push_back(read(*slot));
+    frames.push_back(slot->frame);
+    stored.push_back(statuses.back().ok() ? slot->stored.first(stored_size(slot->frame)) : Bytes());
   }
-  if (chunk.size() < size) chunk = TRY(Buffer::allocate(size));
-  if (stored.size() < length) stored = TRY(Buffer::allocate(length));
-  TRY(blob_->read_at(offset, stored.first(length)));
-  const Bytes checksum = Bytes(table_.checksums).subspan(frame * table_.checksum_size, table_.checksum_size);
-  return decode_frame(stored.first(length), table_.compressed, checksum, chunk.first(size), name);
+  check_sums(table_, frames, stored, statuses);
+  lock.lock();
+  for (size_t i = 0; i < slots.size(); ++i) {
+    if (statuses[i].ok()) checked_.push_back(slots[i]);
+    else settle(*slots[i], std::move(statuses[i]));
+  }
+  wanted_.notify_all();
+}
+
+void DecodedSource::decode_next(std::unique_lock<std::mutex>& lock, Result<zstd::FrameDecoder>& decoder) {
+  Slot* slot = checked_.front();
+  checked_.pop_front();
+  lock.unlock();
+  Status status = decode(*slot, decoder);
+  lock.lock();
+  settle(*slot, std::move(status));
+}
+
+void DecodedSource::settle(Slot& slot, Status status) const {
+  slot.error = status.ok() ? std::nullopt : std::optional(std::move(status.error()));
+  slot.state = slot.error ? State::kFailed : State::kReady;
+  changed_.notify_all();
+}
+
+Status DecodedSource::read(Slot& slot) const {
+  const uint64_t length = stored_size(slot.frame);
+  TRY(check_length(table_, slot.frame));
+  if (slot.stored.size() < length) slot.stored = TRY(Buffer::allocate(length));
+  return blob_->read_at(table_.offsets[slot.frame], slot.stored.first(length));
+}
+
+Status DecodedSource::decode(Slot& slot, Result<zstd::FrameDecoder>& decoder) const {
+  const uint64_t size = chunk_size(slot.frame);
+  if (slot.chunk.size() < size) slot.chunk = TRY(Buffer::allocate(size));
+  const Bytes stored = slot.stored.first(stored_size(slot.frame));
+  const std::string name = frame_name(table_, slot.frame);
+  if (!table_.compressed) return copy_raw(stored, slot.chunk.first(size), name);
+  if (!decoder.ok()) return decoder.error();
+  return decoder.value().decode(stored, slot.chunk.first(size), name);
 }
 
 }  // namespace seekable::layer

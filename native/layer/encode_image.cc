@@ -5,6 +5,7 @@
 #include "base/buffer.h"
 #include "base/checked.h"
 #include "base/ordered_pipeline.h"
+#include "layer/frame_hasher.h"
 #include "layer/slots.h"
 #include "zstd/frame.h"
 
@@ -17,9 +18,9 @@ struct Slot {
   Buffer chunk;
   Buffer frame;
   std::vector<uint8_t> leaves;  // digests of the chunk's dm-verity blocks
-  hash::Sha512Digest checksum;  // of the frame
   size_t chunk_length = 0;
   size_t frame_length = 0;
+  uint64_t place = 0;  // of the frame in the blob
   std::optional<zstd::FrameEncoder> encoder;
 };
 
@@ -33,6 +34,9 @@ class Encoder {
     const uint64_t chunks = ceil_divide(image_.size(), options_.chunk_size);
     if (options_.verity) tree_.emplace(*options_.verity, options_.temporary_directory);
     TRY(allocate_slots(chunks));
+    encoded_.checksums.resize(chunks * sizeof(hash::Sha512Digest));
+    FrameHasher hasher(encoded_.checksums.data());
+    TRY(hasher.allocate(chunks, slots_.front().frame.size()));
     encoded_.offsets.push_back(sink_.size());
     job_.begin("encode", image_.size());
     TRY(seekable::run(
@@ -40,8 +44,10 @@ class Encoder {
          .threads = options_.threads,
          .slots = static_cast<unsigned>(slots_.size()),
          .produce = [this](uint64_t chunk, unsigned slot) { return compress(chunk, slots_[slot]); },
-         .consume = [this](uint64_t, unsigned slot) { return append(slots_[slot]); }},
+         .consume = [this](uint64_t, unsigned slot) { return place(slots_[slot]); },
+         .finish = [&](uint64_t chunk, unsigned slot) { return write(chunk, slots_[slot], hasher); }},
         job_));
+    hasher.finish();
     encoded_.diff_id = diff_id_.finish();
     if (tree_) encoded_.tree = TRY(tree_->finish());
     return std::move(encoded_);
@@ -71,8 +77,7 @@ class Encoder {
     return ok();
   }
 
-  // On any thread: reads the chunk, hashes its blocks while it is in the cache, compresses it, hashes the
-  // frame.
+  // On any thread: reads the chunk, hashes its blocks while it is in the cache, compresses it.
   Status compress(uint64_t index, Slot& slot) {
     const uint64_t offset = index * options_.chunk_size;
     slot.chunk_length = std::min<uint64_t>(options_.chunk_size, image_.size() - offset);
@@ -84,18 +89,23 @@ class Encoder {
       verity::hash_leaves(*options_.verity, chunk, slot.leaves.data());
     }
     slot.frame_length = TRY(slot.encoder->encode(chunk, slot.frame.first(slot.frame.size()), job_));
-    slot.checksum = hash::sha512(slot.frame.first(slot.frame_length));
     return ok();
   }
 
-  // In order, one at a time.
-  Status append(Slot& slot) {
-    TRY(sink_.write_beside(slot.frame.first(slot.frame_length), diff_id_,
-                           slot.chunk.first(slot.chunk_length)));
+  // In order, one at a time: what depends on all chunks before.
+  Status place(Slot& slot) {
+    slot.place = sink_.place_beside(slot.frame.first(slot.frame_length), diff_id_,
+                                    slot.chunk.first(slot.chunk_length));
     encoded_.offsets.push_back(sink_.size());
-    encoded_.checksums.insert(encoded_.checksums.end(), slot.checksum.begin(), slot.checksum.end());
     if (tree_) TRY(tree_->append(slot.leaves));
     job_.advance(slot.chunk_length);
+    return ok();
+  }
+
+  // On any thread.
+  Status write(uint64_t index, Slot& slot, FrameHasher& hasher) {
+    TRY(sink_.write_at(slot.place, slot.frame.first(slot.frame_length)));
+    hasher.add(index, slot.frame, slot.frame_length);
     return ok();
   }
 

@@ -47,6 +47,20 @@ void mark_opaque_directories(Draft& draft) {
   }
 }
 
+// What overlayfs would read as "hides what is below", wherever it comes from: of the bottom layer it means
+// nothing.
+void drop_whiteouts(Tree& tree) {
+  const auto is_whiteout = [&](const auto& entry) {
+    const Inode& inode = tree.inodes[entry.second];
+    return S_ISCHR(inode.mode) && inode.rdev_major == 0 && inode.rdev_minor == 0;
+  };
+  for (Inode& inode : tree.inodes) {
+    if (inode.directory) std::erase_if(inode.directory->entries, is_whiteout);
+    if (inode.xattrs) inode.xattrs->erase("trusted.overlay.opaque");
+    if (inode.xattrs && inode.xattrs->empty()) inode.xattrs.reset();
+  }
+}
+
 // Names count as links from here on; replaced inodes end with none.
 void count_links(Tree& tree) {
   for (Inode& inode : tree.inodes) inode.nlink = 0;
@@ -141,9 +155,13 @@ void set_epoch(Draft& draft) {
 
 }  // namespace
 
-Result<Tree> settle(Draft draft) {
-  place_whiteouts(draft);
-  mark_opaque_directories(draft);
+Result<Tree> settle(Draft draft, const TreeOptions& options) {
+  if (options.bottom_layer) {
+    drop_whiteouts(draft.tree);
+  } else {
+    place_whiteouts(draft);
+    mark_opaque_directories(draft);
+  }
   count_links(draft.tree);
   TRY(check_xattr_sizes(draft.tree));
   set_epoch(draft);

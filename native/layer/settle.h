@@ -5,11 +5,12 @@
 #include "base/error.h"
 #include "erofs/tree.h"
 #include "layer/tree_builder.h"
+#include "layer/tree_options.h"
 
 namespace seekable::layer {
 
 // Whiteouts in overlay form, link counts, epoch, times of inodes without an entry.
 // kRefused, naming the path, if the xattrs of one inode are more than EROFS can hold.
-Result<erofs::Tree> settle(Draft draft);
+Result<erofs::Tree> settle(Draft draft, const TreeOptions& options);
 
 }  // namespace seekable::layer

@@ -151,7 +151,7 @@ class Progress {
 
 }  // namespace
 
-Result<LayerTree> tar_to_tree(const ByteSource& tar, Job& job) {
+Result<LayerTree> tar_to_tree(const ByteSource& tar, Job& job, const TreeOptions& options) {
   Progress progress(job, tar.size());
   tar::Reader reader(tar);
   Layer layer;
@@ -173,7 +173,7 @@ Result<LayerTree> tar_to_tree(const ByteSource& tar, Job& job) {
   // What was tolerated, then what depends on the layer as a whole.
   std::vector<std::string> warnings = reader.warnings();
   layer.append_warnings_to(warnings);
-  return LayerTree{TRY(settle(std::move(layer).take())), std::move(warnings)};
+  return LayerTree{TRY(settle(std::move(layer).take(), options)), std::move(warnings)};
 }
 
 }  // namespace seekable::layer

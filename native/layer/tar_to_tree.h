@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "base/job.h"
 #include "erofs/tree.h"
+#include "layer/tree_options.h"
 
 namespace seekable::layer {
 
@@ -18,6 +19,6 @@ struct LayerTree {
 };
 
 // `tar` is uncompressed; extents of the tree point into it.
-Result<LayerTree> tar_to_tree(const ByteSource& tar, Job& job);
+Result<LayerTree> tar_to_tree(const ByteSource& tar, Job& job, const TreeOptions& options = {});
 
 }  // namespace seekable::layer

@@ -1,8 +1,53 @@
 #include "sys/linux.h"
 
+#include <fcntl.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// Not in the headers of the oldest systems that this compiles on; the numbers are those of every architecture.
+#ifndef SYS_move_mount
+#define SYS_move_mount 429
+#define SYS_fsopen 430
+#define SYS_fsconfig 431
+#define SYS_fsmount 432
+#endif
 
 namespace seekable::sys {
+
+namespace {
+
+// glibc has functions for these since 2.36 only.
+constexpr unsigned kCloseOnExec = 1;          // FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
+constexpr unsigned kMoveFromEmptyPath = 0x4;  // MOVE_MOUNT_F_EMPTY_PATH
+
+const char* or_null(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
+
+Status status_of(const char* call, long result) {
+  return result == 0 ? ok() : system_error(call, errno);
+}
+
+// What the kernel has to say on a descriptor of fsopen(2): a message for each read.
+std::string messages_of(int descriptor) {
+  std::string messages;
+  char line[512];
+  for (ssize_t size; (size = read(descriptor, line, sizeof line)) > 0;) {
+    std::string_view text(line, static_cast<size_t>(size));
+    while (text.ends_with('\n')) text.remove_suffix(1);
+    messages.append(": ").append(text);
+  }
+  return messages;
+}
+
+Error with_messages(const char* call, int descriptor) {
+  Error error = system_error(call, errno);
+  error.why += messages_of(descriptor);
+  return error;
+}
+
+}  // namespace
 
 Result<bool> try_lock(int descriptor) {
   int status;
@@ -12,6 +57,49 @@ Result<bool> try_lock(int descriptor) {
   if (status == 0) return true;
   if (errno == EWOULDBLOCK) return false;
   return system_error("lock file", errno);
+}
+
+Result<int> ioctl(int descriptor, uint64_t request, uint64_t argument) {
+  const int result = ::ioctl(descriptor, request, argument);
+  if (result < 0) return system_error("ioctl", errno);
+  return result;
+}
+
+Result<int> ioctl(int descriptor, uint64_t request, MutableBytes argument) {
+  return ioctl(descriptor, request, reinterpret_cast<uint64_t>(argument.data()));
+}
+
+Status mount(const Mount& mount) {
+  const char* source = or_null(mount.source);
+  return status_of("mount", ::mount(source, mount.target.c_str(), or_null(mount.type), mount.flags,
+                                    or_null(mount.data)));
+}
+
+Status unmount(const std::string& target, int flags) {
+  return status_of("umount", umount2(target.c_str(), flags));
+}
+
+Result<int> fsopen(const std::string& type) {
+  const long descriptor = syscall(SYS_fsopen, type.c_str(), kCloseOnExec);
+  if (descriptor < 0) return system_error("fsopen", errno);
+  return static_cast<int>(descriptor);
+}
+
+Status fsconfig(int descriptor, const Parameter& parameter) {
+  const auto& [command, key, value] = parameter;
+  if (syscall(SYS_fsconfig, descriptor, command, key, value, 0) == 0) return ok();
+  return with_messages("fsconfig", descriptor);
+}
+
+Result<int> fsmount(int descriptor, unsigned attributes) {
+  const long mount = syscall(SYS_fsmount, descriptor, kCloseOnExec, attributes);
+  if (mount < 0) return with_messages("fsmount", descriptor);
+  return static_cast<int>(mount);
+}
+
+Status move_mount(int descriptor, const std::string& target) {
+  return status_of("move_mount", syscall(SYS_move_mount, descriptor, "", AT_FDCWD, target.c_str(),
+                                         kMoveFromEmptyPath));
 }
 
 }  // namespace seekable::sys

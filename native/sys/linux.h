@@ -1,11 +1,45 @@
 // System calls that Node lacks. Nothing here knows what they are used for.
 #pragma once
 
+#include <cstdint>
+#include <string>
+
+#include "base/bytes.h"
 #include "base/error.h"
 
 namespace seekable::sys {
 
 // flock(2), exclusive, without waiting: false when another open file holds the lock.
 Result<bool> try_lock(int descriptor);
+
+// The errors of the calls below are of the call by its name, and have its `error_number`.
+
+// ioctl(2) with a number, or with memory that the kernel reads and writes: its size is the request's affair.
+Result<int> ioctl(int descriptor, uint64_t request, uint64_t argument);
+Result<int> ioctl(int descriptor, uint64_t request, MutableBytes argument);
+
+struct Mount {
+  std::string source;
+  std::string target;
+  std::string type;
+  uint64_t flags;
+  std::string data;
+};
+Status mount(const Mount& mount);
+Status unmount(const std::string& target, int flags);
+
+// The mount API of Linux 5.2. Descriptors are closed on exec, and the caller's to close. When configuring or
+// mounting fails, `why` also has what the kernel said on the file system's descriptor.
+Result<int> fsopen(const std::string& type);
+// A parameter of fsconfig(2): `value` null for flags and commands.
+struct Parameter {
+  unsigned command;
+  const char* key;
+  const char* value;
+};
+Status fsconfig(int descriptor, const Parameter& parameter);
+Result<int> fsmount(int descriptor, unsigned attributes);
+// Attaches the mount that `descriptor` stands for.
+Status move_mount(int descriptor, const std::string& target);
 
 }  // namespace seekable::sys

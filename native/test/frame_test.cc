@@ -59,6 +59,8 @@ TEST(Frame, IsThatOfOneCallToTheLibrary) {
     ZSTD_CCtx* context = ZSTD_createCCtx();
     ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1);
     ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, 20);
+    ZSTD_CCtx_setParameter(context, ZSTD_c_hashLog, 16);
+    ZSTD_CCtx_setParameter(context, ZSTD_c_blockSplitterLevel, 1);
     frame.resize(ZSTD_compress2(context, frame.data(), frame.size(), chunk.data(), size));
     ZSTD_freeCCtx(context);
     EXPECT_EQ(encode(chunk), frame) << size;

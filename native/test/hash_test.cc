@@ -8,6 +8,7 @@
 
 #include "hash/kernels.h"
 #include "hash/sha2.h"
+#include "hash/sha512_lanes.h"
 
 namespace seekable::hash {
 namespace {
@@ -132,6 +133,24 @@ TEST_P(Sha2, ManyBlocksOfAnySize) {
 }
 
 // What Linux says about the CPU decides which names level() must give.
+TEST_P(Sha2, LanesOfMessagesOfAnyLength) {
+  constexpr size_t kLengths[] = {0, 1, 111, 112, 127, 128, 129, 240, 5000, 128 * 40, 70000, 3, 128, 9999};
+  const auto bytes = pattern(70000);
+  Sha512Lanes lanes;
+  std::vector<std::string> digests(std::size(kLengths));
+  size_t next = 0;
+  while (next < std::size(kLengths) || lanes.used() > 0) {
+    for (; next < std::size(kLengths) && !lanes.is_full(); ++next) {
+      lanes.add(Bytes(bytes).subspan(next, std::min(kLengths[next], bytes.size() - next)), next);
+    }
+    lanes.step([&](size_t tag, const Sha512Digest& digest) { digests[tag] = hex(digest); });
+  }
+  for (size_t i = 0; i < std::size(kLengths); ++i) {
+    const Bytes message = Bytes(bytes).subspan(i, std::min(kLengths[i], bytes.size() - i));
+    EXPECT_EQ(digests[i], openssl(Algorithm::kSha512, message)) << kLengths[i];
+  }
+}
+
 TEST(Level, IsTheBestThatTheCpuHas) {
   std::ifstream file("/proc/cpuinfo");
   std::stringstream text;

@@ -16,8 +16,8 @@ namespace seekable::test {
 
 class ReadLayer {
  public:
-  explicit ReadLayer(const TarBuilder& tar)
-      : bytes_(tar.bytes()), source_(as_bytes(bytes_)), result_(layer::tar_to_tree(source_, job_)) {}
+  explicit ReadLayer(const TarBuilder& tar, const layer::TreeOptions& options = {})
+      : bytes_(tar.bytes()), source_(as_bytes(bytes_)), result_(layer::tar_to_tree(source_, job_, options)) {}
 
   bool ok() const { return result_.ok(); }
   // "CODE WHAT: WHY", or "ok".

@@ -153,6 +153,48 @@ TEST(Opaque, AndAWhiteoutInside) {
   EXPECT_EQ(layer.xattrs("d"), std::string(kOpaque) + kOrigin);
 }
 
+TEST(BottomLayer, HidesNothing) {
+  const ReadLayer layer(TarBuilder()
+                            .directory("d")
+                            .file("d/.wh.gone", "")
+                            .file("d/.wh..wh..opq", "")
+                            .file("e/.wh.x", "")
+                            .file("e/x", "1")
+                            .device("wh", '3', 0, 0)
+                            .add({.name = "again", .typeflag = '1', .target = "wh"})
+                            .device("null", '3', 1, 3)
+                            .device("block", '4', 0, 0),
+                        {.bottom_layer = true});
+  EXPECT_EQ(layer.error(), "ok");
+  EXPECT_EQ(layer.names(""), "block d e null ");
+  EXPECT_EQ(layer.names("d"), "");
+  EXPECT_EQ(layer.xattrs("d"), "");
+  EXPECT_EQ(layer.names("e"), "x ");
+  EXPECT_EQ(layer.xattrs("e"), "");
+}
+
+TEST(BottomLayer, MayHaveADirectoryBesideItsWhiteout) {
+  const ReadLayer layer(TarBuilder().file(".wh.d", "").file("d/x", ""), {.bottom_layer = true});
+  EXPECT_EQ(layer.names(""), "d ");
+  EXPECT_EQ(layer.xattrs("d"), "");
+}
+
+TEST(BottomLayer, LosesTheMarksOfTheTarOnly) {
+  const ReadLayer layer(TarBuilder()
+                            .pax({{"SCHILY.xattr.trusted.overlay.opaque", "y"}, {"SCHILY.xattr.user.a", "1"}})
+                            .directory("d")
+                            .pax({{"SCHILY.xattr.trusted.overlay.opaque", "y"}})
+                            .directory("e"),
+                        {.bottom_layer = true});
+  EXPECT_EQ(layer.xattrs("d"), "user.a=1 ");
+  EXPECT_EQ(layer.xattrs("e"), "");
+}
+
+TEST(BottomLayer, StillRefusesWhatIsNoWhiteout) {
+  EXPECT_EQ(ReadLayer(TarBuilder().file("d/.wh.", ""), {.bottom_layer = true}).error(),
+            "REFUSED entry d/.wh.: a whiteout of no name");
+}
+
 TEST(Bookkeeping, IsDroppedWithEverythingBelow) {
   const ReadLayer layer(TarBuilder()
                             .directory(".wh..wh.plnk")

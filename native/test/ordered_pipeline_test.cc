@@ -16,7 +16,12 @@ class OrderedPipelineTest : public testing::TestWithParam<unsigned> {
   static constexpr uint64_t kItems = 200;
 
   OrderedPipeline pipeline() const {
-    return {.items = kItems, .threads = GetParam(), .slots = 2 * GetParam(), .produce = {}, .consume = {}};
+    return {.items = kItems,
+            .threads = GetParam(),
+            .slots = 2 * GetParam(),
+            .produce = {},
+            .consume = {},
+            .finish = {}};
   }
   Job job_;
 };
@@ -98,6 +103,36 @@ TEST_P(OrderedPipelineTest, CancellationStopsIt) {
   EXPECT_LT(consumed.load(), kItems);
 }
 
+TEST_P(OrderedPipelineTest, EveryItemIsFinishedAfterItWasConsumedAndKeepsItsSlot) {
+  OrderedPipeline work = pipeline();
+  std::vector<uint64_t> slots(work.slots);
+  std::vector<std::atomic<int>> steps(kItems);
+  std::atomic<uint64_t> wrong{0};
+  work.produce = [&](uint64_t item, unsigned slot) {
+    slots[slot] = item;
+    return ok();
+  };
+  work.consume = [&](uint64_t item, unsigned) {
+    ++steps[item];
+    return ok();
+  };
+  work.finish = [&](uint64_t item, unsigned slot) {
+    if (item % 7 == 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
+    if (steps[item]++ != 1 || slots[slot] != item) ++wrong;
+    return ok();
+  };
+  ASSERT_TRUE(run(work, job_).ok());
+  EXPECT_EQ(wrong.load(), 0u);
+  for (const auto& count : steps) EXPECT_EQ(count.load(), 2);
+}
+
+TEST_P(OrderedPipelineTest, ErrorsOfFinishersCount) {
+  OrderedPipeline work = pipeline();
+  work.produce = work.consume = [](uint64_t, unsigned) { return ok(); };
+  work.finish = [](uint64_t item, unsigned) { return item == 3 ? Status(corrupt("item 3", "bad")) : ok(); };
+  EXPECT_FALSE(run(work, job_).ok());
+}
+
 TEST_P(OrderedPipelineTest, RunningOutOfMemoryIsAnError) {
   OrderedPipeline work = pipeline();
   work.produce = [](uint64_t, unsigned) -> Status { throw std::bad_alloc(); };
@@ -111,7 +146,8 @@ INSTANTIATE_TEST_SUITE_P(Threads, OrderedPipelineTest, testing::Values(1, 2, 8))
 
 TEST(OrderedPipeline, NothingToDo) {
   Job job;
-  EXPECT_TRUE(run({.items = 0, .threads = 4, .slots = 8, .produce = {}, .consume = {}}, job).ok());
+  EXPECT_TRUE(
+      run({.items = 0, .threads = 4, .slots = 8, .produce = {}, .consume = {}, .finish = {}}, job).ok());
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import type { SignalRelay } from '../index';
 import type { ResourceOptions } from '../job';
 import { failure } from '../errors';
 import { addCommonOptions, type CommonFlags } from './options';
@@ -27,6 +28,8 @@ export interface Context {
     ResourceOptions & { onWarning: (line: string) => void };
   /** Seconds since the command began its work. */
   elapsed: () => number;
+  /** Ends the drawing, and gives signals to `deliver` until the returned function is called: another program has the terminal. */
+  handOver: SignalRelay;
 }
 
 /** A run of the program: where it writes, and how it ends. */
@@ -76,7 +79,11 @@ async function perform(
   try {
     const started = performance.now();
     const elapsed = (): number => (performance.now() - started) / 1000;
-    const report = await work({ streams: session.streams, options, elapsed });
+    const handOver: SignalRelay = (deliver) => {
+      progress.stop();
+      return signals.lend(deliver);
+    };
+    const report = await work({ streams: session.streams, options, elapsed, handOver });
     progress.stop();
     await output.report(report);
     if (report.failure === undefined) return;

@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type { Descriptor, EncodeOptions } from '../index';
+import type { Descriptor, EncodeOptions, RegistryOptions } from '../index';
 import { failure, fromSystemError } from '../errors';
 import { library } from './library';
 import { progressModes, type ProgressMode } from './progress';
@@ -30,27 +30,42 @@ export function addCommonOptions(command: Command): Command {
 
 /** Flags of the commands that write seekable blobs. */
 export interface EncodeFlags extends BuildFlags {
-  profile?: 'containerd';
+  profile?: 'containerd' | 'erofs-image-spec';
   chunkSize?: string;
   level?: number;
   dmVerity?: true;
   dmVerityBlockSize?: string;
   dmVerityHash?: 'sha512' | 'sha256';
+  index?: 'embedded' | 'standalone';
+  /** Commander makes it true where `--no-compress` is not given. */
+  compress?: boolean;
 }
 
 export function addEncodeOptions(command: Command): Command {
   command
-    .addOption(new Option('--profile <name>', 'blob format (default: containerd)').choices(['containerd']))
+    .addOption(
+      new Option('--profile <name>', 'blob format (default: containerd)').choices([
+        'containerd',
+        'erofs-image-spec',
+      ]),
+    )
     .option('--chunk-size <size>', 'uncompressed bytes of a frame, a multiple of 4096 (default: 4MiB)')
     .option('--level <n>', 'zstd level (default: 3)', parseInteger)
     .option('--dm-verity', 'append a dm-verity Merkle tree')
     .option('--dm-verity-block-size <size>', '512, 1024, 2048 or 4096 (default: 4096)')
     .addOption(
-      new Option('--dm-verity-hash <name>', 'hash of the tree (default: sha512)').choices([
-        'sha512',
-        'sha256',
-      ]),
-    );
+      new Option(
+        '--dm-verity-hash <name>',
+        'hash of the tree (default: sha512; of erofs-image-spec: sha256)',
+      ).choices(['sha512', 'sha256']),
+    )
+    .addOption(
+      new Option(
+        '--index <place>',
+        'erofs-image-spec: the index in the blob, or a layer of its own (default: embedded)',
+      ).choices(['embedded', 'standalone']),
+    )
+    .option('--no-compress', 'erofs-image-spec: leave the data as it is');
   return addBuildOptions(command);
 }
 
@@ -65,6 +80,8 @@ export async function encodeOptions(flags: EncodeFlags): Promise<EncodeOptions> 
     dmVerity: flags.dmVerity,
     dmVerityBlockSize: size(flags.dmVerityBlockSize),
     dmVerityHash: flags.dmVerityHash,
+    index: flags.index,
+    noCompress: flags.compress === false ? true : undefined,
     ...buildOptions(flags),
   });
 }
@@ -117,6 +134,33 @@ export async function readOptions(
 ): Promise<{ descriptor?: Descriptor; allowUnverified?: boolean }> {
   const descriptor = flags.descriptor === undefined ? undefined : await readDescriptor(flags.descriptor);
   return given({ descriptor, allowUnverified: flags.allowUnverified });
+}
+
+/** Flags of the commands that take references of images: how registries are spoken to. */
+export interface RegistryFlags {
+  authfile?: string;
+  certDir?: string;
+  insecureHttp?: true;
+  concurrency?: number;
+}
+
+export function addRegistryOptions(command: Command): Command {
+  return command
+    .optionsGroup('Registries (docker://):')
+    .option('--authfile <file>', 'credentials (default: where Docker and Podman keep theirs)')
+    .option('--cert-dir <dir>', "authorities to trust as *.crt, a client's *.cert and *.key")
+    .option('--insecure-http', 'plain HTTP where a registry does not answer TLS (always on loopback)')
+    .option('--concurrency <n>', 'requests at once (default: 6)', parseThreads);
+}
+
+/** The library's options for these flags. */
+export function registryOptions({
+  authfile,
+  certDir,
+  insecureHttp,
+  concurrency,
+}: RegistryFlags): RegistryOptions {
+  return given({ authFile: authfile, certDir, insecureHttp, concurrency });
 }
 
 export function addPlatformOption(command: Command, description: string): Command {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { CommanderError, type Command } from 'commander';
 import { failure, type SeekableErofsError } from '../errors';
 import { UsageCommand, type Session } from './command';
+import { batchCommand } from './commands/batch';
 import { buildCommand } from './commands/build';
 import { catCommand } from './commands/cat';
 import { checkCommand } from './commands/check';
@@ -13,12 +14,17 @@ import { encodeCommand } from './commands/encode';
 import { extractCommand } from './commands/extract';
 import { inspectCommand } from './commands/inspect';
 import { lsCommand } from './commands/ls';
+import { mountCommand } from './commands/mount';
+import { mountsCommand } from './commands/mounts';
+import { runCommand } from './commands/run';
+import { umountCommand } from './commands/umount';
 import { verifyCommand } from './commands/verify';
 import { Output, type Streams } from './output';
 
 /** In the order of the help. */
 const commands = [
   convertCommand,
+  batchCommand,
   buildCommand,
   encodeCommand,
   decodeCommand,
@@ -28,6 +34,10 @@ const commands = [
   lsCommand,
   catCommand,
   extractCommand,
+  mountCommand,
+  umountCommand,
+  mountsCommand,
+  runCommand,
   doctorCommand,
 ];
 

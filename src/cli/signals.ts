@@ -26,6 +26,7 @@ class Interrupted extends SeekableErofsError {
 export class SignalWatch {
   private readonly controller = new AbortController();
   private received: SignalName | undefined;
+  private borrower: ((name: SignalName) => void) | undefined;
 
   constructor(
     private readonly source: Pick<EventEmitter, 'on' | 'off'> = process,
@@ -48,11 +49,23 @@ export class SignalWatch {
       : error;
   }
 
+  /** Hands signals to `deliver` instead, until the returned function is called. */
+  lend(deliver: (name: SignalName) => void): () => void {
+    this.borrower = deliver;
+    return () => {
+      this.borrower = undefined;
+    };
+  }
+
   dispose(): void {
     for (const name of Object.keys(exitCodeOf)) this.source.off(name, this.onSignal);
   }
 
   private readonly onSignal = (name: SignalName): void => {
+    if (this.borrower !== undefined) {
+      this.borrower(name);
+      return;
+    }
     if (this.received !== undefined) {
       this.exit(exitCodeOf[name]);
       return;

@@ -1,4 +1,4 @@
-import { isIndexType, isManifestType } from '../format/media-types';
+import { isForeignLayer, isIndexType, isManifestType } from '../format/media-types';
 import { readManifest } from '../oci/manifest';
 import type { Descriptor } from '../oci/types';
 import { copyBlob } from './copy-blob';
@@ -11,6 +11,7 @@ export async function copyManifest(
 ): Promise<void> {
   const parts = await partsOf(job, descriptor);
   for (const part of [...parts, descriptor]) {
+    if (isForeignLayer(part.mediaType) || (await job.destination.has(part))) continue;
     const file = await job.source.openFile(part, job.options);
     try {
       await copyBlob(job, file, part);

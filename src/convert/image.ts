@@ -1,29 +1,43 @@
-import { openImages, type Image, type ImageSet, type PlatformSelection } from '../image/images';
+import { failure } from '../errors';
+import { openImages, type ImageSet, type PlatformSelection } from '../image/images';
 import { settingsOf, type EncodeOptions } from '../layer/encode';
-import { openDestination, openSource } from '../store/open';
-import type { Descriptor } from '../oci/types';
-import { copyManifest } from './copy-manifest';
-import { convertLayer, type ConvertedLayer, type LayerJob } from './layer';
-import { rewriteImage, rewriteIndex, type RewrittenImage } from './rewrite';
+import { parseReference, type Reference } from '../oci/reference';
+import { openSource } from '../store/open';
+import type { RegistryOptions } from '../store/registry/options';
+import { ConversionPool } from './pool';
+import { fillCache, writeImages } from './write-images';
 
 /** How an image is converted. */
-export interface ConvertOptions extends EncodeOptions, PlatformSelection {}
+export interface ConvertOptions extends EncodeOptions, PlatformSelection, RegistryOptions {
+  /** Shared by the conversions of one run, so that together they use no more threads than one, and convert a common layer once. */
+  pool?: ConversionPool | undefined;
+  /**
+   * Write an index of the image as it is, with its blobs, and what was made of it; what the destination has under that name in
+   * an index already stays in it.
+   */
+  appendToIndex?: boolean | undefined;
+  /** Folder in which converted layers are kept, and found by later runs; default: none. */
+  cache?: string | undefined;
+}
 
 /** What became of an image. */
 export interface ConvertResult {
   source: string;
   destination: string;
-  /** Of the manifest or index that was written. */
-  digest: string;
+  /** Of the manifest or index that was written; null in an `erofs-cache:`, which has none. */
+  digest: string | null;
   manifests: {
     /** `os/arch[/variant]`. */
     platform: string;
+    /** In an `erofs-cache:` the source's. */
     digest: string;
     layers: {
       /** Digest of the source's layer. */
       source: string;
-      digest: string;
+      /** Null in an `erofs-cache:`, whose entries are found by their DiffIDs. */
+      digest: string | null;
       size: number;
+      /** In an `erofs-cache:` that of the source's layer. */
       diffId: string;
       uncompressedSize: number | null;
       /** Passed through as it was, or converted before. */
@@ -31,7 +45,14 @@ export interface ConvertResult {
     }[];
   }[];
   /** The run in numbers; a layer that occurs twice counts once. */
-  summary: { layers: number; bytesIn: number; bytesOut: number; seconds: number };
+  summary: {
+    /** Of the manifest or index that the source's reference named. */
+    sourceDigest: string;
+    layers: number;
+    bytesIn: number;
+    bytesOut: number;
+    seconds: number;
+  };
 }
 
 /**
@@ -46,103 +67,50 @@ export async function convertImage(
 ): Promise<ConvertResult> {
   const started = performance.now();
   const settings = settingsOf(options);
+  const to = parseReference(destination);
+  checkAppend(to, destination, options);
+  const pool = options.pool ?? new ConversionPool(options);
   const from = await openSource(source, options);
   try {
     const set = await openImages(from.store, from.reference, options);
-    const to = await openDestination(destination, options);
-    try {
-      const job = { source: from.store, destination: to.store, settings, options };
-      const { root, images, layers } = await convertAll(job, set, options);
-      await to.store.setReference(to.reference, root);
-      await to.store.close();
-      const summary = summarise(set, layers, (performance.now() - started) / 1000);
-      return { source, destination, digest: root.digest, manifests: images.map(describe), summary };
-    } catch (error) {
-      await to.store.abort();
-      throw error;
-    }
+    const job = { source: from.store, settings, options, pool };
+    const { digest, manifests } =
+      to.transport === 'erofs-cache'
+        ? await fillCache(job, set, to.path)
+        : await writeImages(job, set, { source, destination });
+    const summary = summarise(set, manifests, (performance.now() - started) / 1000);
+    return { source, destination, digest, manifests, summary };
   } finally {
     await from.store.close();
   }
 }
 
-interface ConvertedImage extends RewrittenImage {
-  platform: string;
-  layers: ConvertedLayer[];
+function checkAppend({ transport }: Reference, destination: string, { appendToIndex }: ConvertOptions): void {
+  if (appendToIndex !== true || transport !== 'erofs-cache') return;
+  throw failure('USAGE', destination, 'a cache has no index', 'leave out --append-to-index');
 }
 
-async function convertAll(job: LayerJob, set: ImageSet, selection: PlatformSelection) {
-  const layers = new Map<string, Promise<ConvertedLayer>>();
-  const images: ConvertedImage[] = [];
-  for (const image of set.images) images.push(await convertOne(job, image, layers));
-  const root = await writeRoot(job, set, images, selection);
-  return { root, images, layers: await Promise.all(layers.values()) };
-}
-
-/** Layers that occur twice, in one image or in several, are converted once. */
-async function convertOne(
-  job: LayerJob,
-  image: Image,
-  known: Map<string, Promise<ConvertedLayer>>,
-): Promise<ConvertedImage> {
-  const { manifest, config, descriptor, platform } = image;
-  const layers: ConvertedLayer[] = [];
-  for (const [i, layer] of manifest.layers.entries()) {
-    const diffId = config.rootfs.diff_ids[i]!;
-    const key = `${layer.digest} ${diffId} ${layer.mediaType} ${JSON.stringify(layer.annotations ?? {})}`;
-    if (!known.has(key)) known.set(key, convertLayer(job, layer, diffId));
-    layers.push(await known.get(key)!);
-  }
-  const what = descriptor.digest;
-  const rewritten = rewriteImage(manifest, config, layers, { what, platform: descriptor.platform });
-  for (const part of [rewritten.config, rewritten.manifest]) {
-    await job.destination.writeBlob(part.descriptor, part.bytes);
-  }
-  return { ...rewritten, platform, layers };
-}
-
-/** One image stands for itself; several, or all of an index, are an index, in which everything that is no image stays as it was. */
-async function writeRoot(
-  job: LayerJob,
-  { index, images: sources, others }: ImageSet,
-  images: ConvertedImage[],
-  { allPlatforms = false }: PlatformSelection,
-): Promise<Descriptor> {
-  if (index === null || (images.length === 1 && !allPlatforms)) return images[0]!.manifest.descriptor;
-  const entries = images.map(({ manifest }, i) => ({
-    source: sources[i]!.descriptor,
-    image: manifest.descriptor,
-  }));
-  if (allPlatforms) {
-    for (const other of others) {
-      await copyManifest(job, other);
-      entries.push({ source: other, image: other });
-    }
-  }
-  const document = rewriteIndex(index, entries, job.source.name);
-  await job.destination.writeBlob(document.descriptor, document.bytes);
-  return document.descriptor;
-}
-
-function describe({ platform, manifest, layers }: ConvertedImage): ConvertResult['manifests'][number] {
-  return {
-    platform,
-    digest: manifest.descriptor.digest,
-    layers: layers.map(({ source, descriptor: { digest, size }, diffId, uncompressedSize, reused }) => ({
-      ...{ source, digest, size, diffId, uncompressedSize, reused },
-    })),
-  };
-}
-
-function summarise(set: ImageSet, layers: ConvertedLayer[], seconds: number): ConvertResult['summary'] {
+function summarise(
+  set: ImageSet,
+  manifests: ConvertResult['manifests'],
+  seconds: number,
+): ConvertResult['summary'] {
   const sizes = new Map(
     set.images.flatMap(({ manifest }) => manifest.layers.map(({ digest, size }) => [digest, size])),
   );
+  const layers = [
+    ...new Map(
+      manifests.flatMap((manifest) =>
+        manifest.layers.map((layer) => [`${layer.source} ${layer.diffId}`, layer] as const),
+      ),
+    ).values(),
+  ];
   const total = (values: number[]): number => values.reduce((sum, value) => sum + value, 0);
   return {
+    sourceDigest: set.descriptor.digest,
     layers: layers.length,
     bytesIn: total(layers.map(({ source }) => sizes.get(source) ?? 0)),
-    bytesOut: total(layers.map(({ descriptor }) => descriptor.size)),
+    bytesOut: total(layers.map(({ size }) => size)),
     seconds,
   };
 }

@@ -1,20 +1,25 @@
-import { failure } from '../errors';
-import { readSeekableAnnotations, stripSeekableAnnotations } from '../format/annotations';
-import { checkSameDigest } from '../format/digest';
+import { failure, SeekableErofsError } from '../errors';
+import { stripSeekableAnnotations } from '../format/annotations';
+import { checkDigestOf, checkSameDigest } from '../format/digest';
 import { isErofsLayer, isForeignLayer, layerFormat } from '../format/media-types';
 import type { EncodeSettings } from '../format/profiles';
-import { openTemporary } from '../fs/temporary';
+import { openTemporary, type TemporaryFile } from '../fs/temporary';
+import { readIndexOf, type ImageLayer } from '../image/image-layers';
+import type { LoneIndex } from '../layer/chunk-index-section';
 import { checkBlobDigest, digestOfFile } from '../layer/content-digest';
 import { decodeTo } from '../layer/decode';
 import { encodeImage, settingsOf, type EncodedLayer, type EncodeOptions } from '../layer/encode';
 import { openLayerImage } from '../layer/layer-image';
 import { warnOfUnusedMkfs } from '../layer/mkfs-options';
-import { openSeekable, type SeekableBlob } from '../layer/seekable';
+import { isCutInto, isSeekableLayer, openSeekable, type SeekableBlob } from '../layer/seekable';
 import { native, type NativeSource } from '../native/binding';
-import type { BlobFile, DestinationStore, SourceStore } from '../oci/store';
+import type { BlobDraft, BlobFile, DestinationStore, SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
-import { copyBlob } from './copy-blob';
-import type { NewLayer } from './rewrite';
+import { copyBlob, draftOf } from './copy-blob';
+import type { LayerCache, NewEntry } from './layer-cache';
+import { layerKey } from './layer-key';
+import type { ConversionPool } from './pool';
+import type { NewLayer } from './placed-layers';
 
 /** A layer of the source, and what took its place. */
 export interface ConvertedLayer extends NewLayer {
@@ -22,7 +27,7 @@ export interface ConvertedLayer extends NewLayer {
   source: string;
   /** Bytes of the raw image; null of a layer that was kept and is no EROFS. */
   uncompressedSize: number | null;
-  /** Passed through as it was. */
+  /** Passed through as it was, or converted before. */
   reused: boolean;
 }
 
@@ -32,52 +37,167 @@ export interface LayerJob {
   destination: DestinationStore;
   settings: EncodeSettings;
   options: EncodeOptions;
+  pool: ConversionPool;
+  /** Of layers converted before. */
+  cache: LayerCache | null;
+  /** Copy the source's layers as well, while they are open. */
+  keepsSource: boolean;
+}
+
+/** A layer that is ready but for its blob's commit; no draft when the destination has the blob. */
+interface FinishedLayer {
+  layer: ConvertedLayer;
+  draft: BlobDraft | null;
+  /** Of `layer.index`. */
+  indexPayload: Uint8Array | null;
 }
 
 /**
  * One layer of an image, converted into the destination. A seekable blob that is as it was asked for, and a layer that registries
  * don't keep, stay as they are; everything else is built, decoded or decompressed, and wrapped. The source's bytes are checked
- * against descriptor and DiffID on the way: nothing is committed before.
+ * against descriptor and DiffID on the way: nothing is committed before. What the destination has already is not read at all.
  */
-export async function convertLayer(
-  job: LayerJob,
-  descriptor: Descriptor,
-  diffId: string,
-): Promise<ConvertedLayer> {
-  const { mediaType, digest } = descriptor;
+export async function convertLayer(job: LayerJob, source: ImageLayer): Promise<ConvertedLayer> {
+  const { descriptor, diffId } = source;
+  const { mediaType, digest, size } = descriptor;
   if (isForeignLayer(mediaType)) {
     return { source: digest, descriptor, diffId, uncompressedSize: null, reused: true };
   }
   if (layerFormat(mediaType) === null) {
     throw failure('UNSUPPORTED', `layer ${digest}`, `its media type ${mediaType} is neither a tar nor EROFS`);
   }
+  const named = { ...job, options: withItem(job.options, `blob ${digest}`) };
+  return job.pool.open(size, job.options.signal, async () => {
+    const key = layerKey(job, source);
+    const known = await findInCache(named, key, digest);
+    const { layer, draft, indexPayload } = known ?? (await finishLayer(named, source));
+    if (known === null && draft !== null && !layer.reused) {
+      await addToCache(named, key, { fd: draft.fd, layer, indexPayload });
+    }
+    await draft?.commit(layer.descriptor);
+    if (indexPayload !== null) await job.destination.writeBlob(layer.index!.descriptor, indexPayload);
+    return layer;
+  });
+}
+
+/** The layer from the cache, its blob copied and checked unless the destination has it; null when there is none that is right. */
+async function findInCache(job: LayerJob, key: string, source: string): Promise<FinishedLayer | null> {
+  const found = (await job.cache?.find(key)) ?? null;
+  if (found === null) return null;
+  const { blob, indexPayload } = found;
+  const layer = { ...found.layer, source, reused: true };
+  try {
+    if (await hasLayer(job.destination, layer)) return { layer, draft: null, indexPayload: null };
+    if (layer.index != null) checkDigestOf(blob.name, layer.index.descriptor.digest, indexPayload!);
+    return { layer, draft: await draftOf(job, blob, layer.descriptor), indexPayload };
+  } catch (error) {
+    if (!(error instanceof SeekableErofsError) || error.code !== 'MISMATCH') throw error;
+    await job.cache!.remove(key);
+    return null;
+  } finally {
+    await blob.close();
+  }
+}
+
+/** A cache that can't be written is no reason to fail. */
+async function addToCache({ cache, options }: LayerJob, key: string, entry: NewEntry): Promise<void> {
+  try {
+    await cache?.add(key, entry);
+  } catch (error) {
+    if (!(error instanceof SeekableErofsError)) throw error;
+    options.onWarning?.(`not kept for later: ${error.message}`);
+  }
+}
+
+/** Whether a destination has a layer, and its chunk index where that is a layer of its own. */
+export async function hasLayer(
+  destination: DestinationStore,
+  { descriptor, index }: NewLayer,
+): Promise<boolean> {
+  return (await destination.has(descriptor)) && (index == null || (await destination.has(index.descriptor)));
+}
+
+/** The same options, but what has no name in progress is called `item`. */
+export function withItem(options: EncodeOptions, item: string): EncodeOptions {
+  const { onProgress } = options;
+  if (onProgress === undefined) return options;
+  return {
+    ...options,
+    onProgress: (event) => {
+      onProgress({ ...event, item: event.item ?? item });
+    },
+  };
+}
+
+/** Files of the source are closed when this returns: a blob may take long to be uploaded. */
+async function finishLayer(job: LayerJob, source: ImageLayer): Promise<FinishedLayer> {
+  const { descriptor, diffId } = source;
+  const index = await readIndexOf(job.source, source);
+  const isSeekable = isErofsLayer(descriptor.mediaType) && isSeekableLayer(descriptor, index);
+  if (isSeekable) {
+    const known = await findAtDestination(job, source, index);
+    if (known !== null) return { layer: known, draft: null, indexPayload: null };
+  }
   const file = await job.source.openFile(descriptor, job.options);
   try {
-    const seekable = isErofsLayer(mediaType) && readSeekableAnnotations(descriptor.annotations) !== null;
-    return seekable
-      ? await convertSeekable(job, file, descriptor, diffId)
+    if (job.keepsSource) await copyBlob(job, file, descriptor);
+    return isSeekable
+      ? await convertSeekable(job, file, source, index)
       : await convertOther(job, file, descriptor, diffId);
   } finally {
     await file.close();
   }
 }
 
-async function convertSeekable(job: LayerJob, file: BlobFile, descriptor: Descriptor, diffId: string) {
-  const { digest } = descriptor;
+/** A seekable layer that is as it was asked for and at the destination already: only its table is read. */
+async function findAtDestination(
+  job: LayerJob,
+  source: ImageLayer,
+  indexLayer: LoneIndex | undefined,
+): Promise<ConvertedLayer | null> {
+  const { descriptor, index } = source;
+  if (!(await job.destination.has(descriptor))) return null;
+  if (index !== null && !(await job.destination.has(index.descriptor))) return null;
+  const file = await job.source.openBlob(descriptor);
+  try {
+    const blob = await openSeekable(file, { ...job.options, descriptor, indexLayer });
+    return isAsAsked(blob, job, indexLayer) ? passedThrough(blob, source) : null;
+  } finally {
+    await file.close();
+  }
+}
+
+function passedThrough(blob: SeekableBlob, source: ImageLayer): ConvertedLayer {
+  return { ...source, source: source.descriptor.digest, uncompressedSize: imageSize(blob), reused: true };
+}
+
+/** The dm-verity tree of profile "erofs-image-spec" is no part of the image. */
+function imageSize({ section, tree }: SeekableBlob): number {
+  return tree?.dataSize ?? section.uncompressedSize;
+}
+
+async function convertSeekable(
+  job: LayerJob,
+  file: BlobFile,
+  layer: ImageLayer,
+  indexLayer: LoneIndex | undefined,
+): Promise<FinishedLayer> {
+  const { descriptor, diffId } = layer;
   warnOfUnusedMkfs(file.name, job.options);
-  const blob = await openSeekable(file, { ...job.options, descriptor });
-  const expected = { ...job.options, descriptor: { ...descriptor, diffId } };
-  if (isAsAsked(blob, job)) {
-    await decodeTo(file, blob, null, expected); // a layer that is passed on was checked as well
-    await copyBlob(job, file, descriptor);
-    const uncompressedSize = blob.tree?.dataSize ?? blob.section.uncompressedSize;
-    return { source: digest, descriptor, diffId, uncompressedSize, reused: true };
+  const blob = await openSeekable(file, { ...job.options, descriptor, indexLayer });
+  const decode = (target: TemporaryFile | null) =>
+    job.pool.compute(blob.section.frames.offsets.length - 1, job.options.signal, (threads) =>
+      decodeTo(file, blob, target, { ...job.options, threads, descriptor: { ...descriptor, diffId } }),
+    );
+  if (isAsAsked(blob, job, indexLayer)) {
+    await decode(null); // a layer that is passed on was checked as well
+    const draft = (await job.destination.has(descriptor)) ? null : await draftOf(job, file, descriptor);
+    return { layer: passedThrough(blob, layer), draft, indexPayload: indexLayer?.payload ?? null };
   }
   const image = await openTemporary(job.options.tmpDir);
   try {
-    await decodeTo(file, blob, image, expected);
-    const size = blob.tree?.dataSize ?? blob.section.uncompressedSize;
-    const source = new native.Source({ fd: image.fd, offset: 0, size, name: file.name });
+    await decode(image);
+    const source = new native.Source({ fd: image.fd, offset: 0, size: imageSize(blob), name: file.name });
     return await wrap(withTreeAsBefore(job, blob), source, descriptor, async () => undefined);
   } finally {
     await image.close();
@@ -86,14 +206,18 @@ async function convertSeekable(job: LayerJob, file: BlobFile, descriptor: Descri
 
 /** Options that were not given match anything. */
 function isAsAsked(
-  { profile, section, tree }: SeekableBlob,
+  blob: SeekableBlob,
   { settings, options: asked }: LayerJob,
+  indexLayer: LoneIndex | undefined,
 ): boolean {
+  const { profile, section, tree } = blob;
   const vouched = tree?.vouched === true ? tree.superblock : null;
   const wanted = settings.verity;
   return (
     (asked.profile === undefined || settings.profile === profile) &&
-    (asked.chunkSize === undefined || settings.chunkSize === section.chunkSize) &&
+    (asked.chunkSize === undefined || isCutInto(blob, settings.chunkSize)) &&
+    (asked.index === undefined || (settings.index === 'standalone') === (indexLayer !== undefined)) &&
+    (asked.noCompress === undefined || settings.compression === section.frames.compression) &&
     (asked.dmVerity === undefined || asked.dmVerity === (vouched !== null)) &&
     (wanted === null ||
       asked.dmVerityBlockSize === undefined ||
@@ -109,40 +233,69 @@ function withTreeAsBefore(job: LayerJob, { tree }: SeekableBlob): LayerJob {
 }
 
 /** A tar is built, an EROFS image taken as it is, both decompressed if need be; then wrapped. */
-async function convertOther(job: LayerJob, file: BlobFile, descriptor: Descriptor, diffId: string) {
+async function convertOther(
+  job: LayerJob,
+  file: BlobFile,
+  descriptor: Descriptor,
+  diffId: string,
+): Promise<FinishedLayer> {
   const layer = await openLayerImage(file, job.options);
+  // A plain layer was not read whole yet: that goes on beside its encoding.
+  const hashing = layer.sourceDigest === null ? startHashing(file, job.options) : null;
   try {
-    // A plain layer was not read whole yet: that goes on beside its encoding.
-    const plainDigest = layer.sourceDigest === null ? digestOfFile(file, job.options) : null;
-    plainDigest?.catch(() => undefined); // awaited below, unless encoding fails first
     return await wrap(job, layer.image, descriptor, async () => {
-      const digest = layer.sourceDigest ?? (await plainDigest!);
+      const digest = layer.sourceDigest ?? (await hashing!.digest);
       await checkBlobDigest(file, descriptor, job.options, digest);
       checkSameDigest(`${file.name}: DiffID`, diffId, layer.contentDigest ?? digest);
     });
   } finally {
     layer.close();
+    await hashing?.stop();
   }
 }
 
-/** Encodes an image into a draft of the destination, which becomes a blob once `check` has passed. Closes the image. */
+/** Hashes a file beside something else; stop() before the file is closed. Its progress is not shown: it is never the slower one. */
+export function startHashing(file: BlobFile, { signal }: EncodeOptions) {
+  const controller = new AbortController();
+  const abort = (): void => {
+    controller.abort();
+  };
+  signal?.addEventListener('abort', abort, { once: true });
+  const digest = digestOfFile(file, { signal: controller.signal });
+  digest.catch(() => undefined); // awaited by the one who asked, unless encoding fails first
+  const stop = async (): Promise<void> => {
+    signal?.removeEventListener('abort', abort);
+    abort();
+    await digest.catch(() => undefined);
+  };
+  return { digest, stop };
+}
+
+/** Encodes an image into a draft of the destination, which is returned once `check` has passed. Closes the image. */
 async function wrap(
-  { destination, settings, options }: LayerJob,
+  { destination, settings, options, pool }: LayerJob,
   image: NativeSource,
   old: Descriptor,
   check: () => Promise<void>,
-): Promise<ConvertedLayer> {
-  const draft = await destination.createBlob();
+): Promise<FinishedLayer> {
   try {
-    const encoded = await encodeImage(image, draft, settings, options, `blob ${old.digest}`);
-    await check();
-    const descriptor = descriptorOf(encoded, old);
-    await draft.commit(descriptor);
-    const { diffId, uncompressedSize } = encoded;
-    return { source: old.digest, descriptor, diffId, uncompressedSize, reused: false };
-  } catch (error) {
-    await draft.discard();
-    throw error;
+    const chunks = Math.ceil(image.size / settings.chunkSize);
+    const draft = await destination.createBlob();
+    try {
+      const encoded = await pool.compute(chunks, options.signal, (threads) =>
+        encodeImage(image, draft, settings, { ...options, threads }, `blob ${old.digest}`),
+      );
+      await check();
+      const descriptor = descriptorOf(encoded, old);
+      const { diffId, uncompressedSize, indexLayer } = encoded;
+      // Of an index, which is stored as it is, DiffID and digest are the same.
+      const index = indexLayer && { descriptor: indexLayer.descriptor, diffId: indexLayer.descriptor.digest };
+      const layer = { source: old.digest, descriptor, diffId, index, uncompressedSize, reused: false };
+      return { layer, draft, indexPayload: indexLayer?.payload ?? null };
+    } catch (error) {
+      await draft.discard();
+      throw error;
+    }
   } finally {
     image.close();
   }

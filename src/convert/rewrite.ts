@@ -1,8 +1,10 @@
 import { digestOf } from '../format/digest';
 import { mediaTypes, toOciMediaType } from '../format/media-types';
+import { layersOf } from '../image/image-layers';
 import { checkLayerCount } from '../oci/config';
 import { omit, serializeJson } from '../oci/json';
 import type { Descriptor, ImageConfig, Index, Manifest, Platform } from '../oci/types';
+import { placeHistory, placeLayers, type NewLayer } from './placed-layers';
 
 /** What containerd looks for before it gives an image to its EROFS snapshotter. */
 const erofsFeature = 'erofs';
@@ -16,12 +18,6 @@ const dockerBuildMembers = [
   'parent',
   'throwaway',
 ] as const;
-
-/** A layer in the place of another one. */
-export interface NewLayer {
-  descriptor: Descriptor;
-  diffId: string;
-}
 
 /** JSON to be stored: the bytes that `descriptor` is of. */
 export interface Document<T> {
@@ -37,8 +33,8 @@ export interface RewrittenImage {
 }
 
 /**
- * The OCI manifest and config of an image whose layers were replaced one for one. The history stays as it is, so that it
- * has an entry for each layer as before; annotations and unknown members are kept; Docker media types become OCI ones.
+ * The OCI manifest and config of an image whose layers were replaced one for one, lone chunk indexes not counted. The history has
+ * an entry for each layer as before, and one for each lone index; annotations and unknown members are kept; Docker media types become OCI ones.
  * @param options.platform of the descriptor that an index had for the image. Without one the new descriptor has none either:
  *   containerd filters entries by a platform's os.features, and an image that comes alone need not be filtered.
  * @throws CORRUPT when there isn't one new layer for each old one, and one DiffID for each in the config.
@@ -50,10 +46,15 @@ export function rewriteImage(
   options: { what: string; platform?: Platform | undefined },
 ): RewrittenImage {
   checkLayerCount(manifest, config, options.what);
-  if (layers.length !== manifest.layers.length) throw new RangeError('one new layer for each old one');
-  const diffIds = layers.map(({ diffId }) => diffId);
+  const old = layersOf({ manifest, config });
+  if (layers.length !== old.length) throw new RangeError('one new layer for each old one');
+  const placed = placeLayers(layers);
+  const history = config.history && placeHistory(config.history, old, layers);
   const newConfig = document(
-    rewriteConfig(config, diffIds),
+    rewriteConfig(
+      { ...config, ...(history && { history }) },
+      placed.map(({ diffId }) => diffId),
+    ),
     toOciMediaType(manifest.config.mediaType),
     options.what,
   );
@@ -62,7 +63,7 @@ export function rewriteImage(
     mediaType: mediaTypes.ociManifest,
     ...omit(manifest, 'schemaVersion', 'mediaType'),
     config: replaceContent(manifest.config, newConfig.descriptor),
-    layers: layers.map(({ descriptor }) => descriptor),
+    layers: placed.map(({ descriptor }) => descriptor),
   };
   const { descriptor, ...stored } = document(newManifest, mediaTypes.ociManifest, options.what);
   const platform = options.platform && withErofsFeature(options.platform);
@@ -90,6 +91,11 @@ export function rewriteIndex(
   return document(value, mediaTypes.ociIndex, what);
 }
 
+/** An index as it is stored. */
+export function indexDocument(index: Index, what: string): Document<Index> {
+  return document(index, mediaTypes.ociIndex, what);
+}
+
 /** `platform` with "erofs" among its os.features. */
 export function withErofsFeature(platform: Platform): Platform {
   return { ...platform, 'os.features': addErofs(platform['os.features']) };
@@ -108,7 +114,7 @@ function addErofs(features: readonly string[] | undefined): string[] {
 }
 
 /** `old` with other content; what describes the old content only is dropped. */
-function replaceContent(old: Descriptor, content: Descriptor): Descriptor {
+export function replaceContent(old: Descriptor, content: Descriptor): Descriptor {
   const annotations = { ...old.annotations, ...content.annotations };
   return {
     ...omit(old, 'data', 'urls'),

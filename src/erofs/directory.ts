@@ -40,6 +40,12 @@ export class Directory {
     return this.data.subarray(start, start + this.nameLengths[index]!);
   }
 
+  /** A name as a byte string: one character (0–255) a byte. */
+  text(index: number): string {
+    const start = this.nameStart(index);
+    return this.data.toString('latin1', start, start + this.nameLengths[index]!);
+  }
+
   nid(index: number): bigint {
     return this.data.readBigUInt64LE(this.dirents[index]);
   }

@@ -95,6 +95,24 @@ export class ErofsFilesystem {
     return entries;
   }
 
+  /** As readdir(), with names as byte strings (one character a byte): for whoever lists many. */
+  async list(path: ErofsPath): Promise<{ name: string; inode: ErofsInode }[]> {
+    const { directories, inodes } = this.image;
+    const directory = await directories.load(await this.inodeOf(path, ['dir']));
+    const entries: { name: string; inode: ErofsInode }[] = [];
+    for (let index = 0; index < directory.count; index++) {
+      const found = inodes.get(directory.nid(index));
+      entries.push({ name: directory.text(index), inode: found instanceof Promise ? await found : found });
+    }
+    return entries;
+  }
+
+  /** The inode behind a name in a directory, undefined if there is none: large directories are not read as a whole for a name that they have. */
+  async lookup(directory: ErofsPath, name: Uint8Array): Promise<ErofsInode | undefined> {
+    const nid = await this.image.directories.lookup(await this.inodeOf(directory, ['dir']), name);
+    return nid === undefined ? undefined : this.image.inodes.get(nid);
+  }
+
   /** What a symlink holds. */
   async readlink(path: ErofsPath): Promise<Buffer> {
     return readTarget(this.image.data, await this.inodeOf(path, ['symlink'], false));
@@ -139,6 +157,11 @@ export class ErofsFilesystem {
     return this.image.data.extents(await this.inodeOf(path, ['file']));
   }
 
+  /** The same of a file's inode, at once: for whoever has many. USAGE when it is of another image, FAILED when it is no file's. */
+  extentsOf(inode: ErofsInode): Iterable<PlacedExtent> | AsyncIterable<PlacedExtent> {
+    return this.image.data.extents(this.checked(this.owned(inode), ['file'], inode));
+  }
+
   /** Extended attributes by the bytes of their names; a symlink's own, not its target's. */
   async xattrs(path: ErofsPath): Promise<Xattr[]> {
     return this.image.xattrs.read((await this.find(path, false)).inode);
@@ -166,12 +189,19 @@ export class ErofsFilesystem {
   private async find(path: ErofsPath, follow: boolean): Promise<Found> {
     if (typeof path === 'string') return lookUp(this.image, Buffer.from(path), follow);
     if (path instanceof Uint8Array) return lookUp(this.image, path, follow);
-    if (this.image.inodes.owns(path)) return { path: Buffer.alloc(0), inode: path };
-    throw failure('USAGE', this.named(path), 'it is of another image');
+    return { path: Buffer.alloc(0), inode: this.owned(path) };
+  }
+
+  private owned(inode: ErofsInode): Inode {
+    if (this.image.inodes.owns(inode)) return inode;
+    throw failure('USAGE', this.named(inode), 'it is of another image');
   }
 
   private async inodeOf(path: ErofsPath, types: FileType[], follow = true): Promise<Inode> {
-    const { inode } = await this.find(path, follow);
+    return this.checked((await this.find(path, follow)).inode, types, path);
+  }
+
+  private checked(inode: Inode, types: FileType[], path: ErofsPath): Inode {
     if (types.includes(inode.type)) return inode;
     throw failure('FAILED', this.named(path), `it is a ${inode.type}, not a ${types.join(' or ')}`);
   }

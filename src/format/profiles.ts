@@ -23,6 +23,10 @@ export const verityBlockSizes: readonly number[] = [512, 1024, 2048, 4096];
 export const defaultLevel = 3;
 export const maxLevel = 22;
 
+/** Where the chunk index of profile "erofs-image-spec" goes: into the blob, or into a layer of its own behind it. */
+export type IndexPlace = 'embedded' | 'standalone';
+const indexPlaces: readonly IndexPlace[] = ['embedded', 'standalone'];
+
 interface VerityChoice {
   /** The default first. */
   hashes: readonly DigestAlgorithm[];
@@ -43,6 +47,10 @@ export interface EncodeChoices {
   dmVerity?: boolean | undefined;
   dmVerityBlockSize?: number | string | undefined;
   dmVerityHash?: string | undefined;
+  /** Profile "erofs-image-spec" only: "embedded" (the default) or, in images, "standalone". */
+  index?: string | undefined;
+  /** Profile "erofs-image-spec" only: leave the data as it is. */
+  noCompress?: boolean | undefined;
 }
 
 /** How a layer is to be encoded, all of it settled. */
@@ -51,6 +59,8 @@ export interface EncodeSettings {
   /** Bytes. */
   chunkSize: number;
   level: number;
+  compression: 'zstd' | 'none';
+  index: IndexPlace;
   /** Null without dm-verity. */
   verity: { algorithm: DigestAlgorithm; blockSize: number; salt: Uint8Array } | null;
 }
@@ -65,10 +75,13 @@ export function validateEncodeOptions(choices: EncodeChoices): EncodeSettings {
   const blockSize = checkVerityBlockSize(choices.dmVerityBlockSize ?? defaultVerityBlockSize);
   const algorithm = checkVerityHash(profile, choices.dmVerityHash);
   const salt = new Uint8Array(verityChoices[profile].saltSize);
+  checkSpecChoices(profile, choices);
   return {
     profile,
     chunkSize,
     level,
+    compression: choices.noCompress === true ? 'none' : 'zstd',
+    index: checkIndexPlace(choices.index ?? 'embedded'),
     verity: choices.dmVerity === true ? { algorithm, blockSize, salt } : null,
   };
 }
@@ -79,6 +92,21 @@ export function checkProfile(name: string): Profile {
   if (profile === undefined)
     throw failure('USAGE', 'profile', `there is no "${name}"`, profiles.join(' or '));
   return profile;
+}
+
+/** A table that is not where readers look for it, or frames that are none, have no place in the other profile. */
+function checkSpecChoices(profile: Profile, { index, noCompress }: EncodeChoices): void {
+  if (profile === 'erofs-image-spec') return;
+  const wrong = index !== undefined ? 'a place of the index' : noCompress === true ? 'no compression' : null;
+  if (wrong === null) return;
+  throw failure('USAGE', wrong, `profile ${profile} has no such choice`, 'profile erofs-image-spec has');
+}
+
+function checkIndexPlace(name: string): IndexPlace {
+  const place = indexPlaces.find((known) => known === name);
+  if (place === undefined)
+    throw failure('USAGE', 'place of the index', `there is no "${name}"`, indexPlaces.join(' or '));
+  return place;
 }
 
 function checkChunkSize(value: number | string): number {

@@ -26,6 +26,13 @@ const cacheBytes = 32 << 20;
 export interface CheckedBlob {
   file: BlobFile;
   descriptor?: ReadOptions['descriptor'];
+  indexLayer?: ReadOptions['indexLayer'];
+}
+
+/** What checkLayer() takes. */
+export interface LayerCheckOptions extends ReadOptions {
+  /** The conversion dropped what would hide lower layers, for there are none. */
+  bottomLayer?: boolean | undefined;
 }
 
 /** What was compared. */
@@ -51,12 +58,11 @@ export async function checkLayer(
   source: CheckedBlob,
   converted: CheckedBlob,
   differences: DifferenceList,
-  options: ReadOptions,
+  options: LayerCheckOptions,
 ): Promise<LayerComparison> {
+  const { descriptor, indexLayer } = converted;
   const image = await openImageSource(borrow(converted.file), {
-    ...options,
-    cacheBytes,
-    descriptor: converted.descriptor,
+    ...{ ...options, cacheBytes, descriptor, indexLayer },
   });
   try {
     const expectation = await expectationOf(source, options);
@@ -87,10 +93,10 @@ async function compare(
   return { entries: trees.entries, bytes: contents.done };
 }
 
-async function expectationOf(source: CheckedBlob, options: ReadOptions): Promise<Expectation> {
-  const { file, descriptor } = source;
-  if (await isImage(file, descriptor)) {
-    const image = await openImageSource(borrow(file), { ...options, cacheBytes, descriptor });
+async function expectationOf(source: CheckedBlob, options: LayerCheckOptions): Promise<Expectation> {
+  const { file, descriptor, indexLayer } = source;
+  if (await isImage(source)) {
+    const image = await openImageSource(borrow(file), { ...options, cacheBytes, descriptor, indexLayer });
     return expectImage(image, () => image.close(), options);
   }
   const layer = await openLayerContent(file, options);
@@ -117,8 +123,8 @@ async function expectationOf(source: CheckedBlob, options: ReadOptions): Promise
 }
 
 /** What is read as an image: a seekable blob, or a raw one. */
-async function isImage(file: BlobFile, descriptor: ReadOptions['descriptor']): Promise<boolean> {
-  return (await isSeekable(file, { descriptor })) || (await sniffLayer(file)) === 'erofs';
+async function isImage({ file, descriptor, indexLayer }: CheckedBlob): Promise<boolean> {
+  return (await isSeekable(file, { descriptor, indexLayer })) || (await sniffLayer(file)) === 'erofs';
 }
 
 async function expectImage(
@@ -136,12 +142,16 @@ async function expectImage(
   }
 }
 
-async function expectTar({ content }: LayerContent, name: string, options: ReadOptions): Promise<TreeNode> {
+async function expectTar(
+  { content }: LayerContent,
+  name: string,
+  options: LayerCheckOptions,
+): Promise<TreeNode> {
   const tree = new ExpectedTree();
   for await (const entries of readTarEntries(content, options, name)) {
     for (const entry of entries) tree.add(entry);
   }
-  return tree.finish();
+  return tree.finish(options.bottomLayer);
 }
 
 /** What differs from its digest proves nothing. */

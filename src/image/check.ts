@@ -1,13 +1,14 @@
 import { failure } from '../errors';
 import { isForeignLayer, isTarLayer, layerFormat } from '../format/media-types';
 import type { ReadOptions } from '../layer/decode';
-import type { Descriptor } from '../oci/types';
 import { parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
 import { openFileSource } from '../source/file';
 import { openSource } from '../store/open';
+import type { RegistryOptions } from '../store/registry/options';
 import { checkLayer, type CheckedBlob, type LayerComparison } from './check-layer';
 import { DifferenceList, type Difference } from './differences';
+import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
 import { openImages, type Image, type PlatformSelection } from './images';
 
 /** What a conversion was found to have kept. */
@@ -27,7 +28,7 @@ export interface CheckResult {
 }
 
 /** What checkImage() takes. `descriptor` is that of a converted file. */
-export interface CheckOptions extends ReadOptions, Pick<PlatformSelection, 'platforms'> {}
+export interface CheckOptions extends ReadOptions, RegistryOptions, Pick<PlatformSelection, 'platforms'> {}
 
 /**
  * Proves that a conversion lost nothing: works out by the policy (docs/format/tar-policy.md) what tree each tar layer of `source`
@@ -134,32 +135,35 @@ class ImagePair {
     const actual = layersOf(converted);
     for (let i = 0; i < Math.max(expected.length, actual.length); i++) {
       this.differences.enterLayer(i);
-      await this.checkPosition(expected[i], actual[i]);
+      await this.checkPosition(expected[i], actual[i], i === 0);
     }
   }
 
-  private async checkPosition(expected?: LayerDescriptor, actual?: LayerDescriptor): Promise<void> {
-    if (expected === undefined) {
-      this.differences.add('/', 'extra', null, `layer ${actual!.digest}`);
-    } else if (actual === undefined) {
-      this.differences.add('/', 'missing', `layer ${expected.digest}`, null);
-    } else if (isForeignLayer(expected.mediaType)) {
+  private async checkPosition(expected?: ImageLayer, actual?: ImageLayer, isBottom = false): Promise<void> {
+    const [wanted, found] = [expected?.descriptor, actual?.descriptor];
+    if (wanted === undefined) {
+      this.differences.add('/', 'extra', null, `layer ${found!.digest}`);
+    } else if (found === undefined) {
+      this.differences.add('/', 'missing', `layer ${wanted.digest}`, null);
+    } else if (isForeignLayer(wanted.mediaType)) {
       // Conversions keep it as it is, and no registry has its bytes.
-      if (expected.digest !== actual.digest)
-        this.differences.add('/', 'content', expected.digest, actual.digest);
-    } else if (isTarLayer(actual.mediaType)) {
-      this.differences.add('/', 'type', 'layer that is EROFS', `layer that is ${actual.mediaType}`);
+      if (wanted.digest !== found.digest) this.differences.add('/', 'content', wanted.digest, found.digest);
+    } else if (isTarLayer(found.mediaType)) {
+      this.differences.add('/', 'type', 'layer that is EROFS', `layer that is ${found.mediaType}`);
     } else {
-      await this.compare(expected, actual);
+      await this.compare(expected!, actual!, isBottom);
     }
   }
 
-  private async compare(expected: LayerDescriptor, actual: LayerDescriptor): Promise<void> {
+  private async compare(expected: ImageLayer, actual: ImageLayer, isBottom: boolean): Promise<void> {
+    const format = layerFormat(actual.descriptor.mediaType);
+    const bottomLayer = isBottom && format?.kind === 'erofs' && format.profile === 'erofs-image-spec';
     const source = await this.open(this.source, expected);
     try {
       const converted = await this.open(this.converted, actual);
       try {
-        const { entries, bytes } = await checkLayer(source, converted, this.differences, this.options);
+        const options = { ...this.options, bottomLayer };
+        const { entries, bytes } = await checkLayer(source, converted, this.differences, options);
         this.total.entries += entries;
         this.total.bytes += bytes;
       } finally {
@@ -170,15 +174,10 @@ class ImagePair {
     }
   }
 
-  private async open(store: SourceStore, descriptor: LayerDescriptor): Promise<CheckedBlob> {
-    return { file: await store.openFile(descriptor, this.options), descriptor };
+  private async open(store: SourceStore, layer: ImageLayer): Promise<CheckedBlob> {
+    const { descriptor, diffId } = layer;
+    const indexLayer = await readIndexOf(store, layer);
+    const file = await store.openFile(descriptor, this.options);
+    return { file, descriptor: { ...descriptor, diffId }, indexLayer };
   }
-}
-
-type LayerDescriptor = Descriptor & { diffId: string | undefined };
-
-/** The layers that are file systems. */
-function layersOf({ manifest, config }: Image): LayerDescriptor[] {
-  const layers = manifest.layers.map((layer, i) => ({ ...layer, diffId: config.rootfs.diff_ids[i] }));
-  return layers.filter(({ mediaType }) => layerFormat(mediaType)?.kind !== 'chunk-index');
 }

@@ -46,8 +46,9 @@ export class ExpectedTree {
     }
   }
 
-  /** The tree, once all entries were added. */
-  finish(): TreeNode {
+  /** The tree, once all entries were added. Nothing lies below a bottom layer: what would hide something is left out there. */
+  finish(isBottom = false): TreeNode {
+    if (isBottom) this.forgetWhiteouts();
     const epoch = mostCommonSecond(this.root);
     for (const folder of directories(this.root)) {
       for (const name of folder.hidden ?? []) hide(folder, name);
@@ -60,6 +61,16 @@ export class ExpectedTree {
     }
     countLinks(this.root);
     return this.root;
+  }
+
+  private forgetWhiteouts(): void {
+    for (const folder of directories(this.root)) {
+      Object.assign(folder, { hidden: null, opaque: false });
+      for (const node of [folder, ...folder.children!.values()]) node.xattrs?.delete(opaqueXattr);
+      for (const [name, { type, major, minor }] of folder.children!) {
+        if (type === 'char' && major === 0 && minor === 0) folder.children!.delete(name);
+      }
+    }
   }
 
   private place(folder: Draft, name: string, entry: TarEntry): void {

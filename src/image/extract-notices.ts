@@ -1,7 +1,7 @@
 import type { EntryNotice } from '../native/binding';
 import { showBytes } from './tree-node';
 
-/** Gathers what couldn't be restored: thousands of entries that lack the same thing make one line. */
+/** Gathers what couldn't be restored: thousands of entries that lack the same thing make one line, about the first by its path. */
 export class ExtractNotices {
   /** Devices that were not made. */
   missing = 0;
@@ -12,8 +12,12 @@ export class ExtractNotices {
       if (notice.subject === 'device') this.missing++;
       const kind = `${notice.subject} ${notice.why}`;
       const known = this.kinds.get(kind);
-      if (known === undefined) this.kinds.set(kind, { first: notice, count: 1 });
-      else known.count++;
+      if (known === undefined) {
+        this.kinds.set(kind, { first: notice, count: 1 });
+        continue;
+      }
+      known.count++;
+      if (notice.path < known.first.path) known.first = notice;
     }
   }
 

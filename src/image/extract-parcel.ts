@@ -1,58 +1,57 @@
 import type { PlacedExtent } from '../erofs/data';
-import type { NewEntry, NewPiece } from '../native/binding';
+import { EntryColumns, type NewEntry } from './extract-columns';
 import type { LocalSources } from './local-sources';
 import type { MergedNode, MergedTree } from './merged-tree';
 import type { View } from './open-view';
 import type { TreeEntry } from './tree-walk';
 
-/** Much more would only keep more memory busy: a parcel is written while the next ones are made. */
-const parcelBytes = 4 << 20;
+/** Much more would only keep more memory busy, and leave less to do at once: a parcel is written while others are made. */
+const parcelBytes = 8 << 20;
 const parcelEntries = 512;
-const noXattrs: NonNullable<NewEntry['xattrs']> = [];
-const noBytes = Buffer.alloc(0);
+/** A file of which native code reads the bytes by itself is cut only so that its progress can be seen. */
+const largestPart = 16 << 20;
+const noXattrs: NewEntry['xattrs'] = [];
 
-/** Entries that are written by one native call. */
+/** Entries that are written by one native call, after the folders among them. */
 export class Parcel {
-  readonly entries: NewEntry[] = [];
+  readonly folders = new EntryColumns();
+  readonly others = new EntryColumns();
+  /** Of files that are complete with it. */
+  fileBytes = 0;
   /** Of data. */
   bytes = 0;
+  /** It has only a part of some file: its neighbours can't be written meanwhile. */
+  isPart = false;
   private readonly reads: (() => Promise<void>)[] = [];
 
   constructor(private readonly tree: MergedTree) {}
 
   isFull(): boolean {
-    return this.bytes >= parcelBytes || this.entries.length >= parcelEntries;
+    return this.bytes >= parcelBytes || this.folders.count + this.others.count >= parcelEntries;
   }
 
   /** Gets the bytes that native code can't read by itself. */
   async fetch(): Promise<void> {
-    await Promise.all(this.reads.map((read) => read()));
+    if (this.reads.length > 0) await Promise.all(this.reads.map((read) => read()));
   }
 
-  addPiece(node: MergedNode, file: NewEntry, extent: PlacedExtent, local: LocalSources): void {
-    const { offset, length, address } = extent;
-    this.bytes += length;
-    const source = extent.source && local.get(extent.source);
-    if (source !== null) {
-      file.pieces!.push({ offset, source, address, length });
-      return;
-    }
-    const piece: NewPiece = { offset, bytes: noBytes };
-    file.pieces!.push(piece);
+  addBytes(node: MergedNode, offset: number, length: number): void {
+    const index = this.others.addBytes(offset);
     this.reads.push(async () => {
-      piece.bytes = await this.tree.read(node, offset, length);
+      this.others.fill(index, await this.tree.read(node, offset, length));
     });
   }
 }
 
-/** Turns entries of a tree into parcels, in order: files larger than a parcel take several. */
+/** Turns entries of a tree into parcels, in order: files larger than a parcel take several. Hard links come last, with takeLinks(). */
 export class ParcelMaker {
   private readonly tree: MergedTree;
   private readonly local: LocalSources;
   private parcel: Parcel;
-  private readonly full: Parcel[] = [];
+  private full: Parcel[] = [];
   /** The first name of files that have several. */
   private readonly names = new Map<number, string>();
+  private readonly links: NewEntry[] = [];
 
   constructor({ tree, local }: View) {
     this.tree = tree;
@@ -60,23 +59,41 @@ export class ParcelMaker {
     this.parcel = new Parcel(tree);
   }
 
-  async add({ path: absolute, node }: TreeEntry): Promise<void> {
+  /** Without a promise where nothing has to be read: nearly always, and there may be millions. */
+  add({ path: absolute, node }: TreeEntry): Promise<void> | undefined {
     if (this.parcel.isFull()) this.next();
     const path = absolute.slice(1);
     const target = this.otherName(path, node);
     if (target !== undefined) {
-      this.parcel.entries.push({ kind: 'hardlink', path, target });
-      return;
+      this.links.push({ ...newEntry(path, node), kind: 'hardlink', target });
+      return undefined;
     }
-    const entry = await newEntry(this.tree, path, node);
-    this.parcel.entries.push(entry);
-    if (entry.kind === 'file') await this.addData(node, entry);
+    const entry = newEntry(path, node);
+    if (entry.kind === 'dir') {
+      this.parcel.folders.add(entry);
+      return undefined;
+    }
+    if (entry.kind === 'symlink' || node.inode.hasXattrs) return this.addDetailed(node, entry);
+    this.parcel.others.add(entry);
+    return entry.kind === 'file' ? this.addData(node, entry) : undefined;
+  }
+
+  hasFull(): boolean {
+    return this.full.length > 0;
   }
 
   /** The parcels that are full; with `all`, also what is left. */
   take(all = false): Parcel[] {
     if (all) this.next();
     return this.full.splice(0);
+  }
+
+  takeLinks(): Parcel[] {
+    for (const link of this.links.splice(0)) {
+      if (this.parcel.isFull()) this.next();
+      this.parcel.others.add(link);
+    }
+    return this.take(true);
   }
 
   private next(): void {
@@ -92,52 +109,78 @@ export class ParcelMaker {
     return known;
   }
 
-  private async addData(node: MergedNode, file: NewEntry): Promise<void> {
-    let current = file;
-    for await (const extent of await this.tree.extents(node)) {
-      for (let done = 0; done < extent.length;) {
-        if (this.parcel.bytes >= parcelBytes) {
-          current.ends = false;
-          this.next();
-          current = { ...file, pieces: [], begins: false, ends: true };
-          this.parcel.entries.push(current);
-        }
-        const length = Math.min(extent.length - done, parcelBytes - this.parcel.bytes);
-        this.parcel.addPiece(node, current, cut(extent, done, length), this.local);
-        done += length;
-      }
+  private async addDetailed(node: MergedNode, entry: NewEntry): Promise<void> {
+    await addDetails(this.tree, node, entry);
+    this.parcel.others.add(entry);
+    if (entry.kind === 'file') await this.addData(node, entry);
+  }
+
+  private addData(node: MergedNode, file: NewEntry): Promise<void> | undefined {
+    const extents = this.tree.extents(node);
+    if (Symbol.asyncIterator in extents) return this.addExtents(node, file, extents);
+    for (const extent of extents) this.addExtent(node, file, extent);
+    this.parcel.fileBytes += file.size;
+    return undefined;
+  }
+
+  private async addExtents(
+    node: MergedNode,
+    file: NewEntry,
+    extents: AsyncIterable<PlacedExtent>,
+  ): Promise<void> {
+    for await (const extent of extents) this.addExtent(node, file, extent);
+    this.parcel.fileBytes += file.size;
+  }
+
+  private addExtent(node: MergedNode, file: NewEntry, extent: PlacedExtent): void {
+    const source = extent.source && this.local.get(extent.source);
+    const most = source === null ? parcelBytes : largestPart;
+    for (let done = 0; done < extent.length;) {
+      if (this.parcel.bytes >= most) this.cut(file);
+      const length = Math.min(extent.length - done, most - this.parcel.bytes);
+      const offset = extent.offset + done;
+      this.parcel.bytes += length;
+      if (source === null) this.parcel.addBytes(node, offset, length);
+      else this.parcel.others.addPiece(offset, source, extent.address + done, length);
+      done += length;
     }
+  }
+
+  /** Goes on with the file in a new parcel. */
+  private cut(file: NewEntry): void {
+    this.parcel.others.leaveOpen();
+    this.parcel.isPart = true;
+    this.next();
+    this.parcel.others.add({ ...file, begins: false });
+    this.parcel.isPart = true;
   }
 }
 
-function cut(extent: PlacedExtent, from: number, length: number): PlacedExtent {
-  if (length === extent.length) return extent;
-  return { ...extent, offset: extent.offset + from, address: extent.address + from, length };
-}
-
-/** What is to be made of a node; all of one shape, since there are many. */
-export async function newEntry(tree: MergedTree, path: string, node: MergedNode): Promise<NewEntry> {
-  const { type, mode, uid, gid, mtime, rdev, size, hasXattrs } = node.inode;
+/** What is to be made of a node, but for addDetails(); all of one shape, since there are many. */
+export function newEntry(path: string, node: MergedNode): NewEntry {
+  const { type, mode, uid, gid, mtime, rdev, size } = node.inode;
   return {
     kind: type,
     path,
-    target: type === 'symlink' ? (await tree.readlink(node)).toString('latin1') : '',
+    target: '',
     mode,
     uid,
     gid,
     seconds: Number(mtime.seconds),
     nanoseconds: mtime.nanoseconds,
-    xattrs: hasXattrs ? await newXattrs(tree, node) : noXattrs,
+    xattrs: noXattrs,
     major: rdev?.major ?? 0,
     minor: rdev?.minor ?? 0,
     size,
-    pieces: [],
     begins: true,
     ends: true,
   };
 }
 
-async function newXattrs(tree: MergedTree, node: MergedNode): Promise<{ name: string; value: Buffer }[]> {
+/** Adds what has to be read: a link's target, xattrs. */
+export async function addDetails(tree: MergedTree, node: MergedNode, entry: NewEntry): Promise<void> {
+  if (entry.kind === 'symlink') entry.target = (await tree.readlink(node)).toString('latin1');
+  if (!node.inode.hasXattrs) return;
   const xattrs = await tree.xattrs(node);
-  return xattrs.map(({ name, value }) => ({ name: name.toString('latin1'), value }));
+  entry.xattrs = xattrs.map(({ name, value }) => ({ name: name.toString('latin1'), value }));
 }

@@ -1,9 +1,12 @@
 import { unescapePath } from '../format/escaped-path';
-import { native, type NativeTreeWriter, type NewEntry } from '../native/binding';
+import type { JobOptions } from '../job';
+import { native, type NativeTreeWriter } from '../native/binding';
 import { runNative } from '../native/run';
 import { resourcesOf } from '../layer/resources';
+import { EntryColumns } from './extract-columns';
+import { Lanes } from './extract-lanes';
 import { ExtractNotices } from './extract-notices';
-import { newEntry, ParcelMaker, type Parcel } from './extract-parcel';
+import { addDetails, newEntry, ParcelMaker, type Parcel } from './extract-parcel';
 import { openExtractTarget, type ExtractTarget } from './extract-target';
 import type { MergedTree } from './merged-tree';
 import { withView, type View, type ViewOptions } from './open-view';
@@ -46,7 +49,7 @@ export function extractImage(
       await target.commit();
       return extracted;
     } catch (error) {
-      extraction.abandon();
+      await extraction.abandon();
       await target.discard();
       throw error;
     }
@@ -80,6 +83,7 @@ class Extraction {
   private readonly tree: MergedTree;
   private readonly writer: NativeTreeWriter;
   private readonly maker: ParcelMaker;
+  private readonly lanes: Lanes;
   private readonly notices = new ExtractNotices();
   private readonly extracted = { entries: 0, bytes: 0 };
   /** In the order in which they were made; they get their attributes in reverse. */
@@ -96,18 +100,24 @@ class Extraction {
     this.writer = new native.TreeWriter(target, { replace: options.force ?? false, owners });
     this.tree = view.tree;
     this.maker = new ParcelMaker(view);
+    this.lanes = new Lanes(resourcesOf(options).threads, options.signal);
   }
 
   async run(parts: readonly FoundNode[]): Promise<Extracted> {
     const ahead = Math.min(2 * resourcesOf(this.options).threads, mostAhead);
-    for await (const { entries } of fetchAhead(this.parcels(parts), ahead)) await this.write(entries);
+    for await (const parcel of fetchAhead(this.parcels(parts), ahead)) await this.write(parcel);
+    await this.lanes.drain();
+    for (const links of this.maker.takeLinks()) await this.write(links);
+    await this.lanes.drain();
     await this.finishFolders();
     for (const line of this.notices.lines()) this.options.onWarning?.(line);
     const { entries, bytes } = this.extracted;
     return { entries: entries - this.notices.missing, bytes };
   }
 
-  abandon(): void {
+  /** After a failure: nothing is written any more when it resolves. */
+  async abandon(): Promise<void> {
+    await this.lanes.stop();
     this.writer.abandon();
   }
 
@@ -117,11 +127,14 @@ class Extraction {
       for await (const entry of walkTree(this.tree, part, this.options)) {
         this.extracted.entries++;
         if (entry.node.inode.type === 'dir') this.folders.push(entry);
-        if (entry.path !== '/') await this.maker.add(entry);
-        for (const parcel of this.maker.take()) yield parcel;
+        if (entry.path !== '/') {
+          const reading = this.maker.add(entry);
+          if (reading !== undefined) await reading;
+        }
+        if (this.maker.hasFull()) yield* this.maker.take();
       }
     }
-    for (const parcel of this.maker.take(true)) yield parcel;
+    yield* this.maker.take(true);
   }
 
   /** The folders on the way to a part that were not made yet. */
@@ -135,26 +148,34 @@ class Extraction {
     return missing;
   }
 
-  private async write(entries: NewEntry[]): Promise<void> {
-    this.notices.add(await this.runWriter((job) => this.writer.write(entries, job)));
-    for (const { kind, ends, size = 0 } of entries)
-      if (kind === 'file' && ends === true) this.extracted.bytes += size;
-    this.report();
+  /** Makes the parcel's folders, and begins with what is in them. */
+  private async write({ folders, others, isPart, fileBytes }: Parcel): Promise<void> {
+    if (folders.count > 0) await this.lanes.alone((options) => this.writeColumns(folders, options));
+    if (isPart) await this.lanes.drain();
+    await this.lanes.start(async (options) => {
+      await this.writeColumns(others, options);
+      this.extracted.bytes += fileBytes;
+      this.report();
+    });
+    if (isPart) await this.lanes.drain();
+  }
+
+  private async writeColumns(columns: EntryColumns, options: JobOptions): Promise<void> {
+    this.notices.add(await runNative(options, (job) => this.writer.write(columns.parcel(), job)));
   }
 
   private async finishFolders(): Promise<void> {
     this.folders.reverse();
     for (let start = 0; start < this.folders.length; start += folderBatch) {
-      const batch: NewEntry[] = [];
+      const batch = new EntryColumns();
       for (const { path, node } of this.folders.slice(start, start + folderBatch)) {
-        batch.push(await newEntry(this.tree, path.slice(1), node));
+        const entry = newEntry(path.slice(1), node);
+        if (node.inode.hasXattrs) await addDetails(this.tree, node, entry);
+        batch.add(entry);
       }
-      this.notices.add(await this.runWriter((job) => this.writer.finishFolders(batch, job)));
+      const { signal } = this.options;
+      this.notices.add(await runNative({ signal }, (job) => this.writer.finishFolders(batch.parcel(), job)));
     }
-  }
-
-  private runWriter<T>(call: Parameters<typeof runNative<T>>[1]): Promise<T> {
-    return runNative({ signal: this.options.signal }, call);
   }
 
   private report(): void {

@@ -15,7 +15,7 @@ import { isSeekable } from './verify-layer';
 
 /** A blob's chunk table, or its chunk index. */
 export interface TableInspection {
-  /** Where it begins in the blob. */
+  /** Where it begins in the blob; of an index that is a layer of its own: the blob's size. */
   offset: number;
   version: number;
   uncompressedSize: number;

@@ -51,7 +51,7 @@ async function measureMetadata(
   const ends = new Map<number, number>();
   for await (const { node } of walkTree(tree, { path: '/', node: tree.root }, { signal })) {
     if (node.inode.type !== 'file') continue;
-    for await (const { source, address, length } of await tree.extents(node)) {
+    for await (const { source, address, length } of tree.extents(node)) {
       if (source === null) return null;
       const end = address + length;
       // Blocks that data begins are its own to the end; a tail behind its inode isn't one.

@@ -4,6 +4,8 @@ import type { SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import { openFileSource } from '../source/file';
 import { openSource } from '../store/open';
+import type { RegistryOptions } from '../store/registry/options';
+import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
 import { openImages, type Image, type PlatformSelection } from './images';
 import { inspectLayer, type BlobInspection, type LayerInspectOptions } from './inspect-layer';
 
@@ -23,7 +25,8 @@ export interface ImageInspection {
 }
 
 /** What inspect() takes. */
-export interface InspectOptions extends LayerInspectOptions, Pick<PlatformSelection, 'platforms'> {}
+export interface InspectOptions
+  extends LayerInspectOptions, RegistryOptions, Pick<PlatformSelection, 'platforms'> {}
 
 /**
  * What an image (all platforms, unless some are named) or a layer in a file is made of: manifests, annotations, chunk tables, dm-verity
@@ -62,8 +65,10 @@ async function inspectReference(text: string, options: InspectOptions): Promise<
 
 async function inspectManifest(store: SourceStore, image: Image, options: LayerInspectOptions) {
   const layers: (BlobInspection & { descriptor: Descriptor })[] = [];
-  for (const descriptor of image.manifest.layers) {
-    layers.push({ descriptor, ...(await inspectStored(store, descriptor, options)) });
+  for (const layer of layersOf(image)) {
+    const { descriptor, index } = layer;
+    layers.push({ descriptor, ...(await inspectStored(store, layer, options)) });
+    if (index !== null) layers.push({ descriptor: index.descriptor, ...inspectIndexLayer(index.descriptor) });
   }
   const { platform, manifest, descriptor } = image;
   return { platform, digest: descriptor.digest, config: manifest.config.digest, layers };
@@ -71,16 +76,22 @@ async function inspectManifest(store: SourceStore, image: Image, options: LayerI
 
 async function inspectStored(
   store: SourceStore,
-  descriptor: Descriptor,
+  layer: ImageLayer,
   options: LayerInspectOptions,
 ): Promise<BlobInspection> {
+  const { descriptor } = layer;
   const { mediaType, size } = descriptor;
   if (isForeignLayer(mediaType))
     return { mediaType, size, profile: null, table: null, dmverity: null, tree: null };
   const file = await store.openFile(descriptor, options);
   try {
-    return await inspectLayer(file, { ...options, descriptor });
+    return await inspectLayer(file, { ...options, descriptor, indexLayer: await readIndexOf(store, layer) });
   } finally {
     await file.close();
   }
+}
+
+/** What it holds is shown with the layer that it is for. */
+function inspectIndexLayer({ mediaType, size }: Descriptor): BlobInspection {
+  return { mediaType, size, profile: 'erofs-image-spec', table: null, dmverity: null, tree: null };
 }

@@ -43,8 +43,15 @@ export interface MergedEntry {
   node: MergedNode;
 }
 
+/** The layers that may show a name, from the top; closed when what is below them can't. */
+interface FoundName {
+  parts: Part[];
+  closed: boolean;
+}
+
 /** Numbers of inodes in a metabox have bit 63 set, which a JavaScript number can't hold. */
 const metaboxNumber = 2 ** 48;
+const metaboxBit = 1n << 63n;
 
 /**
  * Layers as one tree, as overlayfs mounts them: whiteouts and opaque directories hide what is below, a directory has the attributes of the
@@ -74,17 +81,34 @@ export class MergedTree {
 
   /** A directory's entries by the bytes of their names. FAILED when it is no directory. */
   async readdir(node: MergedNode): Promise<MergedEntry[]> {
-    if (node.inode.type !== 'dir') throw failure('FAILED', this.name, `a ${node.inode.type} is no directory`);
+    this.checkDirectory(node);
     const [top] = node.parts as [Part];
-    if (!this.overlay) return (await this.list(top)).map(({ name, part }) => this.entry(name, [part]));
+    if (!this.overlay) {
+      const { layer, inode } = top;
+      const entries = await this.filesystemOf(top).list(inode);
+      return entries.map(({ name, inode }) => ({ name, node: this.node([{ layer, inode }]) }));
+    }
     const entries: MergedEntry[] = [];
-    for (const [name, found] of await this.merge(node.parts)) {
-      if (found.parts.length === 0) continue;
-      const node =
-        found.parts[0]!.inode.type === 'dir' ? await this.visible(found.parts) : this.node(found.parts);
-      entries.push({ name, node });
+    for (const [name, { parts }] of await this.merge(node.parts)) {
+      const node = await this.shown(parts);
+      if (node !== undefined) entries.push({ name, node });
     }
     return node.parts.length === 1 ? entries : entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** What a directory shows under a name, a byte string; undefined for nothing. FAILED when it is no directory. */
+  async lookup(node: MergedNode, name: string): Promise<MergedNode | undefined> {
+    this.checkDirectory(node);
+    const found: FoundName = { parts: [], closed: false };
+    for (const directory of node.parts) {
+      const inode = await this.filesystemOf(directory).lookup(directory.inode, Buffer.from(name, 'latin1'));
+      if (inode === undefined) continue;
+      const part = { layer: directory.layer, inode };
+      if (!this.overlay) return this.node([part]);
+      addPart(found, part, await this.isWhiteout(part, (await this.marks(directory)).xattrWhiteouts));
+      if (found.closed) break;
+    }
+    return this.shown(found.parts);
   }
 
   /** What a symlink holds. */
@@ -100,8 +124,8 @@ export class MergedTree {
   }
 
   /** Where the data of a file lies, in order, without its holes. */
-  extents({ parts: [part] }: MergedNode): Promise<Iterable<PlacedExtent> | AsyncIterable<PlacedExtent>> {
-    return this.filesystemOf(part!).extents(part!.inode);
+  extents({ parts: [part] }: MergedNode): Iterable<PlacedExtent> | AsyncIterable<PlacedExtent> {
+    return this.filesystemOf(part!).extentsOf(part!.inode);
   }
 
   /** `length` bytes of a file from `offset`, fewer where it ends. */
@@ -122,41 +146,39 @@ export class MergedTree {
     return nodeOf(parts, this.layers.length);
   }
 
-  private entry(name: string, parts: readonly Part[]): MergedEntry {
-    return { name, node: this.node(parts) };
+  private checkDirectory({ inode: { type } }: MergedNode): void {
+    if (type !== 'dir') throw failure('FAILED', this.name, `a ${type} is no directory`);
   }
 
-  private async list(part: Part): Promise<{ name: string; part: Part }[]> {
-    const { layer, inode } = part;
-    const entries = await this.filesystemOf(part).readdir(inode);
-    return entries.map(({ name, inode }) => ({ name: name.toString('latin1'), part: { layer, inode } }));
+  /** What the layers that may show a name make of it. */
+  private async shown(parts: readonly Part[]): Promise<MergedNode | undefined> {
+    if (parts.length === 0) return undefined;
+    return parts[0]!.inode.type === 'dir' ? this.visible(parts) : this.node(parts);
   }
 
   /** Each name with the layers that may show it, from the top: none where a whiteout is on top. */
-  private async merge(
-    directories: readonly Part[],
-  ): Promise<Map<string, { parts: Part[]; closed: boolean }>> {
-    const names = new Map<string, { parts: Part[]; closed: boolean }>();
+  private async merge(directories: readonly Part[]): Promise<Map<string, FoundName>> {
+    const names = new Map<string, FoundName>();
     for (const directory of directories) {
+      const { layer } = directory;
       const { xattrWhiteouts } = await this.marks(directory);
-      for (const { name, part } of await this.list(directory)) {
+      for (const { name, inode } of await this.filesystemOf(directory).list(directory.inode)) {
         const found = names.get(name) ?? { parts: [], closed: false };
         names.set(name, found);
         if (found.closed) continue;
-        const isWhiteout = await this.isWhiteout(part, xattrWhiteouts);
-        const isFirst = found.parts.length === 0;
-        if (!isWhiteout && (isFirst || part.inode.type === 'dir')) found.parts.push(part);
-        // Below a whiteout, a file, or something in the way of a directory, nothing shows.
-        found.closed = isWhiteout || part.inode.type !== 'dir';
+        const part = { layer, inode };
+        const isWhiteout = this.isWhiteout(part, xattrWhiteouts);
+        addPart(found, part, isWhiteout instanceof Promise ? await isWhiteout : isWhiteout);
       }
     }
     return names;
   }
 
-  private async isWhiteout(part: Part, xattrWhiteouts: boolean): Promise<boolean> {
+  /** At once where no xattr has to be read. */
+  private isWhiteout(part: Part, xattrWhiteouts: boolean): boolean | Promise<boolean> {
     if (isWhiteoutDevice(part.inode)) return true;
     if (!xattrWhiteouts || !mayBeXattrWhiteout(part.inode)) return false;
-    return hasWhiteoutXattr(await this.filesystemOf(part).xattrs(part.inode));
+    return this.filesystemOf(part).xattrs(part.inode).then(hasWhiteoutXattr);
   }
 
   private async marks(part: Part) {
@@ -176,6 +198,15 @@ export class MergedTree {
 
 function nodeOf(parts: readonly Part[], layers: number): MergedNode {
   const { inode, layer } = parts[0]!;
-  const nid = Number(BigInt.asUintN(63, inode.nid)) + (inode.nid >> 63n === 0n ? 0 : metaboxNumber);
+  const inMetabox = inode.nid >= metaboxBit;
+  const nid = inMetabox ? Number(inode.nid - metaboxBit) + metaboxNumber : Number(inode.nid);
   return { inode, ino: nid * layers + layer, parts };
+}
+
+/** Adds what the next layer down has under a name. */
+function addPart(found: FoundName, part: Part, isWhiteout: boolean): void {
+  const isFirst = found.parts.length === 0;
+  if (!isWhiteout && (isFirst || part.inode.type === 'dir')) found.parts.push(part);
+  // Below a whiteout, a file, or something in the way of a directory, nothing shows.
+  found.closed = isWhiteout || part.inode.type !== 'dir';
 }

@@ -7,16 +7,17 @@ import { openLocation, type LayerLocation } from '../layer/location';
 import { resourcesOf } from '../layer/resources';
 import { parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
-import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
 import { openFileSource } from '../source/file';
 import { openSource } from '../store/open';
+import type { RegistryOptions } from '../store/registry/options';
+import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
 import { openImages } from './images';
 import { LocalSources } from './local-sources';
 import { MergedTree, type OpenLayer } from './merged-tree';
 
 /** What every command takes that reads files out of an image or a layer. */
-export interface ViewOptions extends ReadOptions {
+export interface ViewOptions extends ReadOptions, RegistryOptions {
   /** `os/arch[/variant]` of an index; default: this machine's. */
   platform?: string | undefined;
   /** Only this layer of an image, from 0 at the bottom, as it is: its whiteouts show. */
@@ -106,16 +107,17 @@ async function openReference(text: string, options: ViewOptions, resources: Reso
   resources.keep(store);
   const { images } = await openImages(store, reference, {
     platforms: platform === undefined ? undefined : [platform],
+    feature: 'erofs',
   });
-  const { layers } = images[0]!.manifest;
+  const layers = layersOf(images[0]!);
   const chosen = oneLayer === undefined ? layers : [layerAt(layers, oneLayer, text)];
   const opened: OpenLayer[] = [];
-  for (const descriptor of chosen) opened.push(await openStored(store, descriptor, options, resources));
+  for (const layer of chosen) opened.push(await openStored(store, layer, options, resources));
   if (opened.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
   return MergedTree.open(opened, oneLayer === undefined);
 }
 
-function layerAt(layers: readonly Descriptor[], number: number, what: string): Descriptor {
+function layerAt(layers: readonly ImageLayer[], number: number, what: string): ImageLayer {
   const layer = layers[number];
   if (layer !== undefined) return layer;
   throw failure(
@@ -127,16 +129,18 @@ function layerAt(layers: readonly Descriptor[], number: number, what: string): D
 
 async function openStored(
   store: SourceStore,
-  descriptor: Descriptor,
+  layer: ImageLayer,
   options: ViewOptions,
   resources: Resources,
 ): Promise<OpenLayer> {
+  const { descriptor } = layer;
   // Before it is looked for: a tar may be one that registries don't keep.
   if (isTarLayer(descriptor.mediaType)) {
     const hint = 'make it EROFS first: see convert';
     throw failure('USAGE', descriptor.digest, `it is a tar layer (${descriptor.mediaType})`, hint);
   }
-  return openLayer(await store.openBlob(descriptor), { ...options, descriptor }, resources);
+  const indexLayer = await readIndexOf(store, layer);
+  return openLayer(await store.openBlob(descriptor), { ...options, descriptor, indexLayer }, resources);
 }
 
 async function openLayer(

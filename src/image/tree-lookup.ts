@@ -58,7 +58,7 @@ class Lookup {
       this.trail.pop();
       return;
     }
-    const node = (await this.tree.readdir(directory)).find((entry) => entry.name === name)?.node;
+    const node = await this.tree.lookup(directory, name);
     if (node === undefined) {
       throw this.error('NOT_FOUND', `there is no "${showBytes(name)}" in ${this.shown()}`);
     }

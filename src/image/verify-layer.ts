@@ -1,10 +1,9 @@
-import { readSeekableAnnotations } from '../format/annotations';
 import { checkSameDigest } from '../format/digest';
 import { checkBlobDigest, digestOfFile } from '../layer/content-digest';
 import { decodeTo, type ReadOptions } from '../layer/decode';
 import { findTableFrame } from '../layer/frame-walk';
 import { openLayerContent } from '../layer/layer-image';
-import { openSeekable } from '../layer/seekable';
+import { isSeekableLayer, openSeekable } from '../layer/seekable';
 import { sniffLayer } from '../layer/sniff';
 import type { BlobFile } from '../oci/store';
 
@@ -27,8 +26,9 @@ export async function verifyLayer(file: BlobFile, options: ReadOptions): Promise
 }
 
 /** A descriptor decides by its annotations; a bare file by whether it has a table. */
-export async function isSeekable(file: BlobFile, { descriptor, signal }: ReadOptions): Promise<boolean> {
-  if (readSeekableAnnotations(descriptor?.annotations) !== null) return true;
+export async function isSeekable(file: BlobFile, options: ReadOptions): Promise<boolean> {
+  const { descriptor, indexLayer, signal } = options;
+  if (isSeekableLayer(descriptor, indexLayer)) return true;
   return (
     descriptor === undefined &&
     (await sniffLayer(file)) === 'zstd' &&
@@ -45,7 +45,7 @@ async function verifySeekable(file: BlobFile, options: ReadOptions): Promise<Ver
 }
 
 /** A tar or an EROFS image, compressed or not: its digests. */
-async function verifyOther(file: BlobFile, options: ReadOptions): Promise<VerifiedLayer> {
+export async function verifyOther(file: BlobFile, options: ReadOptions): Promise<VerifiedLayer> {
   const { descriptor } = options;
   const content = await openLayerContent(file, options);
   try {

@@ -5,8 +5,10 @@ import { parseReference } from '../oci/reference';
 import type { BlobFile, SourceStore } from '../oci/store';
 import { openFileSource } from '../source/file';
 import { openSource } from '../store/open';
+import type { RegistryOptions } from '../store/registry/options';
 import { openImages, type Image, type PlatformSelection } from './images';
-import { verifyLayer, type VerifiedLayer } from './verify-layer';
+import { layersOf, readIndexOf, type LayerEntry } from './image-layers';
+import { verifyLayer, verifyOther, type VerifiedLayer } from './verify-layer';
 
 /** One layer's verdict; members that are not known of a bad layer are null. */
 export interface LayerVerification extends Omit<VerifiedLayer, 'digest' | 'diffId'> {
@@ -30,7 +32,7 @@ export interface Verification {
  */
 export async function verifyImage(
   refOrPath: string,
-  options: ReadOptions & Pick<PlatformSelection, 'platforms'> = {},
+  options: ReadOptions & RegistryOptions & Pick<PlatformSelection, 'platforms'> = {},
 ): Promise<Verification> {
   const layers =
     parseReference(refOrPath).transport === 'file'
@@ -45,7 +47,7 @@ async function verifyFile(path: string, options: ReadOptions): Promise<LayerVeri
 
 async function verifyReference(
   text: string,
-  options: ReadOptions & PlatformSelection,
+  options: ReadOptions & RegistryOptions & PlatformSelection,
 ): Promise<LayerVerification[]> {
   const { platforms } = options;
   const { store, reference } = await openSource(text, options);
@@ -62,24 +64,45 @@ async function verifyReference(
   }
 }
 
-async function verifyLayersOf(store: SourceStore, { manifest, config }: Image, options: ReadOptions) {
+async function verifyLayersOf(store: SourceStore, image: Image, options: ReadOptions) {
   const layers: LayerVerification[] = [];
-  for (const [i, descriptor] of manifest.layers.entries()) {
+  for (const layer of layersOf(image)) {
+    const { descriptor, diffId, index } = layer;
     if (isForeignLayer(descriptor.mediaType)) {
       options.onWarning?.(`${descriptor.digest}: a non-distributable layer is not verified`);
       continue;
     }
-    const diffId = config.rootfs.diff_ids[i];
+    const whole = { ...options, descriptor: { ...descriptor, diffId } };
     const file = await store.openFile(descriptor, options);
-    layers.push(await verdict(file, { ...options, descriptor: { ...descriptor, diffId } }));
+    layers.push(
+      await verdict(file, whole, async () =>
+        verifyLayer(file, { ...whole, indexLayer: await readIndexOf(store, layer) }),
+      ),
+    );
+    if (index !== null) layers.push(await verifyIndexLayer(store, index, options));
   }
   return layers;
 }
 
+/** Its entries are verified with the layer that it is for; here its digests are. */
+async function verifyIndexLayer(
+  store: SourceStore,
+  { descriptor, diffId }: LayerEntry,
+  options: ReadOptions,
+) {
+  const whole = { ...options, descriptor: { ...descriptor, diffId } };
+  const file = await store.openFile(descriptor, options);
+  return verdict(file, whole, () => verifyOther(file, whole));
+}
+
 /** Data that is wrong is a result; that it can't be read is an error. Closes the file. */
-async function verdict(file: BlobFile, options: ReadOptions): Promise<LayerVerification> {
+async function verdict(
+  file: BlobFile,
+  options: ReadOptions,
+  verify: () => Promise<VerifiedLayer> = () => verifyLayer(file, options),
+): Promise<LayerVerification> {
   try {
-    return await verifyLayer(file, options);
+    return await verify();
   } catch (error) {
     if (!(error instanceof SeekableErofsError) || error.exitCode !== 3) throw error;
     const { digest = null, diffId = null } = options.descriptor ?? {};

@@ -29,7 +29,7 @@ export async function readChunkIndexSection(
       'UNSUPPORTED',
       what,
       'the blob has none of its own',
-      'indexes in a layer of their own are not read yet',
+      'its index may be the next layer of the image: read it as a part of that',
     );
   }
   const end = indexEnd ?? blob.size;
@@ -38,6 +38,34 @@ export async function readChunkIndexSection(
   }
   const payload = await readPayload(blob, offset, end, what, signal);
   if (indexDigest !== null) checkDigestOf(what, indexDigest, payload);
+  const digest = indexDigest ?? digestOf(payload, 'sha512');
+  return readSection(blob, { payload, digest }, { offset, end }, what, signal);
+}
+
+/** A chunk index that is a layer of its own, right behind the layer that it is for. */
+export interface LoneIndex {
+  /** Checked against `digest`, which the image's manifest vouches for. */
+  payload: Uint8Array;
+  digest: string;
+}
+
+/** The section that a lone index stands for: an empty one at the end of the blob. */
+export async function readLoneIndex(
+  blob: ByteSource,
+  index: LoneIndex,
+  signal?: AbortSignal,
+): Promise<FrameSection> {
+  const place = { offset: blob.size, end: blob.size };
+  return readSection(blob, index, place, `${blob.name}: chunk index ${index.digest}`, signal);
+}
+
+async function readSection(
+  blob: ByteSource,
+  { payload, digest }: LoneIndex,
+  { offset, end }: { offset: number; end: number },
+  what: string,
+  signal?: AbortSignal,
+): Promise<FrameSection> {
   const index = parseChunkIndex(payload, offset, what);
   const { compression, starts, checksums, checksumSize } = index;
   const frames = {
@@ -49,7 +77,7 @@ export async function readChunkIndexSection(
     version: 1,
     offset,
     end,
-    digest: indexDigest ?? digestOf(payload, 'sha512'),
+    digest,
     uncompressedSize: index.uncompressedSize,
     chunkSize: commonChunkSize(index),
     hashAlgorithm: index.checksumSize === 0 ? 'none' : index.checksumSize === 32 ? 'sha256' : 'sha512',

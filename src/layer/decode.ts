@@ -1,6 +1,7 @@
 import { ftruncate } from 'node:fs';
 import { promisify } from 'node:util';
 import { failure } from '../errors';
+import { readSeekableAnnotations } from '../format/annotations';
 import { checkSameDigest, digestBytes, formatDigest } from '../format/digest';
 import { writeAtomically } from '../fs/atomic-file';
 import type { ResourceOptions } from '../job';
@@ -10,6 +11,7 @@ import type { BlobFile } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import { openFileSource } from '../source/file';
 import type { ByteSource } from '../source/byte-source';
+import type { LoneIndex } from './chunk-index-section';
 import { checkBlobDigest } from './content-digest';
 import { materialise } from './materialise';
 import { resourcesOf, type WarningOptions } from './resources';
@@ -23,6 +25,8 @@ const truncate = promisify(ftruncate);
 export interface ReadOptions extends ResourceOptions, WarningOptions {
   /** What the blob must be: the JSON that `encode` printed, or any OCI descriptor. */
   descriptor?: (Descriptor & { diffId?: string | undefined }) | undefined;
+  /** Of profile "erofs-image-spec": the chunk index where it is the next layer of the image. */
+  indexLayer?: LoneIndex | undefined;
   /** Accept a descriptor that has no digest of the chunk table. */
   allowUnverified?: boolean | undefined;
 }
@@ -50,7 +54,7 @@ export async function decodeBlob(
 ): Promise<DecodedBlob> {
   const file = await openFileSource(blobPath);
   try {
-    await checkIsBlob(file);
+    await checkIsBlob(file, options);
     const blob = await openSeekable(file, options);
     if (options.dmVerity === true && blob.tree === null) {
       throw failure(
@@ -74,9 +78,11 @@ export async function decodeBlob(
   }
 }
 
-async function checkIsBlob(file: ByteSource): Promise<void> {
+async function checkIsBlob(file: ByteSource, { descriptor }: ReadOptions): Promise<void> {
   const content = await sniffLayer(file);
   if (content === 'zstd') return;
+  // Only a descriptor tells that an image is one with an index behind it.
+  if (content === 'erofs' && readSeekableAnnotations(descriptor?.annotations) !== null) return;
   const hints = { erofs: 'it is a raw EROFS image already', unknown: undefined } as const;
   const hint =
     content === 'erofs' || content === 'unknown' ? hints[content] : 'a tar layer: see encode and convert';
@@ -116,6 +122,9 @@ async function checkDigests(file: BlobFile, decoded: DecodedImage, options: Read
   const { descriptor } = options;
   if (descriptor !== undefined) await checkBlobDigest(file, descriptor, options, blobDigest);
   if (descriptor?.diffId !== undefined) checkSameDigest(`${file.name}: DiffID`, descriptor.diffId, diffId);
+  const annotations = readSeekableAnnotations(descriptor?.annotations);
+  const said = annotations?.profile === 'erofs-image-spec' ? annotations.uncompressedDigest : null;
+  if (said?.startsWith('sha256:') === true) checkSameDigest(`${file.name}: decoded data`, said, diffId);
   return { diffId, blobDigest };
 }
 

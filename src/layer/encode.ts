@@ -1,22 +1,16 @@
 import { failure } from '../errors';
-import { writeContainerdAnnotations } from '../format/annotations';
-import { chunkTableHeaderSize, serializeChunkTable } from '../format/chunk-table';
-import { digestOf, formatDigest } from '../format/digest';
-import { erofsMediaType } from '../format/media-types';
 import { validateEncodeOptions, type EncodeChoices, type EncodeSettings } from '../format/profiles';
-import { maxSkippablePayload, serializeSkippableHeader } from '../format/skippable-frame';
-import { serializeVeritySuperblock } from '../format/verity-superblock';
-import { verityPayloadSize, verityTreeOffset } from '../format/verity-tree-size';
 import { writeAtomically } from '../fs/atomic-file';
 import type { ResourceOptions } from '../job';
-import { native, type EncodedImage, type NativeBlobSink, type NativeSource } from '../native/binding';
-import { runNative } from '../native/run';
+import type { NativeSource } from '../native/binding';
+import { omit } from '../oci/json';
 import type { Descriptor } from '../oci/types';
 import { openFileSource } from '../source/file';
+import { encodeContainerd } from './encode-containerd';
+import { encodeSpec } from './encode-spec';
 import { findTableFrame } from './frame-walk';
 import { openLayerImage, type BuildOptions } from './layer-image';
 import { mkfsSettings, tarIndexBlockSize } from './mkfs-options';
-import { resourcesOf } from './resources';
 import { sniffLayer } from './sniff';
 
 /** How a layer is encoded. */
@@ -25,9 +19,9 @@ export interface EncodeOptions extends BuildOptions, EncodeChoices {}
 /** The descriptor of a seekable blob, and the sizes behind it. */
 export interface EncodedLayer extends Descriptor {
   annotations: Record<string, string>;
-  /** `sha256:…` of the raw EROFS image, the dm-verity tree not included. */
+  /** `sha256:…` of the raw EROFS image; in profile "erofs-image-spec" of image and dm-verity tree. */
   diffId: string;
-  /** Of the raw image, in bytes. */
+  /** Of the raw image, in bytes, the dm-verity tree not included. */
   uncompressedSize: number;
   /** Bytes. */
   chunkSize: number;
@@ -35,8 +29,9 @@ export interface EncodedLayer extends Descriptor {
 }
 
 /**
- * Encodes one layer (a tar, plain or compressed, or an EROFS image) as a seekable blob (docs/format/containerd-profile.md). The blob
- * appears at `blobPath` when it is complete, or never. USAGE when the layer is a seekable blob already.
+ * Encodes one layer (a tar, plain or compressed, or an EROFS image) as a seekable blob (docs/format/containerd-profile.md, or
+ * docs/format/erofs-image-spec-profile.md). The blob appears at `blobPath` when it is complete, or never. USAGE when the layer is a
+ * seekable blob already, and for an index that is to be a layer of its own, for which there must be an image.
  */
 export async function encodeLayer(
   layerPath: string,
@@ -44,6 +39,10 @@ export async function encodeLayer(
   options: EncodeOptions = {},
 ): Promise<EncodedLayer> {
   const settings = settingsOf(options);
+  if (settings.index === 'standalone') {
+    const why = 'an index of its own is a layer of an image, and this writes one blob';
+    throw failure('USAGE', 'place of the index', why, 'see convert');
+  }
   const file = await openFileSource(layerPath);
   try {
     if ((await sniffLayer(file)) === 'zstd' && (await findTableFrame(file, options.signal)) !== null) {
@@ -51,9 +50,10 @@ export async function encodeLayer(
     }
     const layer = await openLayerImage(file, options);
     try {
-      return await writeAtomically(blobPath, ({ fd, name }) =>
+      const encoded = await writeAtomically(blobPath, ({ fd, name }) =>
         encodeImage(layer.image, { fd, name }, settings, options),
       );
+      return omit(encoded, 'indexLayer');
     } finally {
       layer.close();
     }
@@ -62,17 +62,9 @@ export async function encodeLayer(
   }
 }
 
-/** The settings that `options` ask for. USAGE for values that are not written, UNSUPPORTED for a profile that is only read. */
+/** The settings that `options` ask for. USAGE for values that are not written. */
 export function settingsOf(options: EncodeOptions): EncodeSettings {
-  const settings = settingsOfTree(options, validateEncodeOptions(options));
-  if (settings.profile !== 'containerd') {
-    throw failure(
-      'UNSUPPORTED',
-      `profile ${settings.profile}`,
-      'it is read, but not written by this version',
-    );
-  }
-  return settings;
+  return settingsOfTree(options, validateEncodeOptions(options));
 }
 
 /** A tar index has small blocks, and a kernel mounts no image whose blocks are smaller than those of the device below it. */
@@ -87,6 +79,17 @@ function settingsOfTree(options: EncodeOptions, settings: EncodeSettings): Encod
   throw failure('USAGE', 'dm-verity block size', why, `leave it out, or give ${tarIndexBlockSize}`);
 }
 
+/** A chunk index that is a layer of its own, behind the layer that it is for. */
+export interface IndexLayer {
+  payload: Buffer;
+  descriptor: Descriptor;
+}
+
+/** What was written; `indexLayer` only where the settings ask for one. */
+export interface EncodedBlob extends EncodedLayer {
+  indexLayer: IndexLayer | null;
+}
+
 /** Writes the blob of a raw EROFS image to an empty file; progress calls it `item`. */
 export async function encodeImage(
   image: NativeSource,
@@ -94,107 +97,7 @@ export async function encodeImage(
   settings: EncodeSettings,
   options: ResourceOptions,
   item = blob.name,
-): Promise<EncodedLayer> {
-  checkSizes(image.size, settings);
-  const { threads, tmpDir } = resourcesOf(options);
-  const { chunkSize, level } = settings;
-  const sink = new native.BlobSink(blob.fd, blob.name);
-  const verity = settings.verity && verityParameters(settings.verity);
-  const encoded = await runNative(
-    options,
-    (job) => native.encodeImage(image, sink, { chunkSize, level, threads, tmpDir, verity }, job),
-    item,
-  );
-  try {
-    const table = appendTable(sink, image.size, chunkSize, encoded);
-    const tree = settings.verity && (await appendTree(sink, settings.verity, encoded, options));
-    const { digest, size } = sink.finish();
-    return {
-      mediaType: erofsMediaType(settings.profile, 'zstd'),
-      digest: formatDigest('sha256', digest),
-      size,
-      annotations: writeContainerdAnnotations({ ...table, verity: tree }),
-      diffId: formatDigest('sha256', encoded.diffId),
-      uncompressedSize: image.size,
-      chunkSize,
-      chunks: encoded.offsets.length - 1,
-    };
-  } finally {
-    encoded.verity?.tree.close();
-  }
-}
-
-type VeritySettings = NonNullable<EncodeSettings['verity']>;
-
-function verityParameters({ algorithm, blockSize, salt }: VeritySettings) {
-  return { algorithm, dataBlockSize: blockSize, hashBlockSize: blockSize, salt };
-}
-
-/** Both skippable frames must fit their 32-bit length: better refused now than after the work. */
-function checkSizes(imageSize: number, { chunkSize, verity }: EncodeSettings): void {
-  const tableSize = chunkTableHeaderSize + Math.ceil(imageSize / chunkSize) * (8 + 64);
-  if (tableSize > maxSkippablePayload) {
-    throw failure(
-      'UNSUPPORTED',
-      'chunk table',
-      `it would have ${tableSize} bytes`,
-      'choose a larger chunk size',
-    );
-  }
-  if (verity === null) return;
-  if (imageSize === 0) throw failure('USAGE', 'dm-verity', 'an image of 0 bytes has no tree');
-  const dataBlocks = Math.ceil(imageSize / verity.blockSize);
-  const payload = verityPayloadSize({
-    algorithm: verity.algorithm,
-    hashBlockSize: verity.blockSize,
-    dataBlocks,
-  });
-  if (payload > maxSkippablePayload) {
-    const why = `the tree of ${imageSize} bytes takes ${payload} bytes, and a skippable frame holds less than 4 GiB`;
-    throw failure('UNSUPPORTED', 'dm-verity', why, 'choose a larger --dm-verity-block-size');
-  }
-}
-
-function appendTable(sink: NativeBlobSink, imageSize: number, chunkSize: number, encoded: EncodedImage) {
-  const payload = serializeChunkTable({
-    version: 1,
-    uncompressedSize: imageSize,
-    chunkSize,
-    hashAlgorithm: 'sha512',
-    offsets: encoded.offsets,
-    checksums: encoded.checksums,
-    checksumSize: 64,
-  });
-  sink.append(serializeSkippableHeader(payload.length));
-  sink.append(payload);
-  return { tableOffset: encoded.offsets.at(-1)!, tableDigest: digestOf(payload, 'sha512') };
-}
-
-/** Appends superblock, padding and tree; returns what the descriptor says of them. */
-async function appendTree(
-  sink: NativeBlobSink,
-  { algorithm, blockSize, salt }: VeritySettings,
-  encoded: EncodedImage,
-  options: ResourceOptions,
-) {
-  const { tree, root, dataBlocks } = encoded.verity!;
-  const rootDigest = formatDigest(algorithm, root);
-  const start = Buffer.alloc(verityTreeOffset(blockSize));
-  start.set(
-    serializeVeritySuperblock({
-      hashType: 1,
-      uuid: native.uuid5(`erofs:verity/${rootDigest}`),
-      algorithm,
-      dataBlockSize: blockSize,
-      hashBlockSize: blockSize,
-      dataBlocks,
-      salt,
-    }),
-  );
-  const last = encoded.offsets.length - 1;
-  const offset = encoded.offsets[last]! + 8 + chunkTableHeaderSize + last * (8 + 64);
-  sink.append(serializeSkippableHeader(start.length + tree.size));
-  sink.append(start);
-  await runNative(options, (job) => sink.appendSource(tree, job));
-  return { offset, rootDigest };
+): Promise<EncodedBlob> {
+  if (settings.profile === 'erofs-image-spec') return encodeSpec(image, blob, settings, options, item);
+  return { ...(await encodeContainerd(image, blob, settings, options, item)), indexLayer: null };
 }

@@ -1,5 +1,4 @@
 import { failure } from '../errors';
-import { readSeekableAnnotations } from '../format/annotations';
 import { isTarLayer } from '../format/media-types';
 import type { Descriptor } from '../oci/types';
 import type { BlobFile } from '../oci/store';
@@ -8,6 +7,7 @@ import { checkBlobDigest } from './content-digest';
 import { findTableFrame } from './frame-walk';
 import { openLocation, type LayerLocation } from './location';
 import { openBlob, type BlobOptions } from './open-blob';
+import { isSeekableLayer } from './seekable';
 import { sniffLayer } from './sniff';
 
 /** What openImageSource() takes. */
@@ -40,7 +40,7 @@ export async function openImageSource(
 /** Whether it is a seekable blob; else it is a raw image, or this fails. */
 async function isBlob(source: ByteSource, options: ImageSourceOptions): Promise<boolean> {
   const { descriptor, allowUnverified = false, signal } = options;
-  if (readSeekableAnnotations(descriptor?.annotations) !== null) return true;
+  if (isSeekableLayer(descriptor, options.indexLayer)) return true;
   if (isTarLayer(descriptor?.mediaType ?? '')) throw isTar(source);
   const content = await sniffLayer(source, signal);
   if (content === 'erofs') return false;

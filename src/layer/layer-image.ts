@@ -48,7 +48,13 @@ export async function openLayerContent(layer: Slice, options: ResourceOptions): 
 }
 
 /** How the image of a tar is built, and what the calls that build take. */
-export interface BuildOptions extends ResourceOptions, WarningOptions, MkfsChoices {}
+export interface BuildOptions extends ResourceOptions, WarningOptions, MkfsChoices {
+  /**
+   * Nothing will lie below the layer: drop whiteouts and opaque marks, which would hide nothing. Profile "erofs-image-spec" wants its
+   * bottom layers so. Only the built-in builder can; default: false.
+   */
+  bottomLayer?: boolean | undefined;
+}
 
 /**
  * The image of a layer that is no seekable blob: a tar (plain, gzip, zstd) is planned, or built by mkfs.erofs where that is asked for; an
@@ -79,9 +85,10 @@ async function planned(
   name: string,
   options: BuildOptions,
 ): Promise<LayerImage> {
+  const { bottomLayer = false } = options;
   const plan = await runNative(
     options,
-    (job) => native.planImage(content, { blockSize: builtBlockSize }, job),
+    (job) => native.planImage(content, { blockSize: builtBlockSize, bottomLayer }, job),
     name,
   );
   for (const line of plan.warnings) options.onWarning?.(line);

@@ -85,7 +85,11 @@ export function mkfsArguments(
 
 /** The built-in builder's warnings are about its own policy, so they are not passed on. */
 async function epochOf({ source, name }: TarContent, options: ResourceOptions): Promise<number> {
-  const plan = await runNative(options, (job) => native.planImage(source, { blockSize: 4096 }, job), name);
+  const plan = await runNative(
+    options,
+    (job) => native.planImage(source, { blockSize: 4096, bottomLayer: false }, job),
+    name,
+  );
   plan.source.close();
   return plan.epoch;
 }

@@ -1,9 +1,9 @@
 import { failure } from '../errors';
-import { readSeekableAnnotations, type SeekableAnnotations } from '../format/annotations';
+import { readSeekableAnnotations, type SeekableAnnotations, type SpecSeekable } from '../format/annotations';
 import type { Profile } from '../format/profiles';
 import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
-import { readChunkIndexSection } from './chunk-index-section';
+import { readChunkIndexSection, readLoneIndex, type LoneIndex } from './chunk-index-section';
 import { readChunkTableSection } from './chunk-table-section';
 import type { FrameSection } from './frame-section';
 import { findTableFrame } from './frame-walk';
@@ -21,6 +21,8 @@ export interface SeekableBlob {
 export interface TrustOptions extends WarningOptions {
   /** Undefined: a bare blob, which nothing vouches for. */
   descriptor?: Pick<Descriptor, 'digest' | 'size' | 'annotations'> | undefined;
+  /** Of profile "erofs-image-spec": the index where it is the next layer of the image. One in the blob is preferred. */
+  indexLayer?: LoneIndex | undefined;
   /** Accept a descriptor that has no digest of the table. */
   allowUnverified?: boolean | undefined;
   signal?: AbortSignal | undefined;
@@ -41,9 +43,36 @@ export async function openSeekable(blob: ByteSource, options: TrustOptions): Pro
         : await readContainerdTree(blob, section, annotations.verity);
     return { profile: 'containerd', section, tree };
   }
-  const section = await readChunkIndexSection(blob, annotations, options.signal);
+  const { indexLayer, signal } = options;
+  const section =
+    indexLayer !== undefined && annotations.indexStart === null
+      ? await readLoneIndex(blob, indexLayer, signal)
+      : await readChunkIndexSection(blob, annotations, signal);
   const tree = annotations.verity && (await readSpecTree(blob, section, annotations.verity));
   return { profile: 'erofs-image-spec', section, tree };
+}
+
+/**
+ * Whether a layer is read by a table of chunks: its descriptor decides. Profile "erofs-image-spec" has layers without any index; such a
+ * layer is an image like another, unless its tree could not be found then.
+ */
+export function isSeekableLayer(
+  descriptor: Pick<Descriptor, 'annotations'> | undefined,
+  indexLayer?: unknown,
+): boolean {
+  const annotations = readSeekableAnnotations(descriptor?.annotations);
+  if (annotations?.profile !== 'erofs-image-spec') return annotations !== null;
+  const { indexStart, verity } = annotations;
+  return indexStart !== null || indexLayer != null || verity !== null;
+}
+
+/** Whether chunks of this size were asked for. A chunk index names none: it only tells where chunks begin, be it a single one. */
+export function isCutInto({ profile, section }: SeekableBlob, size: number): boolean {
+  if (profile === 'containerd') return section.chunkSize === size;
+  const { uncompressedSize, frames } = section;
+  const { starts } = frames;
+  const asAsked = starts.every((start, i) => start === Math.min(i * size, uncompressedSize));
+  return asAsked && starts.length - 1 === Math.ceil(uncompressedSize / size);
 }
 
 function checkSize(blob: ByteSource, { descriptor }: TrustOptions): void {
@@ -53,10 +82,11 @@ function checkSize(blob: ByteSource, { descriptor }: TrustOptions): void {
 
 /** What the descriptor says; for a bare blob, where a walk over its frames finds the table. */
 async function annotationsOf(blob: ByteSource, options: TrustOptions): Promise<SeekableAnnotations> {
-  const { descriptor, allowUnverified = false, onWarning, signal } = options;
+  const { descriptor, indexLayer, allowUnverified = false, onWarning, signal } = options;
   const annotations = readSeekableAnnotations(descriptor?.annotations);
   if (annotations !== null) {
-    const digest = annotations.profile === 'containerd' ? annotations.tableDigest : annotations.indexDigest;
+    const digest =
+      annotations.profile === 'containerd' ? annotations.tableDigest : indexDigest(annotations, indexLayer);
     if (digest === null && !allowUnverified) throw nothingVouches(blob.name);
     return annotations;
   }
@@ -79,6 +109,11 @@ async function annotationsOf(blob: ByteSource, options: TrustOptions): Promise<S
     verity: null,
     role: null,
   };
+}
+
+/** What vouches for the index that will be read. */
+function indexDigest({ indexStart, indexDigest }: SpecSeekable, layer: LoneIndex | undefined): string | null {
+  return indexStart === null && layer !== undefined ? layer.digest : indexDigest;
 }
 
 function nothingVouches(name: string): Error {

@@ -43,31 +43,12 @@ export interface VerityParameters {
   salt: Uint8Array;
 }
 
-/** A file's bytes from `offset`: `bytes`, or `length` bytes of `source` from `address`. */
-export type NewPiece =
-  | { offset: number; bytes: Uint8Array }
-  | { offset: number; source: NativeSource; address: number; length: number };
-
-/** What TreeWriter makes. Paths, targets and xattr names are bytes: strings of one character (0 to 255) each. */
-export interface NewEntry {
-  kind: 'file' | 'dir' | 'symlink' | 'hardlink' | 'char' | 'block' | 'fifo' | 'socket';
-  /** From the root folder, without a slash in front; empty: the root folder. */
-  path: string;
-  /** A symbolic link's text; the path that a hard link is another name of (it has nothing else). */
-  target?: string;
-  mode?: number;
-  uid?: number;
-  gid?: number;
-  seconds?: number;
-  nanoseconds?: number;
-  xattrs?: { name: string; value: Uint8Array }[];
-  major?: number;
-  minor?: number;
-  /** Of a file. Its pieces may come with several entries, one after the other; what no piece covers is a hole. */
-  size?: number;
-  pieces?: NewPiece[];
-  begins?: boolean;
-  ends?: boolean;
+/** Entries for a TreeWriter in columns (src/image/extract-columns.ts), which must stay as they are while it works. */
+export interface TreeParcel {
+  numbers: Float64Array;
+  text: Uint8Array;
+  sources: NativeSource[];
+  buffers: Uint8Array[];
 }
 
 /** What this user or this file system can't have; of a "device", the entry is missing. */
@@ -78,13 +59,13 @@ export interface EntryNotice {
   why: string;
 }
 
-/** Makes files and folders beneath one folder, never through a symbolic link. One call at a time. */
+/** Makes files and folders beneath one folder, never through a symbolic link. */
 export interface NativeTreeWriter {
-  /** In order; a folder comes before what is in it, and stays private and writable. */
-  write(entries: NewEntry[], job: NativeJob): Promise<EntryNotice[]>;
-  /** Gives folders their attributes; a folder comes after what is in it. */
-  finishFolders(folders: NewEntry[], job: NativeJob): Promise<EntryNotice[]>;
-  /** Removes the file that has begun and not ended. */
+  /** In order; folders must be there, and stay private and writable. Several calls at once, if none needs what another makes. */
+  write(parcel: TreeParcel, job: NativeJob): Promise<EntryNotice[]>;
+  /** Gives folders their attributes; a folder comes after what is in it. Alone. */
+  finishFolders(parcel: TreeParcel, job: NativeJob): Promise<EntryNotice[]>;
+  /** Removes the files that have begun and not ended. Alone. */
   abandon(): void;
 }
 
@@ -142,14 +123,6 @@ export interface DecodedImage {
   blobDigest: Buffer;
 }
 
-export interface TarEntry {
-  name: string;
-  type: 'file' | 'dir' | 'symlink' | 'hardlink' | 'other';
-  size: number;
-  /** Where the data of a file lies; 0 if none. */
-  offset: number;
-}
-
 /** Entries of a tar, one column a field: element i of each is of entry i. Strings have one character (0–255) a byte. */
 export interface TarBatch {
   /** As the tar has them, and those of links; '' of others. */
@@ -192,6 +165,23 @@ export interface NativeFeatures {
   openssl: string;
 }
 
+/**
+ * Bare system calls. What they throw is about the call by its name, and has its `errno`. A `null` is a null pointer, as is an empty string
+ * in mount(). Descriptors are the caller's to close.
+ */
+export interface SystemCalls {
+  /** With a number, or with memory that the kernel reads and writes: its size must be the request's. */
+  ioctl(fd: number, request: number, argument: number | Uint8Array): number;
+  mount(call: { source: string; target: string; type: string; flags: number; data: string }): void;
+  /** umount2(2). */
+  unmount(target: string, flags: number): void;
+  /** The mount API of Linux 5.2; errors also say what the kernel said on the file system's descriptor. */
+  fsopen(type: string): number;
+  fsconfig(fd: number, command: number, key: string | null, value: string | null): void;
+  fsmount(fd: number, attributes: number): number;
+  moveMount(fd: number, target: string): void;
+}
+
 /** Exports of native/binding/module.cc. Numbers are checked before they get here; see each file under native/binding. */
 export interface Addon {
   Job: new () => NativeJob;
@@ -208,7 +198,11 @@ export interface Addon {
   /** A source as it is, or inflated into an unlinked file of `tmpDir` when it is gzip or zstd (by content). */
   openInput(source: NativeSource, options: { tmpDir: string }, job: NativeJob): Promise<OpenedInput>;
   /** Plans the EROFS image of a tar. */
-  planImage(tar: NativeSource, options: { blockSize: number }, job: NativeJob): Promise<PlannedImage>;
+  planImage(
+    tar: NativeSource,
+    options: { blockSize: number; /** Drop what would hide lower layers. */ bottomLayer: boolean },
+    job: NativeJob,
+  ): Promise<PlannedImage>;
   /** Writes a source to a file from `offset` on; resolves with its SHA-256. */
   writeSource(
     source: NativeSource,
@@ -228,6 +222,15 @@ export interface Addon {
     },
     job: NativeJob,
   ): Promise<EncodedImage>;
+  /** As encodeImage(), but the chunks are stored as they are. */
+  storeImage(
+    source: NativeSource,
+    sink: NativeBlobSink,
+    options: { chunkSize: number; threads: number },
+    job: NativeJob,
+  ): Promise<Omit<EncodedImage, 'verity'>>;
+  /** Sources and bytes behind each other, as one source; the parts may be closed. */
+  concatenate(parts: readonly (NativeSource | Uint8Array)[]): NativeSource;
   /** Checks and decodes every frame of a blob; `target` null: checks only. */
   decodeImage(
     blob: NativeSource,
@@ -266,12 +269,12 @@ export interface Addon {
   ): Promise<Float64Array>;
   /** SHA-256 of a source. */
   hashSource(source: NativeSource, job: NativeJob): Promise<Buffer>;
-  listTar(source: NativeSource, job: NativeJob): Promise<TarEntry[]>;
   /** Version-5 UUID in the URL namespace, 16 bytes. */
   uuid5(name: string): Buffer;
   /** flock(2): true when the lock was taken, false when another holds it. Released with the descriptor. */
   tryLock(fd: number): boolean;
   features(): NativeFeatures;
+  sys: SystemCalls;
 }
 
 /** The addon: a prebuilt binary that fits this machine, else what was compiled at install time. */

@@ -10,13 +10,19 @@ export type JsonObject = Record<string, unknown>;
  * @throws CORRUPT
  */
 export function parseJsonObject(bytes: Uint8Array, what: string): JsonObject {
-  let value: unknown;
+  return asObject(parseJson(bytes, what), what);
+}
+
+/**
+ * Parses bytes that must hold JSON.
+ * @throws CORRUPT
+ */
+export function parseJson(bytes: Uint8Array, what: string): unknown {
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (error) {
     throw corrupt(what, `not JSON: ${(error as Error).message}`);
   }
-  return asObject(value, what);
 }
 
 /**

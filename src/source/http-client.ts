@@ -1,64 +1,98 @@
-import type { EnvHttpProxyAgent } from 'undici';
+import type { Readable } from 'node:stream';
+import type { ConnectionOptions } from 'node:tls';
+import type { Dispatcher, EnvHttpProxyAgent } from 'undici';
 
 import { SeekableErofsError, failure } from '../errors';
 import { transientFailure } from './transient';
 
 const userAgent = 'seekable-erofs-native';
 const maxRedirects = 10;
-const maxConnections = 16;
-const connectTimeout = 10_000;
 
-/** The answer to a GET. Either its body is read to the end, or discard() is called. */
+/** The answer to a request. Either its body is read to the end, or discard() is called. */
 export interface HttpResponse {
+  /** Where it came from, after all redirects. */
+  url: URL;
   status: number;
   /** By lower-case name; of headers that came several times, the first. */
   header(name: string): string | undefined;
+  /** All headers of that name, in order. */
+  headers(name: string): string[];
   body: AsyncIterable<Buffer>;
   /** Lets go of the body: a short one is read, so that the connection can be used again, a long one is cut off. */
   discard(): Promise<void>;
 }
 
-/** GET over HTTP and HTTPS, through the proxies that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name. */
+/** How a client connects; all times in milliseconds. */
+export interface HttpClientOptions {
+  /** The longest silence of a server; default: 30000. */
+  timeout?: number | undefined;
+  /** The longest that a connection may take to be made; default: 10000. */
+  connectTimeout?: number | undefined;
+  /** To one server at once; default: 16. */
+  connections?: number | undefined;
+  /** Whom to trust, and as whom to appear; default: what Node trusts. */
+  tls?: Pick<ConnectionOptions, 'secureContext' | 'rejectUnauthorized'> | undefined;
+  /** In the place of NO_PROXY. */
+  noProxy?: string | undefined;
+}
+
+/** A request other than a plain GET. */
+export interface HttpRequest {
+  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  headers?: Readonly<Record<string, string>> | undefined;
+  /** The Authorization header: redirects to other origins don't carry it on. */
+  authorization?: string | null | undefined;
+  body?: Buffer | Readable | undefined;
+  /** The longest silence of the server, in place of the client's, in milliseconds. */
+  timeout?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** HTTP and HTTPS, through the proxies that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name. */
 export interface HttpClient {
   /**
    * Follows redirects, but never from https to http. Credentials in the URL are sent as Basic authentication, and not to other origins.
    * IO when the network fails (see transient.ts), CANCELLED when `signal` is aborted; the status is the caller's to judge.
    */
   get(url: URL, headers: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<HttpResponse>;
+  /** As get(), for any method. Of requests with a body, redirects are the caller's to judge. */
+  send(url: URL, request: HttpRequest): Promise<HttpResponse>;
   /** Cuts off what is under way. */
   close(): Promise<void>;
 }
 
-/** A client; `timeout` is the longest silence of a server, in milliseconds. USAGE when a proxy's URL is malformed. */
-export async function createHttpClient(timeout = 30_000): Promise<HttpClient> {
+/** A client. USAGE when a proxy's URL is malformed. */
+export async function createHttpClient(options: HttpClientOptions = {}): Promise<HttpClient> {
   // Loaded here only: most runs of the program never need it.
   const { EnvHttpProxyAgent, request } = await import('undici');
-  const agent = createAgent(EnvHttpProxyAgent, timeout);
-  const send = async (
-    url: URL,
-    headers: Record<string, string>,
-    signal?: AbortSignal,
-  ): Promise<HttpResponse> => {
-    const answer = await request(url, { dispatcher: agent, headers, ...(signal && { signal }) });
-    const { statusCode, headers: answered, body } = answer;
-    return {
-      status: statusCode,
-      header: (name) => [answered[name]].flat()[0],
-      body,
-      discard: () => discard(body),
-    };
+  const agent = createAgent(EnvHttpProxyAgent, options);
+  const send = async (url: URL, { method, headers, body, timeout, signal }: HttpRequest) => {
+    const answer = await request(url, {
+      dispatcher: agent,
+      method,
+      ...(headers && { headers }),
+      ...(body && { body }),
+      ...(timeout !== undefined && { headersTimeout: timeout }),
+      ...(signal && { signal }),
+    });
+    return responseOf(url, answer);
   };
   return {
-    get: (url, headers, signal) => follow(send, url, headers, signal),
+    get: (url, headers, signal) => follow(send, url, { method: 'GET', headers, signal }),
+    send: (url, request) => follow(send, url, request),
     close: () => agent.destroy(),
   };
 }
 
-function createAgent(Agent: typeof EnvHttpProxyAgent, timeout: number): EnvHttpProxyAgent {
+function createAgent(Agent: typeof EnvHttpProxyAgent, options: HttpClientOptions): EnvHttpProxyAgent {
+  const { timeout = 30_000, connectTimeout = 10_000, connections = 16, tls, noProxy } = options;
   try {
     return new Agent({
-      connections: maxConnections,
-      connect: { timeout: connectTimeout },
+      connections,
+      connect: { timeout: connectTimeout, ...tls },
+      // Behind a proxy, too, it is the server that is trusted or not.
+      ...(tls && { requestTls: tls }),
+      ...(noProxy !== undefined && { noProxy }),
       headersTimeout: timeout,
       bodyTimeout: timeout,
       // Plain HTTP as proxies expect it: many refuse CONNECT to anything but the port of HTTPS.
@@ -70,30 +104,37 @@ function createAgent(Agent: typeof EnvHttpProxyAgent, timeout: number): EnvHttpP
   }
 }
 
+function responseOf(url: URL, { statusCode, headers, body }: Dispatcher.ResponseData): HttpResponse {
+  const all = (name: string): string[] => [headers[name] ?? []].flat();
+  return {
+    url,
+    status: statusCode,
+    header: (name) => all(name)[0],
+    headers: all,
+    body,
+    discard: () => discard(body),
+  };
+}
+
 async function discard(body: { dump(options: { limit: number }): Promise<void> }): Promise<void> {
   await body.dump({ limit: 16 * 1024 }).catch(() => undefined); // whatever happened to it, nobody wants it
 }
 
-type Send = (url: URL, headers: Record<string, string>, signal?: AbortSignal) => Promise<HttpResponse>;
+type Send = (url: URL, request: HttpRequest) => Promise<HttpResponse>;
 
-async function follow(
-  send: Send,
-  start: URL,
-  headers: Readonly<Record<string, string>>,
-  signal?: AbortSignal,
-): Promise<HttpResponse> {
+async function follow(send: Send, start: URL, request: HttpRequest): Promise<HttpResponse> {
   const what = displayUrl(start);
   let url = start;
   for (let redirects = 0; redirects <= maxRedirects; redirects++) {
-    const credentials = url.origin === start.origin ? authorization(start) : {};
-    const response = await send(
-      withoutCredentials(url),
-      { 'user-agent': userAgent, 'accept-encoding': 'identity', ...credentials, ...headers },
-      signal,
-    ).catch((error: unknown) => {
+    const { headers, authorization = basic(start), signal } = request;
+    const credentials = url.origin === start.origin && authorization !== null ? { authorization } : {};
+    const response = await send(withoutCredentials(url), {
+      ...request,
+      headers: { 'user-agent': userAgent, 'accept-encoding': 'identity', ...credentials, ...headers },
+    }).catch((error: unknown) => {
       throw networkError(what, error, signal);
     });
-    const target = redirectTarget(response, url);
+    const target = request.body === undefined ? redirectTarget(response, url) : null;
     if (target === null) return response;
     await response.discard();
     if (url.protocol === 'https:' && target.protocol !== 'https:') {
@@ -111,10 +152,15 @@ function redirectTarget(response: HttpResponse, base: URL): URL | null {
   return target !== null && /^https?:$/.test(target.protocol) ? target : null;
 }
 
-function authorization({ username, password }: URL): { authorization?: string } {
-  if (username === '' && password === '') return {};
-  const pair = [username, password].map(decode).join(':');
-  return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
+/** The Authorization header for the credentials in a URL; null without any. */
+function basic({ username, password }: URL): string | null {
+  if (username === '' && password === '') return null;
+  return basicAuthorization(decode(username), decode(password));
+}
+
+/** The Authorization header for a name and a password. */
+export function basicAuthorization(username: string, password: string): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 }
 
 function decode(text: string): string {
@@ -162,14 +208,19 @@ export function statusError(what: string, response: HttpResponse): SeekableErofs
   const { status } = response;
   const why = `the server answers with status ${status}`;
   if (status === 404 || status === 410) return failure('NOT_FOUND', what, why);
-  const isTransient = [408, 425, 429, 500, 502, 503, 504].includes(status);
-  if (isTransient) return transientFailure(what, why, retryAfter(response.header('retry-after')));
+  if (isTransientStatus(status))
+    return transientFailure(what, why, retryAfter(response.header('retry-after')));
   const hint = status === 401 || status === 403 ? 'it wants credentials, or others' : undefined;
   return failure('IO', what, why, hint);
 }
 
-/** Milliseconds; the header has seconds or a date. */
-function retryAfter(value: string | undefined): number | undefined {
+/** Whether a server that answers so may have recovered in a moment. */
+export function isTransientStatus(status: number): boolean {
+  return [408, 425, 429, 500, 502, 503, 504].includes(status);
+}
+
+/** Milliseconds that a Retry-After header asks for; it has seconds or a date. */
+export function retryAfter(value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
   if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
   const date = Date.parse(value);

@@ -37,7 +37,7 @@ const youngestStrongDate = 60_000;
 export async function openHttpSource(location: string, options: HttpOptions = {}): Promise<ByteSource> {
   const url = new URL(location);
   const name = displayUrl(url);
-  const client = await createHttpClient(options.timeout);
+  const client = await createHttpClient({ timeout: options.timeout });
   try {
     const response = await client.get(url, { range: 'bytes=0-0' }, options.signal);
     try {
@@ -51,9 +51,22 @@ export async function openHttpSource(location: string, options: HttpOptions = {}
   }
 }
 
+/**
+ * An object of `size` bytes at `url`, read as openHttpSource() does, but through a client that is its owner's: closing the source leaves
+ * it open. Nothing is fetched before the first read.
+ */
+export function httpSource(
+  client: Pick<HttpClient, 'get'>,
+  url: URL,
+  { name, size }: Pick<ByteSource, 'name' | 'size'>,
+): ByteSource {
+  const lent = { get: client.get.bind(client), close: () => Promise.resolve() };
+  return new HttpSource(lent, url, name, size, null);
+}
+
 class HttpSource implements ByteSource {
   constructor(
-    private readonly client: HttpClient,
+    private readonly client: Pick<HttpClient, 'get' | 'close'>,
     private readonly url: URL,
     readonly name: string,
     readonly size: number,
@@ -136,8 +149,8 @@ function contentLength(response: HttpResponse): number | null {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }
 
-/** A size of null: the server does not know it. */
-function parseContentRange(response: HttpResponse, name: string) {
+/** What an answer with status 206 says that it holds. A size of null: the server does not know it. */
+export function parseContentRange(response: HttpResponse, name: string) {
   const text = response.header('content-range') ?? '';
   const match = /^bytes (\d{1,15})-(\d{1,15})\/(\*|\d{1,15})$/.exec(text);
   if (match === null) {

@@ -9,11 +9,16 @@ const readFd = promisify(read);
 const writeFd = promisify(write);
 
 /**
- * The first `size` bytes of an open file, wherever its position is.
+ * The first `size` bytes of an open file, wherever its position is, without those before `start`.
  * @throws CORRUPT when the file is shorter.
  */
-export async function* readChunks(fd: number, size: number, name: string): AsyncGenerator<Buffer> {
-  for (let offset = 0; offset < size;) {
+export async function* readChunks(
+  fd: number,
+  size: number,
+  name: string,
+  start = 0,
+): AsyncGenerator<Buffer> {
+  for (let offset = start; offset < size;) {
     const length = Math.min(chunkSize, size - offset);
     const { bytesRead, buffer } = await readFd(fd, Buffer.allocUnsafe(length), 0, length, offset);
     if (bytesRead === 0)

@@ -8,7 +8,7 @@ import { checkSize } from './blob-content';
 import { checkLayoutMarker, findReference } from './layout-index';
 
 /** The largest blob that is read whole. */
-const maxJsonSize = 64 * 1024 * 1024;
+export const maxJsonSize = 64 * 1024 * 1024;
 
 /** A file of a layout, for TypeScript (read) and for native code (fd, offset, size). */
 export interface LayoutFile extends ByteSource {
@@ -24,7 +24,7 @@ export interface LayoutFiles {
 }
 
 /** Where a blob lies in a layout. */
-export function blobPath({ digest }: Descriptor): string {
+export function blobPath({ digest }: Pick<Descriptor, 'digest'>): string {
   const { algorithm, hex } = parseDigest(digest);
   return `blobs/${algorithm}/${hex}`;
 }
@@ -58,35 +58,40 @@ export class LayoutSource implements SourceStore {
   }
 
   async readJson(descriptor: Descriptor): Promise<Buffer> {
-    const { digest, size } = descriptor;
-    checkJsonSize(digest, size);
-    const bytes = await readAndClose(await this.open(descriptor));
-    checkDigestOf(digest, digest, bytes);
-    return bytes;
+    return readJsonBlob(this.files, descriptor);
   }
 
   async openBlob(descriptor: Descriptor): Promise<ByteSource> {
-    return this.open(descriptor);
+    return openBlob(this.files, descriptor);
   }
 
   async openFile(descriptor: Descriptor): Promise<BlobFile> {
-    return this.open(descriptor);
+    return openBlob(this.files, descriptor);
   }
 
   async close(): Promise<void> {
     await this.files.close();
   }
+}
 
-  private async open(descriptor: Descriptor): Promise<LayoutFile> {
-    const { digest, size } = descriptor;
-    const file = await this.files.open(blobPath(descriptor), `blob ${digest}`);
-    try {
-      checkSize(digest, size, file.size);
-      return file;
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
+/** A small blob, whole, checked against its digest and size. */
+export async function readJsonBlob(files: LayoutFiles, descriptor: Descriptor): Promise<Buffer> {
+  const { digest, size } = descriptor;
+  checkJsonSize(digest, size);
+  const bytes = await readAndClose(await openBlob(files, descriptor));
+  checkDigestOf(digest, digest, bytes);
+  return bytes;
+}
+
+async function openBlob(files: LayoutFiles, descriptor: Descriptor): Promise<LayoutFile> {
+  const { digest, size } = descriptor;
+  const file = await files.open(blobPath(descriptor), `blob ${digest}`);
+  try {
+    checkSize(digest, size, file.size);
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
   }
 }
 
@@ -114,7 +119,8 @@ async function readAndClose(file: LayoutFile): Promise<Buffer> {
   }
 }
 
-function checkJsonSize(what: string, size: number): void {
+/** UNSUPPORTED for a blob that is too large to be read whole. */
+export function checkJsonSize(what: string, size: number): void {
   if (size <= maxJsonSize) return;
   throw failure('UNSUPPORTED', what, `${size} bytes of JSON, the limit is ${maxJsonSize}`);
 }

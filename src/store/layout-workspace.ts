@@ -1,11 +1,23 @@
 import { randomBytes } from 'node:crypto';
-import { lstat, mkdir, open, readdir, rm, rmdir, type FileHandle } from 'node:fs/promises';
+import { link, lstat, mkdir, open, readdir, rename, rm, rmdir, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failure, fromSystemError, SeekableErofsError } from '../errors';
+import { isDigest } from '../format/digest';
+import { syncFolder } from '../fs/atomic-file';
 import { acquireLock, type Lock } from '../fs/lock';
+import { openFileSource } from '../source/file';
 
-/** The hidden folder of a layout that its writers work in; on the layout's file system, so that drafts can be renamed out of it. */
+/** The hidden folder of a layout (or a cache) that its writers work in; on the layout's file system, so that drafts can be renamed out of it. */
 export const workspaceName = '.seekable-erofs';
+
+/** The file system, or its policy, has no second names for this file. */
+const noLinkCodes = new Set(['EPERM', 'EACCES', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK', 'EXDEV', 'ENOSYS']);
+
+/** More blobs than images have. */
+const maxMovesSize = 16 << 20;
+
+/** In one of these cases nobody can say which blobs of a layout are in use, and all of them stay. */
+const unclear = new Set<string>(['CORRUPT', 'MISMATCH', 'UNSUPPORTED', 'USAGE']);
 
 const draftFolderPattern = /^drafts-[0-9a-f]{16}$/;
 
@@ -25,7 +37,11 @@ interface DraftFile {
 export class LayoutWorkspace {
   private readonly folder: string;
 
-  constructor(layout: string) {
+  /** @param removeMoved removes blobs that a killed writer was moving to their places, but for those that are in use. */
+  constructor(
+    layout: string,
+    private readonly removeMoved: (digests: string[]) => Promise<void>,
+  ) {
     this.folder = join(layout, workspaceName);
   }
 
@@ -91,7 +107,15 @@ export class LayoutWorkspace {
       const path = join(this.folder, entry.name);
       const lock = await tryLock(join(path, 'lock'));
       if (lock === undefined) continue;
-      await new DraftFolder(path, lock).remove();
+      const drafts = new DraftFolder(path, lock);
+      try {
+        const moves = await drafts.readMoves();
+        if (moves.length > 0) await this.removeMoved(moves);
+      } catch (error) {
+        if (!(error instanceof SeekableErofsError) || !unclear.has(error.code)) throw error;
+      } finally {
+        await drafts.remove();
+      }
     }
   }
 
@@ -151,6 +175,62 @@ export class DraftFolder {
     }
     await file.finish(bytes.length);
     return file.path;
+  }
+
+  /** A new, empty folder. Returns its path. */
+  async createFolder(): Promise<string> {
+    const path = join(this.path, String(this.count++));
+    await mkdir(path).catch((error: unknown) => {
+      throw fromSystemError(path, error);
+    });
+    return path;
+  }
+
+  /** Another name of the file at `path`; null on a file system without such. NOT_FOUND when it is gone. */
+  async link(path: string): Promise<string | null> {
+    const name = join(this.path, String(this.count++));
+    try {
+      await link(path, name);
+      return name;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== undefined && noLinkCodes.has(code)) return null;
+      throw fromSystemError(path, error);
+    }
+  }
+
+  /** Says, for whoever cleans up after a kill, which blobs are about to be moved out of here. */
+  async recordMoves(digests: string[]): Promise<void> {
+    const path = await this.writeFile(Buffer.from(digests.join('\n')));
+    try {
+      await rename(path, this.movesPath);
+      await syncFolder(this.path);
+    } catch (error) {
+      throw fromSystemError(path, error);
+    }
+  }
+
+  async forgetMoves(): Promise<void> {
+    await rm(this.movesPath, { force: true });
+  }
+
+  /** What recordMoves() said, and forgetMoves() did not take back. */
+  async readMoves(): Promise<string[]> {
+    const file = await openFileSource(this.movesPath).catch((error: unknown) => {
+      if (error instanceof SeekableErofsError && error.code === 'NOT_FOUND') return null;
+      throw error;
+    });
+    if (file === null) return [];
+    try {
+      const text = await file.read(0, Math.min(file.size, maxMovesSize));
+      return text.toString('latin1').split('\n').filter(isDigest);
+    } finally {
+      await file.close();
+    }
+  }
+
+  private get movesPath(): string {
+    return join(this.path, 'moves');
   }
 
   /** Removes all of it, unfinished files too. */

@@ -1,6 +1,7 @@
+import { Mutex } from 'async-mutex';
 import { join } from 'node:path';
-import { lstat, mkdir, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises';
-import { failure, fromSystemError } from '../errors';
+import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises';
+import { failure, fromSystemError, SeekableErofsError } from '../errors';
 import { syncFolder } from '../fs/atomic-file';
 import type { JobOptions } from '../job';
 import { serializeJson } from '../oci/json';
@@ -10,8 +11,14 @@ import type { Descriptor, Index } from '../oci/types';
 import { openFileSource } from '../source/file';
 import { checkContent } from './blob-content';
 import { checkLayoutMarker, emptyIndex, layoutMarker, withReference } from './layout-index';
-import { blobPath, LayoutSource, readSmallFile, type LayoutFiles } from './layout-source';
+import { reachableFrom } from './layout-reach';
+import { blobPath, LayoutSource, readJsonBlob, readSmallFile, type LayoutFiles } from './layout-source';
 import { LayoutWorkspace, workspaceName, type DraftFolder } from './layout-workspace';
+
+interface PendingBlob {
+  path: string;
+  descriptor: Descriptor;
+}
 
 /** Opens the layout in folder `path` for reading. Errors as of LayoutSource.open(). */
 export async function openLayoutSource(path: string): Promise<LayoutSource> {
@@ -30,16 +37,17 @@ export async function openLayoutSource(path: string): Promise<LayoutSource> {
 }
 
 /**
- * An image layout in a folder that images are written to. Blobs wait as drafts until setReference(), which moves them to
- * their places under the layout's lock and then replaces index.json: whenever the process ends, the layout is valid.
- * A kill leaves at most a hidden folder, which the next writer removes, and, in the moments between the two, complete blobs
- * that no reference leads to yet: the same conversion, run again, uses them.
+ * An image layout in a folder that images are written to. Blobs wait as drafts until setReference(), which moves those that it
+ * leads to to their places under the layout's lock and then replaces index.json: whenever the process ends, the layout is valid.
+ * A kill leaves at most a hidden folder, and, in the moments between the two, complete blobs that no reference leads to: the
+ * next writer removes both. One store may set several references, and several calls may use it at once.
  */
 export class LayoutDestination implements DestinationStore {
   readonly name: string;
   private readonly workspace: LayoutWorkspace;
-  /** Complete blobs that are not in their places yet: digest → draft's path. */
-  private readonly pending = new Map<string, { path: string; descriptor: Descriptor }>();
+  /** Blobs that the references to come may lead to: digest → a file in the drafts, of one that the layout has another name of it. */
+  private readonly pending = new Map<string, PendingBlob>();
+  private readonly publishing = new Mutex();
 
   private constructor(
     private readonly path: string,
@@ -48,7 +56,7 @@ export class LayoutDestination implements DestinationStore {
     private readonly signal: AbortSignal | undefined,
   ) {
     this.name = `oci:${path}`;
-    this.workspace = new LayoutWorkspace(path);
+    this.workspace = openWorkspace(path);
   }
 
   /**
@@ -59,7 +67,7 @@ export class LayoutDestination implements DestinationStore {
     const isFolderOurs = await makeFolder(path);
     try {
       await checkFolder(path);
-      const drafts = await new LayoutWorkspace(path).begin(signal);
+      const drafts = await openWorkspace(path).begin(signal);
       return new LayoutDestination(path, isFolderOurs, drafts, signal);
     } catch (error) {
       if (isFolderOurs) await removeIfEmpty(path);
@@ -67,8 +75,19 @@ export class LayoutDestination implements DestinationStore {
     }
   }
 
+  /** What is there stays there for this writer, whatever others remove: it is given a second name among the drafts. */
   async has(descriptor: Descriptor): Promise<boolean> {
-    return this.pending.has(descriptor.digest) || (await isStored(this.path, descriptor));
+    const { digest } = descriptor;
+    if (this.pending.has(digest)) return true;
+    if (!(await isStored(this.path, descriptor))) return false;
+    try {
+      const path = await this.drafts.link(join(this.path, blobPath(descriptor)));
+      if (path !== null && !this.pending.has(digest)) this.pending.set(digest, { path, descriptor });
+      return true;
+    } catch (error) {
+      if (error instanceof SeekableErofsError && error.code === 'NOT_FOUND') return false;
+      throw error;
+    }
   }
 
   async createBlob(): Promise<BlobDraft> {
@@ -94,7 +113,9 @@ export class LayoutDestination implements DestinationStore {
     if (!(await this.has(descriptor)))
       throw failure('NOT_FOUND', descriptor.digest, `not written to ${this.name}`);
     try {
-      await this.workspace.locked(this.signal, () => this.publish(reference, descriptor));
+      await this.publishing.runExclusive(() =>
+        this.workspace.locked(this.signal, () => this.publish(reference, descriptor)),
+      );
     } catch (error) {
       throw fromSystemError(this.name, error);
     }
@@ -113,39 +134,63 @@ export class LayoutDestination implements DestinationStore {
   /** Blobs first, index.json next, and for a new layout the marker that makes it one last. */
   private async publish(reference: string | undefined, descriptor: Descriptor): Promise<void> {
     const old = await readIndex(this.path);
-    const moved: string[] = [];
+    const blobs = await this.missingBlobs(descriptor);
+    await this.drafts.recordMoves(blobs.map((blob) => blob.descriptor.digest));
+    const moved: { from: string; to: string }[] = [];
     try {
-      for (const blob of this.pending.values()) moved.push(...(await this.moveBlob(blob)));
-      for (const folder of new Set([...this.pending.values()].map((blob) => blobFolder(blob.descriptor)))) {
+      for (const blob of blobs) moved.push(await this.moveBlob(blob));
+      for (const folder of new Set(blobs.map((blob) => blobFolder(blob.descriptor)))) {
         await syncFolder(join(this.path, folder));
       }
       const index = withReference(old ?? emptyIndex(), reference, descriptor);
       await this.replaceFile('index.json', serializeJson(index, this.name));
-      if (old === undefined) {
-        moved.push(join(this.path, 'index.json'));
-        await this.replaceFile('oci-layout', layoutMarker);
-      }
+      if (old === undefined) await this.replaceFile('oci-layout', layoutMarker);
     } catch (error) {
-      for (const path of moved) await unlink(path);
+      for (const { from, to } of moved) await rename(to, from);
+      if (old === undefined) await unlink(join(this.path, 'index.json')).catch(() => undefined);
       if (this.isFolderOurs && old === undefined) await removeBlobFolders(this.path);
       throw error;
     }
     await syncFolder(this.path);
-    this.pending.clear();
+    await this.drafts.forgetMoves();
+    for (const blob of blobs) this.pending.delete(blob.descriptor.digest);
   }
 
-  /** The paths that are new: none when the blob was there. */
-  private async moveBlob(blob: { path: string; descriptor: Descriptor }): Promise<string[]> {
-    if (await isStored(this.path, blob.descriptor)) return [];
-    await mkdir(join(this.path, blobFolder(blob.descriptor)), { recursive: true });
-    const target = join(this.path, blobPath(blob.descriptor));
-    await rename(blob.path, target);
-    return [target];
+  /** What `root` leads to and is not in its place. */
+  private async missingBlobs(root: Descriptor): Promise<PendingBlob[]> {
+    const drafts = new Map([...this.pending.values()].map((blob) => [blobPath(blob.descriptor), blob.path]));
+    const stored = folderFiles(this.path);
+    const files: LayoutFiles = {
+      ...stored,
+      open: (path, name) => {
+        const draft = drafts.get(path);
+        return draft === undefined ? stored.open(path, name) : openFileSource(draft, name);
+      },
+    };
+    const reached = await reachableFrom([root], {
+      readJson: (descriptor) => readJsonBlob(files, descriptor),
+    });
+    const missing: PendingBlob[] = [];
+    for (const [digest, blob] of this.pending) {
+      if (reached.has(digest) && !(await isStored(this.path, blob.descriptor))) missing.push(blob);
+    }
+    return missing;
+  }
+
+  private async moveBlob({ path, descriptor }: PendingBlob): Promise<{ from: string; to: string }> {
+    await mkdir(join(this.path, blobFolder(descriptor)), { recursive: true });
+    const target = join(this.path, blobPath(descriptor));
+    await rename(path, target);
+    return { from: path, to: target };
   }
 
   private async replaceFile(name: string, bytes: Uint8Array): Promise<void> {
     await rename(await this.drafts.writeFile(bytes), join(this.path, name));
   }
+}
+
+function openWorkspace(path: string): LayoutWorkspace {
+  return new LayoutWorkspace(path, (digests) => removeUnreached(path, digests));
 }
 
 function folderFiles(folder: string): LayoutFiles {
@@ -155,6 +200,21 @@ function folderFiles(folder: string): LayoutFiles {
       // A folder is not held open.
     },
   };
+}
+
+/** Removes the blobs that a killed writer was about to move, unless an image leads to them by now. */
+async function removeUnreached(layout: string, digests: readonly string[]): Promise<void> {
+  const index = await readIndex(layout);
+  const files = folderFiles(layout);
+  const reached = await reachableFrom(index?.manifests ?? [], {
+    readJson: (descriptor) => readJsonBlob(files, descriptor),
+  });
+  for (const digest of digests) {
+    if (!reached.has(digest)) await rm(join(layout, blobPath({ digest })), { force: true });
+  }
+  if (index !== undefined) return;
+  await rm(join(layout, 'index.json'), { force: true });
+  await removeBlobFolders(layout);
 }
 
 function blobFolder(descriptor: Descriptor): string {

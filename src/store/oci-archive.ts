@@ -2,17 +2,15 @@ import { fstatSync, writeFileSync } from 'node:fs';
 import { failure, fromSystemError } from '../errors';
 import { createAtomicFile } from '../fs/atomic-file';
 import { openTemporary, type TemporaryFile } from '../fs/temporary';
-import type { JobOptions, ResourceOptions } from '../job';
-import { native, type TarEntry } from '../native/binding';
-import { runNative } from '../native/run';
+import type { ResourceOptions } from '../job';
 import { serializeJson } from '../oci/json';
 import type { BlobDraft, DestinationStore } from '../oci/store';
 import type { Descriptor, Index } from '../oci/types';
-import { sliceSource } from '../source/slice';
 import { openArchiveFile } from './archive-file';
+import { openArchiveFiles } from './archive-files';
 import { checkContent, checkSize } from './blob-content';
 import { emptyIndex, layoutMarker, withReference } from './layout-index';
-import { blobPath, LayoutSource, type LayoutFile, type LayoutFiles } from './layout-source';
+import { blobPath, LayoutSource } from './layout-source';
 import { writeTar, type TarMember } from './tar-writer';
 
 /**
@@ -24,7 +22,7 @@ export async function openOciArchiveSource(
   options: ResourceOptions = {},
 ): Promise<LayoutSource> {
   const archive = await openArchiveFile(path, options);
-  return LayoutSource.open(`oci-archive:${path}`, await archiveFiles(archive, options));
+  return LayoutSource.open(`oci-archive:${path}`, await openArchiveFiles(archive, options));
 }
 
 /**
@@ -125,31 +123,4 @@ export class OciArchiveDestination implements DestinationStore {
       { name: 'oci-layout', content: layoutMarker },
     ];
   }
-}
-
-/** The files of a tar. Of two with one name the last counts, as when the tar is extracted. */
-async function archiveFiles(archive: LayoutFile, options: JobOptions): Promise<LayoutFiles> {
-  const entries = await listEntries(archive, options).catch(async (error: unknown) => {
-    await archive.close();
-    throw error;
-  });
-  return {
-    async open(path, name) {
-      const entry = entries.get(path);
-      if (entry === undefined) throw failure('NOT_FOUND', name, `there is no ${path} in ${archive.name}`);
-      const slice = sliceSource(archive, entry.offset, entry.size, name);
-      return { ...slice, fd: archive.fd, offset: entry.offset };
-    },
-    close: () => archive.close(),
-  };
-}
-
-async function listEntries(archive: LayoutFile, options: JobOptions): Promise<Map<string, TarEntry>> {
-  const { fd, offset, size, name } = archive;
-  const source = new native.Source({ fd, offset, size, name });
-  const entries = await runNative(options, (job) => native.listTar(source, job)).finally(() => {
-    source.close();
-  });
-  const files = entries.filter(({ type }) => type === 'file');
-  return new Map(files.map((entry) => [entry.name.replace(/^(\.?\/)+/, ''), entry]));
 }

@@ -1,9 +1,12 @@
 import { failure, type SeekableErofsError } from '../errors';
-import type { ResourceOptions } from '../job';
-import { checkReferenceName, parseReference, type Reference } from '../oci/reference';
+import { checkReferenceName, parseReference } from '../oci/reference';
 import type { DestinationStore, SourceStore } from '../oci/store';
+import { openDockerArchiveSource } from './docker-archive';
 import { LayoutDestination, openLayoutSource } from './layout';
 import { OciArchiveDestination, openOciArchiveSource } from './oci-archive';
+import { RegistryDestination } from './registry/destination';
+import type { DestinationOptions, StoreOptions } from './registry/options';
+import { RegistrySource } from './registry/source';
 
 /** A store, and the name in it that the reference had (for resolve() and setReference()). */
 export interface Opened<Store> {
@@ -15,7 +18,7 @@ export interface Opened<Store> {
  * Opens the store that `text` names an image in.
  * @throws USAGE for what is no image, UNSUPPORTED for transports that this version lacks; NOT_FOUND, IO and CORRUPT.
  */
-export async function openSource(text: string, options: ResourceOptions = {}): Promise<Opened<SourceStore>> {
+export async function openSource(text: string, options: StoreOptions = {}): Promise<Opened<SourceStore>> {
   const reference = parseReference(text);
   switch (reference.transport) {
     case 'oci':
@@ -23,8 +26,15 @@ export async function openSource(text: string, options: ResourceOptions = {}): P
     case 'oci-archive':
       return { store: await openOciArchiveSource(reference.path, options), reference: reference.reference };
     case 'docker':
+      return {
+        store: await RegistrySource.open(reference, options),
+        reference: reference.digest ?? reference.tag,
+      };
     case 'docker-archive':
-      throw notYet(text, reference);
+      return {
+        store: await openDockerArchiveSource(reference.path, options),
+        reference: reference.reference,
+      };
     case 'erofs-cache':
       throw failure(
         'USAGE',
@@ -44,7 +54,7 @@ export async function openSource(text: string, options: ResourceOptions = {}): P
  */
 export async function openDestination(
   text: string,
-  options: ResourceOptions = {},
+  options: DestinationOptions = {},
 ): Promise<Opened<DestinationStore>> {
   const reference = parseReference(text);
   switch (reference.transport) {
@@ -58,8 +68,12 @@ export async function openDestination(
         reference: reference.reference,
       };
     case 'docker':
+      return {
+        store: await RegistryDestination.open(reference, options),
+        reference: reference.tag ?? reference.digest,
+      };
     case 'erofs-cache':
-      throw notYet(text, reference);
+      throw failure('USAGE', text, 'erofs-cache: holds layers, no images', 'see convert');
     case 'docker-archive':
       throw failure(
         'USAGE',
@@ -75,10 +89,6 @@ export async function openDestination(
 
 function checkName(name: string | undefined): void {
   if (name !== undefined) checkReferenceName(name);
-}
-
-function notYet(text: string, { transport }: Reference): SeekableErofsError {
-  return failure('UNSUPPORTED', text, `${transport}: is not in this version`, 'use oci: or oci-archive:');
 }
 
 function noImage(text: string): SeekableErofsError {

@@ -40,7 +40,7 @@ describe('wrong usage is exit 2 and one line', () => {
   test.each<[string, RegExp]>([
     ['', /^error: seekable-erofs: no such command \(see seekable-erofs --help\)\n$/],
     ['convrt oci:a oci:b', /^error: seekable-erofs: unknown command 'convrt' \(did you mean convert\?\)\n$/],
-    ['mount oci:a dir', /unknown command 'mount'/],
+    ['unpack oci:a dir', /unknown command 'unpack'/],
     ['help nothing', /no such command/],
     ['--json', /unknown option '--json'/],
     ['convert', /missing required argument 'SRC'/],
@@ -51,6 +51,9 @@ describe('wrong usage is exit 2 and one line', () => {
     ['inspect', /missing required argument/],
     ['verify', /missing required argument/],
     ['doctor now', /too many arguments/],
+    ['run', /missing required argument/],
+    ['run oci:a --json', /stdout is the container's/],
+    ['run oci:a ls -l', /unknown option '-l'/],
     ['encode a b c', /too many arguments/],
     ['encode a b --chunksize 1', /unknown option '--chunksize' \(did you mean --chunk-size\?\)/],
     ['encode a b --mkfs x', /^error: --mkfs: "x" is no option/],

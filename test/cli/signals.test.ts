@@ -31,6 +31,20 @@ test('the second signal ends the process at once', () => {
   expect(exits).toEqual([143]);
 });
 
+test('signals that are lent go to the borrower alone, and come back', () => {
+  const { watch, send, exits } = setUp();
+  const delivered: string[] = [];
+  const takeBack = watch.lend((name) => delivered.push(name));
+  send('SIGINT');
+  send('SIGINT');
+  send('SIGTERM');
+  expect(delivered).toEqual(['SIGINT', 'SIGINT', 'SIGTERM']);
+  expect([watch.signal.aborted, exits]).toEqual([false, []]);
+  takeBack();
+  send('SIGTERM');
+  expect([watch.signal.aborted, delivered.length]).toEqual([true, 3]);
+});
+
 test('a failure that the signal did not cause stays what it is', () => {
   const { watch, send } = setUp();
   const cancelled = failure('CANCELLED', 'a', 'b');

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { rewriteImage, rewriteIndex, withErofsFeature, type NewLayer } from '../../src/convert/rewrite';
+import type { NewLayer } from '../../src/convert/placed-layers';
+import { rewriteImage, rewriteIndex, withErofsFeature } from '../../src/convert/rewrite';
 import { digestOf } from '../../src/format/digest';
 import { checkLayerCount, parseImageConfig } from '../../src/oci/config';
 import { parseIndex, parseManifest } from '../../src/oci/manifest';

@@ -6,7 +6,8 @@ import { refusal } from '../support/refusal';
 
 describe('encode options', () => {
   it('have defaults', () => {
-    const settings = { profile: 'containerd', chunkSize: 4_194_304, level: 3, verity: null };
+    const common = { profile: 'containerd', chunkSize: 4_194_304, level: 3 };
+    const settings = { ...common, compression: 'zstd', index: 'embedded', verity: null };
     expect(validateEncodeOptions({})).toEqual(settings);
     expect(validateEncodeOptions({ dmVerity: true })).toEqual({
       ...settings,

@@ -7,7 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/format/digest';
 import { parseIndex, readManifest } from '../../src/oci/manifest';
+import type { Descriptor } from '../../src/oci/types';
 import { LayoutDestination, openLayoutSource } from '../../src/store/layout';
+import { writeImage } from './sample-image';
 
 let folder: string;
 let layout: string;
@@ -23,12 +25,30 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-function startWriter(prefix: string, count: number) {
+function start(script: string, ...args: string[]) {
   const runner = join(__dirname, '..', 'support', 'run-ts.mjs');
-  const script = join(__dirname, 'layout-writer.ts');
-  return spawn(process.execPath, [runner, cache, script, layout, prefix, String(count)], {
+  return spawn(process.execPath, [runner, cache, join(__dirname, script), layout, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+}
+
+const startWriter = (prefix: string, count: number) => start('layout-writer.ts', prefix, String(count));
+
+/** Runs a writer that is killed when it is about to give a file this name. */
+async function writeKilledAt(name: string, seed = 'killed'): Promise<void> {
+  const writer = start('layout-killed.ts', seed, name);
+  writer.stdout.resume();
+  expect(await once(writer, 'close')).toEqual([null, 'SIGKILL']);
+}
+
+const blobNames = (): string[] => readdirSync(join(layout, 'blobs', 'sha256')).sort();
+
+async function write(seed: string): Promise<Descriptor> {
+  const store = await LayoutDestination.open(layout);
+  const descriptor = await writeImage(store, seed);
+  await store.setReference(seed, descriptor);
+  await store.close();
+  return descriptor;
 }
 
 /** The names in the layout, after a check that every image is whole and every blob is what it is called. */
@@ -95,4 +115,59 @@ describe('processes that write one layout', () => {
     await next.close();
     expect(existsSync(join(layout, '.seekable-erofs'))).toBe(false);
   });
+
+  it('that are killed between the blobs and index.json leave no blob that nothing leads to', async () => {
+    await write('first');
+    const before = blobNames();
+    await writeKilledAt('index.json');
+    expect(blobNames().length).toBe(before.length + 4); // all but the shared layer
+    await (await LayoutDestination.open(layout)).abort();
+    expect(blobNames()).toEqual(before);
+    await checkedNames();
+  });
+
+  it('that are killed before a new layout is one leave nothing', async () => {
+    await writeKilledAt('oci-layout');
+    expect(existsSync(join(layout, 'index.json'))).toBe(true);
+    await (await LayoutDestination.open(layout)).close();
+    expect(readdirSync(layout)).toEqual([]);
+  });
+
+  it('that are killed leave what an image leads to by the time of the cleaning up', async () => {
+    await write('first');
+    const living = await LayoutDestination.open(layout);
+    await writeKilledAt('index.json');
+    await living.setReference('v1', await writeImage(living, 'killed'));
+    await living.close();
+    const before = blobNames();
+    await (await LayoutDestination.open(layout)).close();
+    expect(blobNames()).toEqual(before);
+    expect(await checkedNames()).toEqual(['first', 'v1']);
+  });
+
+  it('count on blobs that they saw, also when those are removed before they have a reference', async () => {
+    await write('first');
+    const living = await LayoutDestination.open(layout);
+    await writeKilledAt('index.json');
+    const { image, blobs } = await imageOf('killed');
+    for (const blob of blobs) expect(await living.has(blob)).toBe(true);
+    await (await LayoutDestination.open(layout)).close();
+    expect(blobNames()).toHaveLength(5);
+    await living.setReference('v1', image);
+    await living.close();
+    expect(blobNames()).toHaveLength(9);
+    expect(await checkedNames()).toEqual(['first', 'v1']);
+  });
 });
+
+/** The descriptor of what writeImage() makes of `seed`, and its manifest. */
+async function imageOf(seed: string) {
+  const other = await LayoutDestination.open(join(folder, 'other'));
+  const image = await writeImage(other, seed);
+  await other.setReference('v1', image);
+  await other.close();
+  const source = await openLayoutSource(join(folder, 'other'));
+  const document = await readManifest(source, image);
+  if (document.kind !== 'manifest') throw new Error('an index');
+  return { image, blobs: [document.manifest.config, ...document.manifest.layers, image] };
+}

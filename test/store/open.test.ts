@@ -30,8 +30,8 @@ describe('openDestination and openSource', () => {
 
   it.each([
     ['docker://ubuntu', 'UNSUPPORTED', 'UNSUPPORTED'],
-    ['docker-archive:x.tar', 'UNSUPPORTED', 'USAGE'],
-    ['erofs-cache:dir', 'USAGE', 'UNSUPPORTED'],
+    ['docker-archive:x.tar', 'NOT_FOUND', 'USAGE'],
+    ['erofs-cache:dir', 'USAGE', 'USAGE'],
     ['https://host/blob', 'USAGE', 'USAGE'],
     ['layer.tar', 'USAGE', 'USAGE'],
   ])('%s as source: %s, as destination: %s', async (text, source, destination) => {

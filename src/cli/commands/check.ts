@@ -6,15 +6,18 @@ import { library } from '../library';
 import {
   addPlatformOption,
   addReadOptions,
+  addRegistryOptions,
   given,
   readOptions,
   refuseDescriptorOfImage,
+  registryOptions,
   type CommonFlags,
   type ReadFlags,
+  type RegistryFlags,
 } from '../options';
 import { speedLine } from '../text';
 
-interface Flags extends CommonFlags, ReadFlags {
+interface Flags extends CommonFlags, ReadFlags, RegistryFlags {
   platform?: string[];
 }
 
@@ -29,6 +32,7 @@ export function checkCommand(session: Session): Command {
   );
   addPlatformOption(command, 'os/arch[/variant] to take from an index, repeatable (default: this machine)');
   addReadOptions(command);
+  addRegistryOptions(command);
   return finishCommand(command, session, async ({ options, elapsed }, [source, converted]) => {
     const flags = command.opts<Flags>();
     refuseDescriptorOfImage(converted!, flags);
@@ -36,6 +40,7 @@ export function checkCommand(session: Session): Command {
     const { summary, ...document } = await checkImage(source!, converted!, {
       ...options,
       ...(await readOptions(flags)),
+      ...registryOptions(flags),
       ...given({ platforms: flags.platform }),
     });
     const { ok, entries, differences, omitted = 0 } = document;

@@ -1,52 +1,40 @@
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
 import { failure } from '../../errors';
 import type { ConvertResult } from '../../index';
 import { defineCommand, finishCommand, type Session } from '../command';
+import { addConvertOptions, convertOptions, type ConvertFlags } from '../convert-options';
 import { library } from '../library';
-import {
-  addEncodeOptions,
-  addPlatformOption,
-  encodeOptions,
-  given,
-  isImageReference,
-  type CommonFlags,
-  type EncodeFlags,
-} from '../options';
+import { isImageReference, type CommonFlags } from '../options';
 import type { Streams } from '../output';
 import { humanWork } from '../text';
 
-interface Flags extends CommonFlags, EncodeFlags {
-  platform?: string[];
-  allPlatforms?: true;
-}
+interface Flags extends CommonFlags, ConvertFlags {}
 
 export function convertCommand(session: Session): Command {
   const command = defineCommand('convert <SRC> <DST>', 'Convert an image to seekable EROFS layers', [
+    'convert docker://docker.io/library/alpine docker://registry.example/alpine:erofs',
     'convert oci-archive:app.tar oci:app:latest',
     'convert oci:app:latest oci-archive:app.erofs.tar --dm-verity',
+    'convert docker-archive:saved.tar:app:latest erofs-cache:/var/lib/erofs-cache --dm-verity',
     'convert oci-archive:- oci-archive:- --platform linux/arm64 <app.tar >app.erofs.tar',
   ]);
-  addPlatformOption(command, 'os/arch[/variant] to take from an index, repeatable (default: this machine)');
-  command.addOption(
-    new Option('--all-platforms', 'convert the whole index, and keep it an index').conflicts('platform'),
-  );
-  addEncodeOptions(command);
+  addConvertOptions(command);
   return finishCommand(command, session, async ({ options, streams }, [source, destination]) => {
     const flags = command.opts<Flags>();
     const stdoutTaken = checkReferences(source!, destination!, flags, streams);
     const { convertImage } = await library();
     const { summary, ...document } = await convertImage(source!, destination!, {
       ...options,
-      ...(await encodeOptions(flags)),
-      ...given({ platforms: flags.platform, allPlatforms: flags.allPlatforms }),
+      ...(await convertOptions(flags)),
     });
-    return { document, text: [document.digest], summary: [describe(summary)], stdoutTaken };
+    return { document, text: [document.digest ?? destination!], summary: [describe(summary)], stdoutTaken };
   });
 }
 
 /** Refuses what is no conversion of an image; true when the result goes to stdout. */
 function checkReferences(source: string, destination: string, { json }: Flags, { stdout }: Streams): boolean {
-  const forms = 'an image is oci:DIR or oci-archive:FILE; for one layer see encode and build';
+  const forms =
+    'an image is docker://HOST/REPO, oci:DIR, oci-archive:FILE or docker-archive:FILE; for one layer see encode and build';
   for (const text of [source, destination]) {
     if (!isImageReference(text)) throw failure('USAGE', text, 'not an image reference', forms);
   }

@@ -5,15 +5,18 @@ import { library } from '../library';
 import {
   addPlatformOption,
   addReadOptions,
+  addRegistryOptions,
   given,
   parseCount,
   readOptions,
   refuseDescriptorOfImage,
+  registryOptions,
   type CommonFlags,
   type ReadFlags,
+  type RegistryFlags,
 } from '../options';
 
-interface Flags extends CommonFlags, ReadFlags {
+interface Flags extends CommonFlags, ReadFlags, RegistryFlags {
   platform?: string[];
   chunks: number;
   depth: number;
@@ -30,6 +33,7 @@ export function inspectCommand(session: Session): Command {
     .option('--depth <n>', 'levels of the directory tree, the root is 0', parseCount, 3);
   addPlatformOption(command, 'only this os/arch[/variant] of an index, repeatable (default: all)');
   addReadOptions(command);
+  addRegistryOptions(command);
   return finishCommand(command, session, async ({ options }, [subject]) => {
     const flags = command.opts<Flags>();
     refuseDescriptorOfImage(subject!, flags);
@@ -37,6 +41,7 @@ export function inspectCommand(session: Session): Command {
     const document = await inspect(subject!, {
       ...options,
       ...(await readOptions(flags)),
+      ...registryOptions(flags),
       ...given({ platforms: flags.platform, depth: flags.depth }),
       // The document has no place for it, and it takes time.
       measure: flags.json !== true,

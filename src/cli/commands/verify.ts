@@ -6,14 +6,17 @@ import { library } from '../library';
 import {
   addPlatformOption,
   addReadOptions,
+  addRegistryOptions,
   given,
   readOptions,
   refuseDescriptorOfImage,
+  registryOptions,
   type CommonFlags,
   type ReadFlags,
+  type RegistryFlags,
 } from '../options';
 
-interface Flags extends CommonFlags, ReadFlags {
+interface Flags extends CommonFlags, ReadFlags, RegistryFlags {
   platform?: string[];
 }
 
@@ -24,6 +27,7 @@ export function verifyCommand(session: Session): Command {
   ]);
   addPlatformOption(command, 'only this os/arch[/variant] of an index, repeatable (default: all)');
   addReadOptions(command);
+  addRegistryOptions(command);
   return finishCommand(command, session, async ({ options }, [subject]) => {
     const flags = command.opts<Flags>();
     refuseDescriptorOfImage(subject!, flags);
@@ -31,6 +35,7 @@ export function verifyCommand(session: Session): Command {
     const document = await verifyImage(subject!, {
       ...options,
       ...(await readOptions(flags)),
+      ...registryOptions(flags),
       ...given({ platforms: flags.platform }),
     });
     const bad = document.layers.filter(({ error }) => error !== undefined);

@@ -1,0 +1,105 @@
+// Claim: many small images are converted side by side, so that no core waits for another.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { goContestants } from '../lib/contestants.mjs';
+import { compressed, whole } from '../lib/corpus.mjs';
+import { layerBytes, writeLayout } from '../lib/layout.mjs';
+import { writeSynthetic } from '../lib/synthetic.mjs';
+
+export const title = 'batch: 50 small images (one tar.gz layer of 4 MB each), with dm-verity';
+
+const IMAGES = 50;
+const BYTES = 4e6;
+
+export async function* cases(context) {
+  const { layouts, files } = await makeImages(context);
+  const hasBatch = spawnSync(...split(context.ours(['batch', '--help']))).status === 0;
+  let limit;
+  yield {
+    name: `${IMAGES} images`,
+    input: { label: 'layouts', bytes: layouts.reduce((total, path) => total + layerBytes(path), 0) },
+    contestants: [
+      hasBatch
+        ? batch(context, layouts)
+        : { key: 'ours', label: 'ours: batch', skip: 'this build has no command "batch"' },
+      oneByOne(context, layouts),
+      ...goContestants(context, (flags) => ['convert', '-dm-verity', ...flags, ...files], {
+        needsMkfs: true,
+        folder: true,
+      }),
+    ],
+    limit: () => (limit ??= limitOf(context, files)), // 150 processes: once
+  };
+}
+
+function limitOf({ parts, inputs }, files) {
+  const lanes = files.map((file) => ({
+    parts: {
+      ...parts.source(file, { compression: 'gzip' }),
+      ...parts.write(inputs.image(file.replace(/\.gz$/, ''))).parts,
+    },
+    first: ['inflate'],
+  }));
+  return { lanes };
+}
+
+async function makeImages(context) {
+  const folder = join(context.directory, `small-${IMAGES}`);
+  whole(folder, (half) => {
+    mkdirSync(half);
+    for (let i = 0; i < IMAGES; i++) writeSynthetic(join(half, `${i}.tar`), { bytes: BYTES, seed: 1000 + i });
+  });
+  const names = readdirSync(folder).filter((name) => name.endsWith('.tar'));
+  const tars = names.map((name) => join(folder, name));
+  const files = await compressed(tars, 'gzip');
+  const layouts = tars.map((tar, i) => {
+    const path = context.inputs.scratch(`small-${i}`);
+    writeLayout(path, [{ tar, path: files[i] }], { compression: 'gzip' });
+    return path;
+  });
+  return { layouts, files };
+}
+
+function batch(context, layouts) {
+  const out = context.inputs.scratch('out-batch');
+  const list = context.inputs.scratch('batch.json');
+  return {
+    key: 'ours',
+    label: 'ours: batch',
+    argv: context.ours(['batch', list, '--quiet']),
+    before() {
+      for (const path of [out, `${list}.journal`]) rmSync(path, { recursive: true, force: true });
+      mkdirSync(out);
+      const jobs = layouts.map((path, i) => ({
+        source: `oci:${path}`,
+        destination: `oci:${join(out, String(i))}:bench`,
+        'dm-verity': true,
+      }));
+      writeFileSync(list, JSON.stringify(jobs));
+    },
+    result: () => ({
+      bytes: layouts.reduce((total, _, i) => total + layerBytes(join(out, String(i))), 0),
+    }),
+  };
+}
+
+/** A process for each image, one after the other. */
+function oneByOne(context, layouts) {
+  const out = context.inputs.scratch('out-single');
+  const [node, program] = context.ours(['convert']);
+  const script =
+    'out=$1 node=$2 program=$3; shift 3; i=0; for image; do i=$((i + 1)); "$node" "$program" convert --dm-verity --quiet "oci:$image" "oci:$out/$i:bench" || exit; done';
+  return {
+    key: 'single',
+    rounds: 1,
+    label: 'ours: convert, a process for each',
+    argv: ['sh', '-c', script, 'sh', out, node, program, ...layouts],
+    before() {
+      rmSync(out, { recursive: true, force: true });
+      mkdirSync(out);
+    },
+  };
+}
+
+const split = ([program, ...args]) => [program, args];

@@ -1,0 +1,179 @@
+// What must hold, and where it is found in the results. A bar has `value(results)`: a number, or null where it wasn't measured; and `ok`,
+// the number that it has to be `least` or `most`.
+
+const at = (results, claim, name) => results[claim]?.cases.find((item) => item.name === name) ?? null;
+const ratio = (claim, name, other) => (results) => at(results, claim, name)?.ratios[other]?.ofMedians ?? null;
+const efficiency = (claim, name) => (results) => at(results, claim, name)?.efficiency?.median ?? null;
+const row = (item, key) => item?.contestants.find((contestant) => contestant.key === key) ?? null;
+const allCores = (results, claim, prefix) =>
+  results[claim]?.cases.filter(({ name }) => name.startsWith(prefix)).at(-1)?.name ?? '';
+const milliseconds = (name) => (results) => {
+  const p50 = row(at(results, 'reads', name), 'ours')?.metrics?.p50.median;
+  return p50 === undefined ? null : p50 * 1e3;
+};
+
+/** How many times faster one contestant of a case is than another. */
+const between = (claim, name, faster, slower) => (results) => {
+  const [a, b] = [faster, slower].map((key) => row(at(results, claim, name), key)?.seconds?.median);
+  return a && b ? b / a : null;
+};
+
+export const BARS = [
+  [
+    'Merkle tree SHA-512',
+    'one core, AVX-512, against go-dmverity',
+    ratio('merkle', 'sha512, 1 core', 'go'),
+    { least: 4.5, unit: '×' },
+  ],
+  [
+    'Merkle tree SHA-512',
+    'leaves, one core, AVX-512, against OpenSSL a block at a time',
+    between('merkle', 'sha512, 1 core', 'leaves', 'openssl'),
+    { least: 3, unit: '×' },
+  ],
+  [
+    'Merkle tree SHA-512',
+    'all cores (the bar: two) against go-dmverity',
+    (results) => ratio('merkle', allCores(results, 'merkle', 'sha512'), 'go')(results),
+    { least: 8, unit: '×' },
+  ],
+  [
+    'Merkle tree SHA-512',
+    'one core, AVX2, against go-dmverity',
+    between('merkle', 'sha512, 1 core', 'avx2', 'go'),
+    { least: 2, unit: '×' },
+  ],
+  ['encode, dm-verity', 'efficiency', efficiency('encode', 'with dm-verity'), { least: 0.88 }],
+  [
+    'encode, dm-verity',
+    'against the Go pull request',
+    ratio('encode', 'with dm-verity', 'go'),
+    { least: 4, unit: '×' },
+  ],
+  ['convert a tar, dm-verity', 'efficiency', efficiency('convert', 'tar'), { least: 0.85 }],
+  [
+    'convert a tar, dm-verity',
+    'against the Go pipeline',
+    ratio('convert', 'tar', 'go'),
+    { least: 5, unit: '×' },
+  ],
+  [
+    'convert 6 tar.gz layers, dm-verity',
+    'efficiency',
+    efficiency('convert-gzip', '6 layers, gzip'),
+    { least: 0.85 },
+  ],
+  [
+    'convert 6 tar.gz layers, dm-verity',
+    'against the Go pipeline',
+    ratio('convert-gzip', '6 layers, gzip', 'go'),
+    { least: 5, unit: '×' },
+  ],
+  [
+    'convert a tar, no dm-verity',
+    'against containerd 2.4.2',
+    ratio('convert-peers', 'tar, no dm-verity', 'containerd'),
+    { least: 7, unit: '×' },
+  ],
+  [
+    'convert a tar, no dm-verity',
+    'against nydus-image',
+    ratio('convert-peers', 'tar, no dm-verity', 'nydus'),
+    { least: 2, unit: '×' },
+  ],
+  [
+    'convert a tar, no dm-verity',
+    'against mksquashfs from a folder',
+    ratio('convert-peers', 'tar, no dm-verity', 'mksquashfs'),
+    { least: 1, unit: '×' },
+  ],
+  [
+    'convert a tar, no dm-verity',
+    'against mksquashfs from the tar',
+    ratio('convert-peers', 'tar, no dm-verity', 'mksquashfsTar'),
+    { least: 1, unit: '×' },
+  ],
+  ['decode, every check', 'efficiency', efficiency('decode', 'decode'), { least: 0.85 }],
+  [
+    'decode, every check',
+    'against the Go decoder with the same checks',
+    ratio('decode', 'decode', 'go'),
+    { least: 3.5, unit: '×' },
+  ],
+  [
+    'peak RSS, largest layer of `growth` (the bar: 10 GiB)',
+    '2 threads',
+    (results) => results.growth?.derived?.largest.peakRssMiB?.max ?? null,
+    { most: 128, unit: ' MiB' },
+  ],
+  [
+    'blob size, no dm-verity',
+    'against one `zstd -3` frame of the same image',
+    (results) => {
+      const blob = row(at(results, 'encode', 'plain'), 'ours')?.bytes;
+      const single = row(at(results, 'frames', '1 core'), 'single')?.bytes;
+      return blob &&
+        single &&
+        at(results, 'encode', 'plain').input.bytes === at(results, 'frames', '1 core').input.bytes
+        ? blob / single
+        : null;
+    },
+    { most: 1.01, unit: '×' },
+  ],
+  [
+    'random 4 KiB read, file, p50',
+    'chunk of 4 MiB, not cached',
+    milliseconds('4 KiB, file, 4MiB chunks'),
+    { most: 6, unit: ' ms' },
+  ],
+  [
+    'random 4 KiB read, file, p50',
+    'chunk of 64 KiB, not cached',
+    milliseconds('4 KiB, file, 64KiB chunks'),
+    { most: 0.3, unit: ' ms' },
+  ],
+  [
+    'random 4 KiB read, file, p50',
+    'chunk cached',
+    milliseconds('4 KiB, cached, 4MiB chunks'),
+    { most: 0.03, unit: ' ms' },
+  ],
+  [
+    'program start',
+    '`--version`, more than `node -e 0`',
+    startMilliseconds('ours'),
+    { most: 80, unit: ' ms' },
+  ],
+  ['program start', '`--help`, more than `node -e 0`', startMilliseconds('help'), { most: 80, unit: ' ms' }],
+  [
+    'growth',
+    'a byte in the largest layer against one in the smallest',
+    (results) => results.growth?.derived?.perByte.growth ?? null,
+    { least: 0.9, most: 1.1, unit: '×' },
+  ],
+  [
+    'growth',
+    'an entry of the most against one of the fewest',
+    (results) => results.growth?.derived?.perEntry.growth ?? null,
+    { least: 0.9, most: 1.1, unit: '×' },
+  ],
+].map(([work, what, value, limits]) => ({ work, what, value, ...limits }));
+
+function startMilliseconds(key) {
+  return (results) => {
+    const start = at(results, 'start', 'start');
+    const [ours, node] = [row(start, key), row(start, 'node')];
+    return ours && node ? (ours.seconds.median - node.seconds.median) * 1e3 : null;
+  };
+}
+
+/** A bar as it stands: `{text, value, holds}`; both null where it wasn't measured. */
+export function judge(bar, results) {
+  const value = bar.value(results);
+  const text = [
+    bar.least !== undefined && `≥ ${bar.least}${bar.unit ?? ''}`,
+    bar.most !== undefined && `≤ ${bar.most}${bar.unit ?? ''}`,
+  ];
+  const holds = value === null ? null : value >= (bar.least ?? -Infinity) && value <= (bar.most ?? Infinity);
+  return { text: text.filter(Boolean).join(', '), value, holds };
+}

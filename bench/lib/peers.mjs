@@ -1,0 +1,121 @@
+// Other programs that do what ours does, where they are installed. Each is `{path}` or `{missing}`, the reason.
+//   mksquashfs   apt install squashfs-tools
+//   nydus-image  on PATH, in $NYDUS_IMAGE, or built by --build-peers (Rust, some minutes)
+//   containerd   in $CONTAINERD_BIN, or built by test/e2e/containerd.mjs or --build-peers (Go, some minutes)
+//   eStargz      bench/estargz, built when it is asked for
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  installContainerd,
+  missingForContainerd,
+  startContainerd,
+} from '../../test/e2e/support/containerd-daemon.mjs';
+import { buildGo, which } from './programs.mjs';
+
+const NYDUS = '2.2.0'; // of the crate nydus-rs
+
+export class Peers {
+  #context;
+  #builds;
+
+  constructor(context) {
+    this.#context = context;
+    this.#builds = context.options['build-peers'] === true;
+  }
+
+  get mksquashfs() {
+    return found(which('mksquashfs'), 'mksquashfs is not installed (apt install squashfs-tools)');
+  }
+
+  get nydusImage() {
+    const installed = process.env.NYDUS_IMAGE || which('nydus-image');
+    const root = join(this.#context.directory, 'nydus');
+    const built = join(root, 'bin', 'nydus-image');
+    if (!installed && !existsSync(built) && this.#builds) {
+      const install = [
+        'install',
+        'nydus-rs',
+        '--version',
+        NYDUS,
+        '--locked',
+        '--bin',
+        'nydus-image',
+        '--root',
+        root,
+      ];
+      execFileSync('cargo', install, { stdio: 'inherit' });
+    }
+    return found(
+      installed || (existsSync(built) && built),
+      'nydus-image is not installed (--build-peers builds it)',
+    );
+  }
+
+  get estargz() {
+    return buildGo(this.#context.directory, 'estargz');
+  }
+
+  #containerdMissing() {
+    if (this.#builds) return missingForContainerd();
+    const caches = readdirSync(process.env.XDG_CACHE_HOME || tmpdir());
+    const built = caches.some(
+      (name) => name.startsWith('seekable-erofs-containerd-') && name.endsWith(`-${process.getuid()}`),
+    );
+    return process.env.CONTAINERD_BIN || built
+      ? null
+      : 'containerd is not installed (--build-peers builds it)';
+  }
+
+  /** Starts a containerd whose ctr finds mkfs.erofs: `{ctr(args), env, stop()}`, or `{missing}`. */
+  async containerd() {
+    const { mkfs, mkfsMissing } = this.#context;
+    const missing =
+      process.getuid() !== 0 ? 'containerd needs root' : (mkfsMissing ?? this.#containerdMissing());
+    if (missing) return { missing };
+    const bin = installContainerd();
+    const directory = mkdtempSync(join(tmpdir(), 'se-bench-')); // short: a socket's path has at most 107 bytes
+    try {
+      const daemon = await startContainerd({ bin, directory });
+      const tools = join(directory, 'tools');
+      mkdirSync(tools);
+      symlinkSync(existsSync(mkfs) ? mkfs : which(mkfs), join(tools, 'mkfs.erofs'));
+      return {
+        ctr: (...args) => [
+          join(bin, 'ctr'),
+          '--address',
+          join(directory, 'socket'),
+          '--namespace',
+          'bench',
+          ...args,
+        ],
+        env: { PATH: `${tools}:${process.env.PATH}` },
+        async stop() {
+          await daemon.stop();
+          rmSync(directory, { recursive: true, force: true });
+        },
+      };
+    } catch (error) {
+      rmSync(directory, { recursive: true, force: true });
+      return { missing: error.message.split('\n')[0] };
+    }
+  }
+}
+
+const found = (path, missing) => (path ? { path } : { missing });
+
+/** Runs bench/jobs/serve.mjs for a file: `{url, stop()}`. */
+export async function serve(context, path) {
+  const [program, ...args] = context.job('serve', path);
+  const server = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [line] = await once(server.stdout, 'data');
+  return {
+    url: `http://127.0.0.1:${Number(line.toString())}/blob`,
+    async stop() {
+      server.kill();
+      await once(server, 'exit');
+    },
+  };
+}

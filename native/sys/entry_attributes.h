@@ -1,0 +1,27 @@
+// Owner, mode, xattrs and times of what was made.
+#pragma once
+
+#include <vector>
+
+#include "sys/tree_entry.h"
+
+namespace seekable::sys {
+
+using TreeNotices = std::vector<TreeNotice>;
+
+// An owner or an xattr that the user or the file system can't have, as errno says, is no reason to give up the
+// tree.
+void take_notice(TreeNotices& notices, const TreeEntry& entry, std::string subject);
+
+// Owner, then mode (a new owner clears setuid), then xattrs (a new mode changes an ACL), then times.
+// Returns 0 or the errno of what must not fail.
+int set_open_attributes(int descriptor, const TreeEntry& entry, bool owners, TreeNotices& notices);
+
+// The same for what can't be opened (links, devices), by its name in `folder`. A link has no mode.
+int set_named_attributes(int folder, const char* name, const TreeEntry& entry, bool owners,
+                         TreeNotices& notices);
+
+// The path that an open descriptor is reached by: for calls that have no variant for handles.
+std::string path_of(int descriptor);
+
+}  // namespace seekable::sys

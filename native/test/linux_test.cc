@@ -1,0 +1,56 @@
+// The bare system calls: that they arrive, and that errors have the call's name, its number, and the kernel's words.
+#include "sys/linux.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+
+namespace seekable::sys {
+namespace {
+
+TEST(LinuxTest, IoctlFillsMemory) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  ASSERT_EQ(write(ends[1], "abc", 3), 3);
+  uint8_t count[sizeof(int)] = {};
+  const Result<int> result = ioctl(ends[0], FIONREAD, MutableBytes(count));
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(load_le<int>(count), 3);
+  close(ends[0]);
+  close(ends[1]);
+}
+
+TEST(LinuxTest, ErrorsNameTheCallAndHaveItsNumber) {
+  const Result<int> result = ioctl(-1, FIONREAD, uint64_t{0});
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().what, "ioctl");
+  EXPECT_EQ(result.error().error_number, EBADF);
+  EXPECT_EQ(move_mount(-1, "/").error().what, "move_mount");
+  EXPECT_EQ(fsmount(-1, 0).error().what, "fsmount");
+  EXPECT_EQ(fsconfig(-1, {.command = 6, .key = nullptr, .value = nullptr}).error().error_number, EBADF);
+}
+
+TEST(LinuxTest, UnmountsNothingThatIsNoMount) {
+  const Status status = unmount("/proc/self/no-such-folder", 0);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().what, "umount");
+  EXPECT_NE(status.error().error_number, 0);
+}
+
+TEST(LinuxTest, TheKernelsWordsAreInTheError) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  const Result<int> context = fsopen("tmpfs");
+  if (!context.ok()) GTEST_SKIP() << "fsopen: " << context.error().why;
+  const Status status =
+      fsconfig(context.value(), {.command = 1, .key = "no-such-option", .value = "x"});
+  close(context.value());
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().error_number, EINVAL);
+  EXPECT_NE(status.error().why.find("no-such-option"), std::string::npos) << status.error().why;
+}
+
+}  // namespace
+}  // namespace seekable::sys

@@ -1,0 +1,80 @@
+import type { Command } from 'commander';
+import { failure, type SeekableErofsError } from '../../errors';
+import type { BatchResult, BatchSummary } from '../../index';
+import { createBatchDisplay } from '../batch-progress';
+import { defineCommand, finishCommand, type Session } from '../command';
+import { addConvertOptions, convertOptions, type ConvertFlags } from '../convert-options';
+import { library } from '../library';
+import { given, parseThreads, type CommonFlags } from '../options';
+import { warningLine } from '../output';
+import { humanBytes, humanWork, shortDigest, table } from '../text';
+
+interface Flags extends CommonFlags, ConvertFlags {
+  jobs?: number;
+  restart?: true;
+}
+
+export function batchCommand(session: Session): Command {
+  const command = defineCommand('batch <FILE>', 'Convert a list of images, several at once, resumably', [
+    'batch images.yaml',
+    'batch images.json --jobs 8 --dm-verity --json',
+    'batch images.yaml --restart',
+  ]);
+  command
+    .option('--jobs <n>', 'images at once (default: by the number of cores, at most 8)', parseThreads)
+    .option('--restart', 'convert everything again, whatever the journal says is done');
+  addConvertOptions(command);
+  return finishCommand(command, session, async ({ options, streams }, [file]) => {
+    const flags = command.opts<Flags>();
+    const { convertBatch } = await library();
+    const display = await createBatchDisplay(flags.progress, streams.stderr, flags.quiet === true);
+    try {
+      const { summary, ...document } = await convertBatch(file!, {
+        ...{ signal: options.signal, threads: options.threads, tmpDir: options.tmpDir },
+        onWarning: (line) => {
+          if (flags.quiet !== true) display.print(warningLine(streams.stderr, line));
+        },
+        onJob: display.job.bind(display),
+        onProgress: display.progress.bind(display),
+        ...given({ jobs: flags.jobs, restart: flags.restart }),
+        defaults: await convertOptions(flags),
+      });
+      return {
+        document,
+        text: describe(document.jobs),
+        summary: [describeAll(summary)],
+        failure: verdict(file!, document.jobs),
+      };
+    } finally {
+      display.stop();
+    }
+  });
+}
+
+function describe(jobs: BatchResult['jobs']): string[] {
+  return table(
+    jobs.map((job) => {
+      const outcome = job.status === 'failed' ? job.error.message : shortDigest(job.digest ?? '-');
+      return [job.status, job.source, job.destination, outcome];
+    }),
+  );
+}
+
+function describeAll(summary: BatchSummary): string {
+  const { done, skipped, failed, layers, distinctLayers, bytesIn, bytesOut, bytesSaved, seconds } = summary;
+  const counts = [
+    `${done} ${done === 1 ? 'image' : 'images'}`,
+    ...(skipped > 0 ? [`${skipped} done before`] : []),
+    ...(failed > 0 ? [`${failed} failed`] : []),
+  ];
+  if (done === 0) return counts.join(', ');
+  const shared = `${layers} layers, ${distinctLayers} different, ${humanBytes(bytesSaved)} saved by sharing`;
+  return `${counts.join(', ')}: ${shared}; ${humanWork(bytesIn, bytesOut - bytesSaved, seconds)}`;
+}
+
+function verdict(file: string, jobs: BatchResult['jobs']): SeekableErofsError | undefined {
+  const failed = jobs.filter((job) => job.status === 'failed');
+  if (failed.length === 0) return undefined;
+  const why = `${failed.length} of ${jobs.length} images failed; ${failed[0]!.error.message}`;
+  return failure('FAILED', file, why, 'run it again: only these are left');
+}

@@ -1,0 +1,72 @@
+import { Option, type Command } from 'commander';
+import { defineCommand, finishCommand, type Session } from '../command';
+import { library } from '../library';
+import {
+  addPlatformOption,
+  addReadOptions,
+  collect,
+  given,
+  readOptions,
+  refuseDescriptorOfImage,
+  type CommonFlags,
+  type ReadFlags,
+} from '../options';
+import { table } from '../text';
+
+interface Flags extends CommonFlags, ReadFlags {
+  verity?: 'auto' | 'require' | 'off';
+  rw?: string;
+  state?: string;
+  checkAtMostOnce?: true;
+  verityOptions?: string;
+  platform?: string[];
+  device?: string[];
+}
+
+/** The folder that `mount`, `umount` and `mounts` share. */
+export const stateFlag = [
+  '--state <dir>',
+  'folder that says what is mounted (default: /run/seekable-erofs)',
+] as const;
+
+export function mountCommand(session: Session): Command {
+  const command = defineCommand('mount <REF|PATH> <DIR>', 'Mount an image or a layer by the kernel', [
+    'mount oci:app:latest /mnt',
+    'mount oci:app:latest /mnt --verity require',
+    'mount layer.blob /mnt --descriptor descriptor.json --rw changes',
+  ]);
+  addMountOptions(command);
+  return finishCommand(command, session, async ({ options }, [subject, dir]) => {
+    const flags = command.opts<Flags>();
+    refuseDescriptorOfImage(subject!, flags);
+    const { mountImage } = await library();
+    const { verity, rw, state, checkAtMostOnce, verityOptions, device } = flags;
+    const document = await mountImage(subject!, dir!, {
+      ...options,
+      ...(await readOptions(flags)),
+      ...given({ verity, rw, state, checkAtMostOnce, verityOptions }),
+      ...given({ platform: flags.platform?.at(-1), devices: device }),
+    });
+    const rows = document.layers.map(({ diffId, device, verity }) => [diffId, device, `verity: ${verity}`]);
+    return { document, text: [document.target], summary: table(rows) };
+  });
+}
+
+function addMountOptions(command: Command): void {
+  command
+    .addOption(
+      new Option(
+        '--verity <policy>',
+        'blocks of layers with a dm-verity tree are checked by the kernel (default: auto, if it can)',
+      ).choices(['auto', 'require', 'off']),
+    )
+    .option('--rw <dir>', 'make it writable: changes go to DIR/upper and stay there; DIR/work is needed too')
+    .option(...stateFlag)
+    .option('--check-at-most-once', 'let dm-verity check each block of data once only')
+    .option('--verity-options <words>', 'more optional arguments of the dm-verity target')
+    .addOption(
+      new Option('--device <file>', "an external device of a layer's image, repeatable").argParser(collect),
+    );
+  addPlatformOption(command, "os/arch[/variant] of an index (default: this machine's)");
+  addReadOptions(command);
+}

@@ -1,0 +1,57 @@
+import { isDeepStrictEqual } from 'node:util';
+import { layersOf } from '../image/image-layers';
+import type { Image } from '../image/images';
+import type { Descriptor } from '../oci/types';
+import { convertLayer, hasLayer, type ConvertedLayer, type LayerJob } from './layer';
+import { layerKey } from './layer-key';
+import { rewriteImage, type RewrittenImage } from './rewrite';
+import { runTogether } from './together';
+
+/** An image whose layers, config and manifest are at the destination. */
+export interface ConvertedImage extends RewrittenImage {
+  /** `os/arch[/variant]`. */
+  platform: string;
+  layers: ConvertedLayer[];
+}
+
+/** Converts an image, its layers side by side; one that occurs twice, in one image or in several, is converted once. */
+export async function convertOne(job: LayerJob, image: Image): Promise<ConvertedImage> {
+  const sources = layersOf(image);
+  const layers = await runTogether(sources, job.options.signal, (layer, signal) => {
+    // Profile "erofs-image-spec" has no whiteouts where there is nothing to hide.
+    const bottomLayer = job.settings.profile === 'erofs-image-spec' && layer === sources[0];
+    const ownJob = { ...job, options: { ...job.options, bottomLayer, signal } };
+    return job.pool.once(layerKey(ownJob, layer), job.destination, {
+      isThere: (made) => hasLayer(job.destination, made),
+      make: () => convertLayer(ownJob, layer),
+    });
+  });
+  const { manifest, config, descriptor, platform } = image;
+  const what = descriptor.digest;
+  const rewritten = rewriteImage(manifest, config, layers, { what, platform: descriptor.platform });
+  const written = await keepUnchanged(job, image, rewritten);
+  for (const { descriptor: part, bytes } of [written.config, written.manifest]) {
+    if (!(await job.destination.has(part))) await job.destination.writeBlob(part, bytes);
+  }
+  return { ...written, platform, layers };
+}
+
+/** An image in which nothing changes stays as it is, to the byte: another program's way to write JSON is no reason for a new digest. */
+async function keepUnchanged(
+  { source }: LayerJob,
+  { manifest, config, descriptor }: Image,
+  rewritten: RewrittenImage,
+): Promise<RewrittenImage> {
+  const isSame =
+    isDeepStrictEqual(rewritten.config.value, config) &&
+    isDeepStrictEqual({ ...rewritten.manifest.value, config: null }, { ...manifest, config: null });
+  if (!isSame) return rewritten;
+  const old = async (of: Descriptor, as: Descriptor) => {
+    const { mediaType, digest, size } = of;
+    return { bytes: await source.readJson(of), descriptor: { ...as, mediaType, digest, size } };
+  };
+  return {
+    config: { value: config, ...(await old(manifest.config, rewritten.config.descriptor)) },
+    manifest: { value: manifest, ...(await old(descriptor, rewritten.manifest.descriptor)) },
+  };
+}

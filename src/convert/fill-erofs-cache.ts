@@ -1,0 +1,166 @@
+import { ftruncate, write } from 'node:fs';
+import { promisify } from 'node:util';
+import { failure } from '../errors';
+import { checkSameDigest } from '../format/digest';
+import { serializeDmveritySidecar } from '../format/dmverity-sidecar';
+import { isErofsLayer, isForeignLayer, layerFormat } from '../format/media-types';
+import type { EncodeSettings } from '../format/profiles';
+import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
+import type { Image } from '../image/images';
+import { checkBlobDigest } from '../layer/content-digest';
+import { decodeTo } from '../layer/decode';
+import type { EncodeOptions } from '../layer/encode';
+import { openLayerImage } from '../layer/layer-image';
+import { mkfsSettings } from '../layer/mkfs-options';
+import { resourcesOf } from '../layer/resources';
+import { isSeekableLayer, openSeekable } from '../layer/seekable';
+import { verityHead, verityParameters } from '../layer/verity-payload';
+import { native } from '../native/binding';
+import { runNative } from '../native/run';
+import type { BlobFile, SourceStore } from '../oci/store';
+import type { ErofsCache } from './erofs-cache';
+import { startHashing, withItem } from './layer';
+import type { ConversionPool } from './pool';
+import { runTogether } from './together';
+
+/** What the layers of an image are put into a cache with. */
+export interface CacheJob {
+  source: SourceStore;
+  cache: ErofsCache;
+  settings: EncodeSettings;
+  options: EncodeOptions;
+  pool: ConversionPool;
+}
+
+/** A layer that has an entry in the cache. */
+export interface CachedImageLayer {
+  /** Digest of the source's layer. */
+  source: string;
+  /** Of the source's layer as well: the entry's name. */
+  diffId: string;
+  /** Bytes of the entry. */
+  size: number;
+  /** Bytes of the EROFS image in it; with dm-verity padded to a block. */
+  uncompressedSize: number;
+  /** It was there before. */
+  reused: boolean;
+}
+
+/** An open file that is being written. */
+interface Target {
+  fd: number;
+  name: string;
+}
+
+/**
+ * Stages the entries of an image's layers that the cache lacks, each checked against its digest and DiffID; they are there when the cache
+ * is told to publish them. A layer that registries don't keep has no entry.
+ */
+export async function stageImage(job: CacheJob, image: Image): Promise<CachedImageLayer[]> {
+  const layers = layersOf(image).filter(({ descriptor }) => !isForeignLayer(descriptor.mediaType));
+  const mkfs = mkfsSettings(job.options);
+  const how = JSON.stringify([job.settings.verity, mkfs?.mode, mkfs?.options]);
+  const withTree = job.settings.verity !== null;
+  return runTogether(layers, job.options.signal, (layer, signal) => {
+    const { descriptor, diffId } = layer;
+    const options = withItem({ ...job.options, signal }, `blob ${descriptor.digest}`);
+    return job.pool.once(`erofs-cache ${diffId} ${how}`, job.cache, {
+      isThere: async () => (await job.cache.find(diffId, withTree)) !== null,
+      make: () => makeEntry({ ...job, options }, layer),
+    });
+  });
+}
+
+async function makeEntry(job: CacheJob, layer: ImageLayer): Promise<CachedImageLayer> {
+  const { digest, mediaType, size } = layer.descriptor;
+  const { diffId } = layer;
+  if (layerFormat(mediaType) === null) {
+    throw failure('UNSUPPORTED', `layer ${digest}`, `its media type ${mediaType} is neither a tar nor EROFS`);
+  }
+  const known = await job.cache.find(diffId, job.settings.verity !== null);
+  const entry = known ?? (await job.pool.open(size, job.options.signal, () => stageEntry(job, layer)));
+  const { size: written, imageSize } = entry;
+  return { source: digest, diffId, size: written, uncompressedSize: imageSize, reused: known !== null };
+}
+
+async function stageEntry(job: CacheJob, layer: ImageLayer) {
+  const file = await job.source.openFile(layer.descriptor, job.options);
+  try {
+    return await job.cache.stage(layer.diffId, async (target) => {
+      const imageSize = await writeImage(job, file, layer, target);
+      const tree = await appendTree(job, imageSize, target);
+      return tree ?? { imageSize, sidecar: null };
+    });
+  } finally {
+    await file.close();
+  }
+}
+
+/** Writes the raw image of a layer; returns its size. */
+async function writeImage(job: CacheJob, file: BlobFile, layer: ImageLayer, target: Target): Promise<number> {
+  const indexLayer = await readIndexOf(job.source, layer);
+  const isSeekable =
+    isErofsLayer(layer.descriptor.mediaType) && isSeekableLayer(layer.descriptor, indexLayer);
+  if (!isSeekable) return writeBuiltImage(job, file, layer, target);
+  const descriptor = { ...layer.descriptor, diffId: layer.diffId };
+  const blob = await openSeekable(file, { ...job.options, descriptor, indexLayer });
+  const chunks = blob.section.frames.offsets.length - 1;
+  await job.pool.compute(chunks, job.options.signal, (threads) =>
+    decodeTo(file, blob, target, { ...job.options, threads, descriptor }),
+  );
+  const size = blob.tree?.dataSize ?? blob.section.uncompressedSize;
+  await promisify(ftruncate)(target.fd, size); // the tree of profile "erofs-image-spec" is no part of the image
+  return size;
+}
+
+async function writeBuiltImage(
+  { options, pool }: CacheJob,
+  file: BlobFile,
+  { descriptor, diffId }: ImageLayer,
+  { fd, name }: Target,
+): Promise<number> {
+  const layer = await openLayerImage(file, options);
+  const hashing = layer.sourceDigest === null ? startHashing(file, options) : null;
+  try {
+    // One thread hashes what is written, so more than two have nothing to do.
+    await pool.compute(2, options.signal, (threads) =>
+      runNative(options, (job) => native.writeSource(layer.image, { fd, name, offset: 0 }, { threads }, job)),
+    );
+    const digest = layer.sourceDigest ?? (await hashing!.digest);
+    await checkBlobDigest(file, descriptor, options, digest);
+    checkSameDigest(`${file.name}: DiffID`, diffId, layer.contentDigest ?? digest);
+    return layer.image.size;
+  } finally {
+    layer.close();
+    await hashing?.stop();
+  }
+}
+
+/** Pads an image to a block and puts superblock and tree behind it, where that is asked for. */
+async function appendTree({ settings, options, pool }: CacheJob, size: number, { fd, name }: Target) {
+  const { verity } = settings;
+  if (verity === null) return null;
+  if (size === 0) throw failure('USAGE', 'dm-verity', 'an image of 0 bytes has no tree');
+  const { tmpDir } = resourcesOf(options);
+  const image = new native.Source({ fd, offset: 0, size, name });
+  const pieces = Math.ceil(size / (1 << 20));
+  const tree = await pool
+    .compute(pieces, options.signal, (threads) =>
+      runNative(options, (job) =>
+        native.verityTree(image, verityParameters(verity), { threads, tmpDir }, job),
+      ),
+    )
+    .finally(() => {
+      image.close();
+    });
+  try {
+    const { rootDigest, head } = verityHead(verity, tree);
+    const hashOffset = tree.dataBlocks * verity.blockSize;
+    await promisify(write)(fd, head, 0, head.length, hashOffset);
+    const target = { fd, name, offset: hashOffset + head.length };
+    await runNative(options, (job) => native.writeSource(tree.tree, target, { threads: 1 }, job));
+    return { imageSize: hashOffset, sidecar: serializeDmveritySidecar({ rootDigest, hashOffset }) };
+  } finally {
+    tree.tree.close();
+  }
+}

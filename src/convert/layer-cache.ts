@@ -1,0 +1,161 @@
+import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { copyFile, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { failure, fromSystemError } from '../errors';
+import { isDigest } from '../format/digest';
+import { syncFolder } from '../fs/atomic-file';
+import type { JobOptions } from '../job';
+import { native } from '../native/binding';
+import { parseDescriptor } from '../oci/descriptor';
+import { asObject, parseJsonObject } from '../oci/json';
+import { openFileSource, type FileSource } from '../source/file';
+import { LayoutWorkspace, type DraftFolder } from '../store/layout-workspace';
+import type { ConvertedLayer } from './layer';
+
+/** To be raised when the bytes that a conversion makes change. */
+const version = 1;
+const maxRecordSize = 1 << 20;
+
+/** A layer as the cache has it: all but the source, which differs in nothing that matters. */
+export interface CachedLayer {
+  layer: Omit<ConvertedLayer, 'source' | 'reused'>;
+  /** Of `layer.index`. */
+  indexPayload: Uint8Array | null;
+  /** The blob, NOT checked against its digest; close it. */
+  blob: FileSource;
+}
+
+/**
+ * A folder of layers converted before: `vN/xx/KEY/` has `layer.json`, the `blob`, and the `index` where that is a layer of its own. KEY is of
+ * all that the bytes depend on. Entries appear whole by a rename, so that many runs may use one folder; its owner is trusted as far as
+ * `layer.json` goes, and blobs are checked by their digests.
+ */
+export class LayerCache {
+  private constructor(
+    private readonly path: string,
+    private readonly workspace: LayoutWorkspace,
+    private readonly drafts: DraftFolder,
+  ) {}
+
+  /** Opens the cache in the folder `path`, which is made if need be. NOT_FOUND when its parent is missing. */
+  static async open(path: string, { signal }: JobOptions = {}): Promise<LayerCache> {
+    await mkdir(path).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw fromSystemError(path, error);
+    });
+    const workspace = new LayoutWorkspace(path, async () => undefined);
+    return new LayerCache(path, workspace, await workspace.begin(signal));
+  }
+
+  /** The layer of this key; null when there is none. An entry that makes no sense, or lacks a part, is removed. */
+  async find(key: string): Promise<CachedLayer | null> {
+    const entry = this.entryPath(key);
+    try {
+      const record = await readRecord(join(entry, 'layer.json'));
+      const indexPayload = record.index == null ? null : await readFile(join(entry, 'index'));
+      return { layer: record, indexPayload, blob: await openFileSource(join(entry, 'blob')) };
+    } catch (error) {
+      const { code } = fromSystemError(entry, error);
+      if (code !== 'IO') await this.remove(key);
+      return null;
+    }
+  }
+
+  /** Adds a layer; of an entry that is there already nothing changes. `fd` is of its whole blob. */
+  async add(key: string, { fd, layer, indexPayload }: NewEntry): Promise<void> {
+    const folder = await this.drafts.createFolder();
+    try {
+      const blob = join(folder, 'blob');
+      // A file system that can gives the copy the same blocks.
+      await copyFile(`/proc/self/fd/${fd}`, blob, constants.COPYFILE_FICLONE);
+      await sync(blob);
+      if (indexPayload !== null) await writeSynced(join(folder, 'index'), indexPayload);
+      const { descriptor, diffId, index, uncompressedSize } = layer;
+      const record = { descriptor, diffId, index: index ?? null, uncompressedSize };
+      await writeSynced(join(folder, 'layer.json'), Buffer.from(JSON.stringify(record)));
+      await syncFolder(folder);
+      const entry = this.entryPath(key);
+      await mkdir(join(entry, '..'), { recursive: true });
+      await rename(folder, entry);
+      await syncFolder(join(entry, '..'));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw fromSystemError(this.path, error);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  /** Removes what is there for a key. */
+  async remove(key: string): Promise<void> {
+    const entry = this.entryPath(key);
+    try {
+      // Out of the way at once: a removal that takes its time, or is killed, would leave half an entry.
+      await rename(entry, join(await this.drafts.createFolder(), 'removed'));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fromSystemError(entry, error);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.workspace.end(this.drafts);
+  }
+
+  /** The same: what was added is whole. */
+  async abort(): Promise<void> {
+    await this.close();
+  }
+
+  private entryPath(key: string): string {
+    const hex = createHash('sha256')
+      .update(JSON.stringify([native.features().zstd, key]))
+      .digest('hex');
+    return join(this.path, `v${version}`, hex.slice(0, 2), hex);
+  }
+}
+
+/** What is added to a cache. */
+export interface NewEntry {
+  fd: number;
+  layer: CachedLayer['layer'];
+  indexPayload: Uint8Array | null;
+}
+
+async function readRecord(path: string): Promise<CachedLayer['layer']> {
+  const file = await openFileSource(path);
+  try {
+    if (file.size > maxRecordSize) throw failure('CORRUPT', path, `${file.size} bytes`);
+    return parseRecord(await file.read(0, file.size), path);
+  } finally {
+    await file.close();
+  }
+}
+
+function parseRecord(bytes: Buffer, what: string): CachedLayer['layer'] {
+  const { uncompressedSize: size, index, ...entry } = parseJsonObject(bytes, what);
+  if (size !== null && !Number.isSafeInteger(size)) throw failure('CORRUPT', what, 'bad uncompressedSize');
+  return {
+    ...parseEntry(entry, what),
+    index: index === null ? null : parseEntry(asObject(index, what), what),
+    uncompressedSize: size as number | null,
+  };
+}
+
+function parseEntry({ descriptor, diffId }: Record<string, unknown>, what: string) {
+  if (typeof diffId !== 'string' || !isDigest(diffId)) throw failure('CORRUPT', what, 'bad diffId');
+  return { descriptor: parseDescriptor(descriptor, what), diffId };
+}
+
+async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {
+  await writeFile(path, bytes);
+  await sync(path);
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r+');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

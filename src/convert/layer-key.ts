@@ -1,0 +1,43 @@
+import { mkfsSettings } from '../layer/mkfs-options';
+import type { ImageLayer } from '../image/image-layers';
+import type { LayerJob } from './layer';
+
+/**
+ * All that the blob made of a layer depends on, as text: the same key, the same bytes. Options that were not given count as well, since they
+ * decide what is passed through.
+ */
+export function layerKey(
+  { settings, options }: Pick<LayerJob, 'settings' | 'options'>,
+  { descriptor, diffId, index: indexLayer }: ImageLayer,
+): string {
+  const { digest, mediaType, annotations = {} } = descriptor;
+  const {
+    bottomLayer = false,
+    index,
+    noCompress,
+    profile,
+    chunkSize,
+    dmVerity,
+    dmVerityBlockSize,
+    dmVerityHash,
+  } = options;
+  const verity = settings.verity && {
+    ...settings.verity,
+    salt: Buffer.from(settings.verity.salt).toString('hex'),
+  };
+  const asked = [index, noCompress, profile, chunkSize, dmVerity, dmVerityBlockSize, dmVerityHash].map(
+    (value) => value !== undefined,
+  );
+  const sorted = Object.entries(annotations).sort(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify([
+    digest,
+    diffId,
+    mediaType,
+    sorted,
+    indexLayer?.descriptor.digest ?? null,
+    bottomLayer,
+    { ...settings, verity },
+    asked,
+    mkfsSettings(options),
+  ]);
+}

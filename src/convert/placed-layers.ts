@@ -1,0 +1,64 @@
+import { specAnnotations } from '../format/annotations';
+import { layerFormat } from '../format/media-types';
+import { omit } from '../oci/json';
+import type { Descriptor, ImageConfig } from '../oci/types';
+
+/** A layer in the place of another one. */
+export interface NewLayer {
+  descriptor: Descriptor;
+  diffId: string;
+  /** Its chunk index, where that is a layer of its own. */
+  index?: { descriptor: Descriptor; diffId: string } | null | undefined;
+}
+
+type History = NonNullable<ImageConfig['history']>;
+
+const lowerRole = 'overlay-lower';
+
+/** No time: the same layers make the same image. */
+const indexEntry: History[number] = {
+  created_by: 'seekable-erofs convert',
+  comment: 'chunk index of the layer before',
+};
+
+/** The layers as the manifest has them: roles of profile "erofs-image-spec" by their place, indexes behind what they are for. */
+export function placeLayers(layers: readonly NewLayer[]): { descriptor: Descriptor; diffId: string }[] {
+  return layers.flatMap(({ descriptor, diffId, index }, i) => {
+    const isTop = i === layers.length - 1;
+    const placed = { descriptor: withRole(descriptor, isTop), diffId };
+    return index == null ? [placed] : [placed, index];
+  });
+}
+
+/** All but the top layer of an image are lower ones; another role that a layer has stays. */
+function withRole(descriptor: Descriptor, isTop: boolean): Descriptor {
+  const format = layerFormat(descriptor.mediaType);
+  if (format?.kind !== 'erofs' || format.profile !== 'erofs-image-spec') return descriptor;
+  const { [specAnnotations.role]: role = lowerRole, ...others } = descriptor.annotations ?? {};
+  const isGone = isTop && role === lowerRole;
+  const annotations = isGone ? others : { ...others, [specAnnotations.role]: role };
+  if (Object.keys(annotations).length === 0) return omit(descriptor, 'annotations');
+  return { ...descriptor, annotations };
+}
+
+/**
+ * A history with an entry for each layer, as tools expect it: one for each lone index behind that of its layer, none any more where the
+ * old image had an index. `old` says of each old layer whether it was followed by one.
+ */
+export function placeHistory(
+  history: History,
+  old: readonly { index: unknown }[],
+  layers: readonly NewLayer[],
+): History {
+  const about = old.flatMap(({ index }) => (index === null ? ['layer'] : ['layer', 'index']));
+  const isFilled = (entry: History[number]): boolean => entry.empty_layer !== true;
+  // A history that has not an entry for each layer says nothing of them.
+  if (history.filter(isFilled).length !== about.length) return history;
+  let at = 0;
+  let number = 0;
+  return history.flatMap((entry) => {
+    if (!isFilled(entry)) return [entry];
+    if (about[at++] === 'index') return [];
+    return layers[number++]?.index == null ? [entry] : [entry, indexEntry];
+  });
+}

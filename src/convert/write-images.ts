@@ -1,0 +1,153 @@
+import { resolve } from 'node:path';
+import { SeekableErofsError } from '../errors';
+import type { ImageSet } from '../image/images';
+import type { EncodeSettings } from '../format/profiles';
+import { readManifest } from '../oci/manifest';
+import { checkReferenceName, parseReference } from '../oci/reference';
+import type { SourceStore } from '../oci/store';
+import type { Descriptor, Index } from '../oci/types';
+import { openDestination, openSource } from '../store/open';
+import type { DestinationOptions } from '../store/registry/options';
+import { convertOne, type ConvertedImage } from './converted-image';
+import { ErofsCache } from './erofs-cache';
+import { stageImage } from './fill-erofs-cache';
+import type { ConvertOptions, ConvertResult } from './image';
+import type { LayerJob } from './layer';
+import { LayerCache } from './layer-cache';
+import type { ConversionPool } from './pool';
+import { writeAppended, writeRoot } from './root';
+import { runTogether } from './together';
+
+/** What is to be done, to wherever. */
+interface ImagesJob {
+  source: SourceStore;
+  settings: EncodeSettings;
+  options: ConvertOptions;
+  pool: ConversionPool;
+}
+
+type Written = Pick<ConvertResult, 'digest' | 'manifests'>;
+
+/** Converts images, and gives what they become its name at the destination. */
+export async function writeImages(
+  job: ImagesJob,
+  set: ImageSet,
+  { source, destination }: { source: string; destination: string },
+): Promise<Written> {
+  const { options, pool } = job;
+  const to = await leaseDestination(pool, destination, { ...options, source });
+  try {
+    const images = await withCache(job, (cache) => {
+      const keepsSource = options.appendToIndex === true;
+      const layerJob = { ...job, destination: to.target, cache, keepsSource };
+      return runTogether(set.images, options.signal, (image, signal) =>
+        convertOne({ ...layerJob, options: { ...options, signal } }, image),
+      );
+    });
+    const root = await writeNamed({ ...job, ...to, destination: to.target }, set, images, destination);
+    await to.close();
+    return { digest: root.digest, manifests: images.map(describe) };
+  } catch (error) {
+    await to.abort();
+    throw error;
+  }
+}
+
+async function writeNamed(
+  { reference, ...job }: ImagesJob & Pick<LayerJob, 'destination'> & { reference: string | undefined },
+  set: ImageSet,
+  images: ConvertedImage[],
+  destination: string,
+): Promise<Descriptor> {
+  const { options, pool } = job;
+  const write = async (): Promise<Descriptor> => {
+    const root =
+      options.appendToIndex === true
+        ? await writeAppended(job, set, images, await readIndex(destination, options), options)
+        : await writeRoot(job, set, images, options);
+    await job.destination.setReference(reference, root);
+    return root;
+  };
+  return options.appendToIndex === true ? pool.inTurn(write) : write();
+}
+
+/** The index that has the name already; an archive is written anew. */
+async function readIndex(
+  destination: string,
+  options: ConvertOptions,
+): Promise<{ descriptor: Descriptor; index: Index } | null> {
+  if (parseReference(destination).transport === 'oci-archive') return null;
+  try {
+    const { store, reference } = await openSource(destination, options);
+    try {
+      const { mediaType, digest, size } = await store.resolve(reference);
+      const descriptor = { mediaType, digest, size };
+      const document = await readManifest(store, descriptor);
+      return document.kind === 'index' ? { descriptor, index: document.index } : null;
+    } finally {
+      await store.close();
+    }
+  } catch (error) {
+    if (error instanceof SeekableErofsError && error.code === 'NOT_FOUND') return null;
+    throw error;
+  }
+}
+
+/** A layout is shared with the other conversions of the run: so they find each other's blobs before those have a reference. */
+async function leaseDestination(pool: ConversionPool, text: string, options: DestinationOptions) {
+  const parsed = parseReference(text);
+  if (parsed.transport !== 'oci') {
+    const { store, reference } = await openDestination(text, options);
+    return { target: store, reference, close: () => store.close(), abort: () => store.abort() };
+  }
+  const { path, reference } = parsed;
+  if (reference !== undefined) checkReferenceName(reference);
+  const open = async () => (await openDestination(text, options)).store;
+  return { ...(await pool.destinations.lease(`oci:${resolve(path)}`, open)), reference };
+}
+
+async function withCache<T>(
+  { options, pool }: ImagesJob,
+  use: (cache: LayerCache | null) => Promise<T>,
+): Promise<T> {
+  const { cache: path } = options;
+  if (path === undefined) return use(null);
+  const cache = await pool.destinations.lease(`cache:${resolve(path)}`, () => LayerCache.open(path, options));
+  try {
+    return await use(cache.target);
+  } finally {
+    await cache.close();
+  }
+}
+
+/** Puts the layers of images into containerd's layer content cache at `path`. */
+export async function fillCache(job: ImagesJob, set: ImageSet, path: string): Promise<Written> {
+  const { options, pool } = job;
+  const key = `erofs-cache:${resolve(path)}`;
+  const cache = await pool.destinations.lease(key, () => ErofsCache.open(path, options));
+  try {
+    const layers = await runTogether(set.images, options.signal, (image, signal) =>
+      stageImage({ ...job, cache: cache.target, options: { ...options, signal } }, image),
+    );
+    await cache.target.publish(layers.flat().map(({ diffId }) => diffId));
+    await cache.close();
+    const manifests = set.images.map(({ platform, descriptor: { digest } }, i) => ({
+      ...{ platform, digest },
+      layers: layers[i]!.map((layer) => ({ ...layer, digest: null })),
+    }));
+    return { digest: null, manifests };
+  } catch (error) {
+    await cache.abort();
+    throw error;
+  }
+}
+
+function describe({ platform, manifest, layers }: ConvertedImage): ConvertResult['manifests'][number] {
+  return {
+    platform,
+    digest: manifest.descriptor.digest,
+    layers: layers.map(({ source, descriptor: { digest, size }, diffId, uncompressedSize, reused }) => ({
+      ...{ source, digest, size, diffId, uncompressedSize, reused },
+    })),
+  };
+}

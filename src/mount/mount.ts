@@ -1,0 +1,257 @@
+import { mkdir, stat } from 'node:fs/promises';
+import { failure, fromSystemError } from '../errors';
+import { native } from '../native/binding';
+import { whyNoDmVerity } from './dm-control';
+import { verityArguments } from './dm-verity';
+import { canMountFile } from './erofs';
+import { openImageLayers, type MountSourceOptions, type SourceImage } from './image-layers';
+import { LayerSetUp, type LayerContent } from './layer-set-up';
+import { mountsAt, readMounts } from './mountinfo';
+import { mountOverlay } from './overlay';
+import { backingOf, decideVerity, layerKey, planMount, type MountPlan, type VerityPolicy } from './plan';
+import { resultOf, type MountResult } from './mounts';
+import { idOf, MountState, resolveTarget, type MountRecord } from './state';
+import { perform, type OnStep } from './steps';
+import { call, requireRoot } from './system-call';
+import { isOurs, undoMount } from './unmount';
+import { prepareUpper, makeFolder } from './upper';
+
+/** Its copy keeps what the mount has: read-only, nosuid, nodev. */
+const bindFlag = 4096;
+
+/** What mountImage() takes. */
+export interface MountOptions extends MountSourceOptions {
+  /**
+   * Whether the kernel checks the blocks of layers that have a dm-verity tree, as they are read. Default `auto`: yes, or this program checks
+   * the whole tree before mounting where the kernel can't, and warns. `require`: yes, or it fails. `off`: no.
+   */
+  verity?: VerityPolicy | undefined;
+  /** Makes the mount writable: what is written goes to `upper` in this folder, which is kept; `work` is the kernel's. */
+  rw?: string | undefined;
+  /** Folder with what is mounted; default: `/run/seekable-erofs`, and decoded layers in `/var/lib/seekable-erofs`. */
+  state?: string | undefined;
+  /** dm-verity checks each block of data once only. */
+  checkAtMostOnce?: boolean | undefined;
+  /** More optional arguments of the dm-verity target, e.g. `ignore_zero_blocks`. */
+  verityOptions?: string | undefined;
+}
+
+/** For tests. */
+export interface MountHooks {
+  onStep?: OnStep | undefined;
+  /** By loop devices, also where the kernel can mount files. */
+  loopOnly?: boolean | undefined;
+}
+
+/**
+ * Mounts an image, or a layer, at the folder `target` (made if its parent is there): read-only unless `rw`, nosuid and nodev. Every layer is
+ * decoded and checked before. Mounts of one layer share its devices. What a crash leaves, unmountImage() or repairMounts() undo; a failure
+ * leaves nothing. MACHINE without root or what else the machine lacks, FAILED when `require` is asked of a layer without a tree and when
+ * something is mounted there by us already; MISMATCH, CORRUPT and UNVERIFIED for layers that are not what they should be.
+ */
+export function mountImage(
+  refOrPath: string,
+  target: string,
+  options: MountOptions = {},
+): Promise<MountResult> {
+  return mountWithHooks(refOrPath, target, options, {});
+}
+
+/** mountImage(), watched. */
+export async function mountWithHooks(
+  refOrPath: string,
+  target: string,
+  options: MountOptions,
+  hooks: MountHooks,
+): Promise<MountResult> {
+  const extra = checkedArguments(options);
+  requireRoot(target);
+  const image = await openImageLayers(refOrPath, options);
+  try {
+    const state = await MountState.open(options.state);
+    const path = await resolveTarget(target);
+    const result = await state.lockedTarget(
+      path,
+      () => new Mounting(state, path, options, hooks, extra).run(image),
+      {
+        signal: options.signal,
+      },
+    );
+    return result!;
+  } finally {
+    await image.close();
+  }
+}
+
+function checkedArguments({ verity, verityOptions, checkAtMostOnce }: MountOptions): string[] {
+  const extra = verityArguments(verityOptions, checkAtMostOnce);
+  if (verity === 'off' && extra.length > 0)
+    throw failure('USAGE', 'dm-verity options', 'there are some, but dm-verity is off');
+  return extra;
+}
+
+/** One mount being made, from the first entry in the journal to the last. The target is locked. */
+class Mounting {
+  constructor(
+    private readonly state: MountState,
+    private readonly target: string,
+    private readonly options: MountOptions,
+    private readonly hooks: MountHooks,
+    private readonly extra: readonly string[],
+  ) {}
+
+  async run(image: SourceImage): Promise<MountResult> {
+    const record = await this.describe(image);
+    await this.clearPlace();
+    try {
+      await this.step('record', () => this.begin(record));
+      const contents = await this.prepare(image, record);
+      await this.state.locked(() => this.setUp(record, contents), this.options.signal);
+    } catch (error) {
+      await undoMount(this.state, record).catch((left: unknown) => {
+        this.options.onWarning?.(`${this.target}: not all could be undone: ${(left as Error).message}`);
+      });
+      throw error;
+    }
+    return resultOf(record);
+  }
+
+  /** What each layer gets under the policy, and by which key others find it. */
+  private async describe({ layers }: SourceImage): Promise<MountRecord> {
+    const { verity = 'auto', onWarning, rw } = this.options;
+    const wantsKernel = verity !== 'off' && layers.some(({ tree }) => tree === 'vouched');
+    const whyNot = wantsKernel ? await whyNoDmVerity() : null;
+    const described = layers.map(({ name, diffId, tree, rootDigest, files }) => {
+      const { mode, warning } = decideVerity(name, verity, tree, whyNot);
+      if (warning !== undefined) onWarning?.(warning);
+      const extra = mode === 'kernel' ? this.extra : [];
+      const key = layerKey({ diffId, rootDigest: mode === 'kernel' ? rootDigest : null, extra, files });
+      return { diffId, device: '', verity: mode, key };
+    });
+    if (described.some(({ verity: mode }) => mode === 'userspace')) {
+      const why = `not block by block at each read: ${whyNot!}`;
+      onWarning?.(`${this.target}: dm-verity trees are checked whole, before mounting, ${why}`);
+    }
+    const { kind } = planMount(
+      described.map(({ key, verity: mode }) => ({ key, mode })),
+      { writable: rw !== undefined, fileBacked: true },
+    );
+    const source = `seekable-erofs-${idOf(`${this.state.folder}\0${this.target}`).slice(0, 32)}`;
+    const place = { target: this.target, madeTarget: false, kind, source, mounted: false };
+    return { ...place, rw: rw === undefined ? null : await makeFolder(rw), layers: described };
+  }
+
+  /** What a crash left of an earlier mount is undone; one that is there is none of ours to undo. */
+  private async clearPlace(): Promise<void> {
+    const earlier = await this.state.readMount(this.target);
+    if (earlier === null) return;
+    const mounts = await readMounts();
+    const here = mountsAt(mounts, this.target);
+    if (earlier.mounted && here.some((mount) => isOurs(this.state, earlier, mount, mounts)))
+      throw failure(
+        'FAILED',
+        this.target,
+        'an image is mounted there already',
+        `umount ${this.target} first`,
+      );
+    await undoMount(this.state, earlier);
+  }
+
+  private async begin(record: MountRecord): Promise<void> {
+    const status = await stat(this.target).catch(() => null);
+    record.madeTarget = status === null;
+    if (status?.isDirectory() === false) throw failure('USAGE', this.target, 'it is no folder');
+    await this.state.locked(async () => {
+      await this.refuseSharedUpper(record);
+      await this.state.writeMount(record);
+    }, this.options.signal);
+    if (!record.madeTarget) return;
+    await mkdir(this.target).catch((error: unknown) => {
+      record.madeTarget = false;
+      throw fromSystemError(this.target, error);
+    });
+  }
+
+  /** The kernel would let two mounts write to one folder, with results that it leaves open. */
+  private async refuseSharedUpper({ rw }: MountRecord): Promise<void> {
+    const other = rw !== null && (await this.state.mounts()).find((mount) => mount.rw === rw);
+    if (other) throw failure('FAILED', other.rw!, `${other.target} writes to it`, 'give another folder');
+  }
+
+  private async prepare(image: SourceImage, { layers }: MountRecord): Promise<Map<string, LayerContent>> {
+    const contents = new Map<string, LayerContent>();
+    for (const [i, { key, verity }] of layers.entries()) {
+      if (contents.has(key)) continue;
+      const content = await this.step(`content ${contents.size}`, () =>
+        image.layers[i]!.prepare(this.state, key, verity),
+      );
+      contents.set(key, { ...content, extra: this.extra });
+      this.options.onProgress?.({ phase: 'mount', done: i + 1, total: layers.length, unit: 'layers' });
+    }
+    return contents;
+  }
+
+  /** The state is locked. */
+  private async setUp(record: MountRecord, contents: Map<string, LayerContent>): Promise<void> {
+    const fileBacked = this.hooks.loopOnly !== true && (await this.canMountFiles(contents));
+    const layers = record.layers.map(({ key, verity }) => ({ key, mode: verity }));
+    const plan = planMount(layers, { writable: record.rw !== null, fileBacked });
+    const setUps = new Map<string, LayerSetUp>();
+    for (const { key, mode } of layers) {
+      const content = contents.get(key)!;
+      const backing = backingOf(mode, fileBacked);
+      setUps.set(key, new LayerSetUp(this.state, key, content, backing, this.hooks.onStep));
+    }
+    try {
+      for (const setUp of setUps.values()) await this.step('layer', () => setUp.begin());
+      await this.perform(plan, record, setUps);
+    } finally {
+      for (const setUp of setUps.values()) await setUp.close();
+    }
+  }
+
+  private async perform(
+    plan: MountPlan,
+    record: MountRecord,
+    setUps: Map<string, LayerSetUp>,
+  ): Promise<void> {
+    for (const step of plan.steps) {
+      if (this.options.signal?.aborted === true) throw failure('CANCELLED', this.target, 'cancelled');
+      if (!('key' in step)) {
+        await this.step(step.kind, () => this.attach(plan, record));
+        continue;
+      }
+      const setUp = setUps.get(step.key)!;
+      if (setUp.isMounted) continue;
+      await this.step(step.kind, () => setUp[step.kind]());
+      if (step.kind === 'erofs') await setUp.close();
+    }
+    for (const layer of record.layers) layer.device = setUps.get(layer.key)!.device;
+    record.mounted = true;
+    await this.step('done', () => this.state.writeMount(record));
+  }
+
+  /** What is seen at the target: one layer as it is, or an overlay of all. */
+  private async attach({ kind, lower }: MountPlan, { source, rw }: MountRecord): Promise<void> {
+    const { target } = this;
+    const folders = lower.map((key) => this.state.mountPoint(key));
+    if (kind === 'overlay') {
+      const upper = rw === null ? undefined : await prepareUpper(rw, folders[0]!);
+      await mountOverlay({ source, lower: folders, upper, target });
+      return;
+    }
+    const bind = { source: folders[0]!, target, type: '', flags: bindFlag, data: '' };
+    call(target, () => {
+      native.sys.mount(bind);
+    });
+  }
+
+  private async canMountFiles(contents: Map<string, LayerContent>): Promise<boolean> {
+    const plain = [...contents.values()].find(({ verity }) => verity === null);
+    return plain === undefined || canMountFile(plain.files[0]!);
+  }
+
+  private step<T>(name: string, run: () => Promise<T>): Promise<T> {
+    return perform(this.hooks.onStep, name, run);
+  }
+}

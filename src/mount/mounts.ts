@@ -1,0 +1,36 @@
+import { mountsAt, readMounts } from './mountinfo';
+import { MountState, type MountedLayer, type MountRecord } from './state';
+import { isOurs } from './unmount';
+
+/** What is mounted. */
+export interface MountResult {
+  /** Absolute, without symbolic links. */
+  target: string;
+  /** The lowest first. */
+  layers: MountedLayer[];
+}
+
+/** Where the state of mounts is. */
+export interface StateOptions {
+  /** The folder that mountImage() was given. */
+  state?: string | undefined;
+}
+
+/** What is mounted by mountImage(), sorted by target. MACHINE without root. */
+export async function listMounts(options: StateOptions = {}): Promise<MountResult[]> {
+  const state = await MountState.openExisting(options.state);
+  if (state === null) return [];
+  const mounts = await readMounts();
+  const listed: MountResult[] = [];
+  for (const record of await state.mounts()) {
+    const here = mountsAt(mounts, record.target);
+    if (record.mounted && here.some((mount) => isOurs(state, record, mount, mounts)))
+      listed.push(resultOf(record));
+  }
+  return listed;
+}
+
+/** What a record says to a user. */
+export function resultOf({ target, layers }: MountRecord): MountResult {
+  return { target, layers: layers.map(({ diffId, device, verity }) => ({ diffId, device, verity })) };
+}

@@ -1,0 +1,96 @@
+import { native } from '../native/binding';
+import { mountFilesystem, ShortPaths } from './fs-context';
+import { callFailure, errno, errnoOf } from './system-call';
+
+/** An overlay to be mounted. */
+export interface NewOverlay {
+  /** What `mount` shows; umount knows it by that. */
+  source: string;
+  /** Folders, the uppermost first. */
+  lower: readonly string[];
+  /** Makes it writable. */
+  upper?: { upper: string; work: string } | undefined;
+  target: string;
+}
+
+/** An image must not say where its files are found, as an overlay's own upper folder may: `ls` would show another tree. */
+const ownOptions = [
+  ['redirect_dir', 'nofollow'],
+  ['metacopy', 'off'],
+] as const;
+const flag = { readOnly: 1, noSuid: 2, noDev: 4 } as const;
+/** Options of mount(2) are one page, with the NUL. */
+const pageRoom = 4095;
+/** What options of mount(2) can have unescaped. */
+const plainPath = /^[^,:\\]+$/;
+
+/** Mounts an overlay, nosuid and nodev. Any number of layers is one overlay: the kernel refuses a third level of them. */
+export async function mountOverlay(overlay: NewOverlay): Promise<void> {
+  const paths = new ShortPaths();
+  try {
+    const refusal = await mountByContext(overlay, paths);
+    if (refusal !== null) mountByOptions(overlay, await legacyOptions(overlay, paths), refusal);
+  } finally {
+    await paths.close();
+  }
+}
+
+/** By Linux 6.7's `lowerdir+`, a parameter for each layer. What the kernel said when it may not know that; null when it is mounted. */
+async function mountByContext(
+  { source, lower, upper, target }: NewOverlay,
+  paths: ShortPaths,
+): Promise<unknown> {
+  const parameters: [string, string?][] = [['source', source]];
+  for (const folder of lower) parameters.push(['lowerdir+', await paths.shorten(folder)]);
+  for (const [key, path] of upperOptions(upper)) parameters.push([key, await paths.shorten(path)]);
+  if (upper === undefined) parameters.push(['ro']);
+  parameters.push(...ownOptions.map(([key, value]): [string, string] => [key, value]));
+  try {
+    mountFilesystem({ type: 'overlay', parameters, readOnly: upper === undefined }, target);
+    return null;
+  } catch (error) {
+    if (errnoOf(error) === errno.EINVAL || errnoOf(error) === errno.ENOSYS) return error;
+    throw callFailure(target, error);
+  }
+}
+
+function mountByOptions({ source, target, upper }: NewOverlay, data: string, refusal: unknown): void {
+  const flags = flag.noSuid | flag.noDev | (upper === undefined ? flag.readOnly : 0);
+  try {
+    native.sys.mount({ source, target, type: 'overlay', flags, data });
+  } catch (error) {
+    // A kernel that knows `lowerdir+` had more to say there.
+    const isKnown = errnoOf(refusal) === errno.EINVAL && !(refusal as Error).message.includes('lowerdir+');
+    throw callFailure(target, isKnown ? refusal : error, 'the kernel log may say more: dmesg');
+  }
+}
+
+/** Everything in one text; `/proc/self/fd/N` for all paths when it would be more than a page, or would need escapes. */
+async function legacyOptions({ lower, upper }: NewOverlay, paths: ShortPaths): Promise<string> {
+  const folders = [...lower, ...upperOptions(upper).map(([, path]) => path)];
+  const asTheyAre = optionText(lower, upper);
+  const fits = Buffer.byteLength(asTheyAre) <= pageRoom && folders.every((path) => plainPath.test(path));
+  if (fits) return asTheyAre;
+  const short: string[] = [];
+  for (const folder of lower) short.push(await paths.shorten(folder, false));
+  return optionText(
+    short,
+    upper && {
+      upper: await paths.shorten(upper.upper, false),
+      work: await paths.shorten(upper.work, false),
+    },
+  );
+}
+
+function optionText(lower: readonly string[], upper: NewOverlay['upper']): string {
+  const options = [['lowerdir', lower.join(':')], ...upperOptions(upper), ...ownOptions];
+  return options.map(([key, value]) => `${key}=${value}`).join(',');
+}
+
+function upperOptions(upper: NewOverlay['upper']): [string, string][] {
+  if (upper === undefined) return [];
+  return [
+    ['upperdir', upper.upper],
+    ['workdir', upper.work],
+  ];
+}

@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto';
+import { SeekableErofsError, failure } from '../errors';
+import type { VerityMode } from './state';
+
+/** Who may check blocks: whoever can, the kernel or else no mount, nobody. */
+export type VerityPolicy = 'auto' | 'require' | 'off';
+
+/** What the kernel mounts a layer from. */
+export type Backing = 'file' | 'loop' | 'verity';
+
+/** What there is of a layer's tree: named by a trusted root digest, named by nobody, none. */
+export type TreeStanding = 'vouched' | 'unvouched' | 'absent';
+
+/** What can be had of one layer under a policy. */
+export interface VerityDecision {
+  mode: VerityMode;
+  warning?: string;
+}
+
+/**
+ * What a policy makes of a layer's tree.
+ * @param whyNot why the kernel can't check blocks; null when it can
+ * @throws FAILED under `require` when there is no tree to trust, MACHINE when only the kernel is in the way
+ */
+export function decideVerity(
+  what: string,
+  policy: VerityPolicy,
+  tree: TreeStanding,
+  whyNot: string | null,
+): VerityDecision {
+  if (policy === 'off') return { mode: 'none' };
+  if (policy === 'require') {
+    if (tree === 'absent')
+      throw failure('FAILED', what, 'has no dm-verity tree', 'convert it with --dm-verity');
+    if (tree === 'unvouched') throw failure('FAILED', what, unvouched, 'give its --descriptor');
+    if (whyNot !== null) throw lacksDmVerity(what, whyNot);
+    return { mode: 'kernel' };
+  }
+  if (tree === 'unvouched')
+    return { mode: 'none', warning: `${what}: ${unvouched}: it is mounted without it` };
+  if (tree === 'absent') return { mode: 'none' };
+  return { mode: whyNot === null ? 'kernel' : 'userspace' };
+}
+
+const unvouched = 'no descriptor vouches for its dm-verity tree';
+
+function lacksDmVerity(what: string, whyNot: string): SeekableErofsError {
+  return failure('MACHINE', what, `the kernel has no dm-verity: ${whyNot}`, 'modprobe dm-verity, as root');
+}
+
+/** What makes two mounts of a layer the same: not its DiffID alone, which leaves the tree out. */
+export interface LayerIdentity {
+  diffId: string;
+  /** Of a tree that the kernel checks, else null. */
+  rootDigest: string | null;
+  /** Optional arguments of dm-verity. */
+  extra: readonly string[];
+  /** Of files that are mounted where they lie: which they are. */
+  files: readonly string[];
+}
+
+/** The name of a layer in the state folder. */
+export function layerKey({ diffId, rootDigest, extra, files }: LayerIdentity): string {
+  return createHash('sha256')
+    .update(JSON.stringify([diffId, rootDigest, extra, files]))
+    .digest('hex');
+}
+
+/** One thing to be done; what undoes it is known by its kind and its key. */
+export type Step = { kind: 'loop' | 'verity' | 'erofs'; key: string } | { kind: 'bind' | 'overlay' };
+
+/** How an image is mounted. */
+export interface MountPlan {
+  /** An overlay of layers, or one layer as it is. */
+  kind: 'erofs' | 'overlay';
+  /** Keys of different layers, the uppermost first. */
+  lower: string[];
+  steps: Step[];
+}
+
+/**
+ * What to do for layers (the lowest first) that lie in files. A layer that comes twice is seen in its upper place only: all that the lower
+ * one has is shadowed, and overlayfs refuses a folder that it has already.
+ */
+export function planMount(
+  layers: readonly { key: string; mode: VerityMode }[],
+  { writable, fileBacked }: { writable: boolean; fileBacked: boolean },
+): MountPlan {
+  const lower = [...new Set(layers.map(({ key }) => key).reverse())];
+  const kind = lower.length === 1 && !writable ? 'erofs' : 'overlay';
+  const steps: Step[] = [...lower].reverse().flatMap((key) => {
+    const { mode } = layers.find((layer) => layer.key === key)!;
+    return stepsOf(backingOf(mode, fileBacked)).map((step) => ({ kind: step, key }));
+  });
+  return { kind, lower, steps: [...steps, { kind: kind === 'erofs' ? 'bind' : 'overlay' }] };
+}
+
+/** dm-verity needs a block device. */
+export function backingOf(mode: VerityMode, fileBacked: boolean): Backing {
+  if (mode === 'kernel') return 'verity';
+  return fileBacked ? 'file' : 'loop';
+}
+
+function stepsOf(backing: Backing): ('loop' | 'verity' | 'erofs')[] {
+  if (backing === 'file') return ['erofs'];
+  return backing === 'loop' ? ['loop', 'erofs'] : ['loop', 'verity', 'erofs'];
+}

@@ -1,0 +1,72 @@
+import { SeekableErofsError, failure } from '../errors';
+import { native } from '../native/binding';
+import { withDm, type Removal } from './dm-control';
+import { detachLoop } from './loop';
+import { mountsAt, readMounts } from './mountinfo';
+import type { MountState } from './state';
+import { call, errno, errnoOf } from './system-call';
+
+/** What umount undoes: the overlay of layers, mounts of EROFS, dm-verity devices, loop devices. */
+export type UndoneKind = 'overlay' | 'erofs' | 'dm' | 'loop';
+
+/** In the order in which they are undone. */
+export const undoneKinds: readonly UndoneKind[] = ['overlay', 'erofs', 'dm', 'loop'];
+
+const flag = { detach: 2, noFollow: 8 } as const;
+
+/** Unmounts what is seen at `target`. When files of it are open, it goes from sight now, and for good when the last is closed. */
+export function unmount(target: string): void {
+  call(target, () => {
+    try {
+      native.sys.unmount(target, flag.noFollow);
+    } catch (error) {
+      if (errnoOf(error) !== errno.EBUSY) throw error;
+      native.sys.unmount(target, flag.noFollow | flag.detach);
+    }
+  });
+}
+
+/** Undoes what was set up of a layer, all or a part, and leaves its content and its record. The state is locked. */
+export async function undoLayer(state: MountState, key: string): Promise<UndoneKind[]> {
+  const undone: UndoneKind[] = [];
+  const place = state.mountPoint(key);
+  const record = await state.readLayer(key);
+  for (const { type } of mountsAt(await readMounts(), place)) {
+    if (type !== 'erofs') throw failure('FAILED', place, `something else (${type}) is mounted there`);
+    unmount(place);
+    if (undone.length === 0) undone.push('erofs');
+  }
+  if (record === null) return undone;
+  const { dm, loops, backing, files } = record;
+  if (dm !== null && (await removeDevice(dm.uuid)) !== 'absent') undone.push('dm');
+  // Its last user lets go of a loop device, and that was the mount or the table.
+  let hadLoop = backing !== 'file' && undone.length > 0;
+  for (const loop of loops) hadLoop = (await detachLoop(loop, files)) || hadLoop;
+  if (hadLoop) undone.push('loop');
+  return undone;
+}
+
+async function removeDevice(uuid: string): Promise<Removal> {
+  try {
+    return await withDm((dm) => Promise.resolve(dm.remove(uuid)));
+  } catch (error) {
+    // Since another boot, perhaps, of a kernel without device-mapper: then there is no device either.
+    if (error instanceof SeekableErofsError && error.code === 'NOT_FOUND') return 'absent';
+    throw error;
+  }
+}
+
+/** Undoes all layers that no mount has. The state is locked. */
+export async function releaseUnused(state: MountState, except?: string): Promise<UndoneKind[]> {
+  const records = await state.mounts();
+  const used = new Set(
+    records.filter(({ target }) => target !== except).flatMap(({ layers }) => layers.map(({ key }) => key)),
+  );
+  const undone: UndoneKind[] = [];
+  for (const key of await state.layerKeys()) {
+    if (used.has(key)) continue;
+    undone.push(...(await undoLayer(state, key)));
+    await state.removeLayer(key);
+  }
+  return undone;
+}

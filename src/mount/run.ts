@@ -1,0 +1,104 @@
+import { writeFile } from 'node:fs/promises';
+import { isatty } from 'node:tty';
+import { failure, fromSystemError } from '../errors';
+import { openImages } from '../image/images';
+import { withView } from '../image/open-view';
+import { parseReference } from '../oci/reference';
+import type { ImageConfig } from '../oci/types';
+import { openSource } from '../store/open';
+import { containerConfig } from './container-config';
+import { ContainerFolder } from './container-folder';
+import { runContainer, type SignalRelay } from './container-process';
+import { clearAway } from './container-repair';
+import { containerSettings, type ContainerSettings } from './container-settings';
+import { readAccounts, resolveUser, type ContainerUser } from './container-user';
+import { mountImage, type MountOptions } from './mount';
+import { findRuntime, runtimeHint } from './runtime';
+import { MountState, type MountedLayer } from './state';
+import { requireRoot } from './system-call';
+
+/** What runImage() takes. */
+export interface RunOptions extends Omit<MountOptions, 'rw'> {
+  /** Default: the container gets no signals of this process. */
+  relaySignals?: SignalRelay | undefined;
+}
+
+/** How a container ended. */
+export interface RunResult {
+  /** Of its process; 128 + N after signal N. */
+  exitCode: number;
+  layers: MountedLayer[];
+}
+
+/** What is read of an image before anything of it is mounted. */
+interface ImageToRun {
+  /** Null of a layer alone, which has no config. */
+  config: ImageConfig | null;
+  settings: ContainerSettings;
+  user: ContainerUser;
+}
+
+/**
+ * Runs `command` (empty: what the image says) in a throw-away container of an image, by an installed crun or runc: a writable overlay in
+ * memory over the mounted image, the image's environment, folder and user, a network of its own that leads nowhere, no new privileges,
+ * this process's stdin, stdout and stderr. Nothing is left of it, whatever the end.
+ * @throws MACHINE without root or a runtime; USAGE without a command; CORRUPT for a config that nobody can run; as mountImage().
+ */
+export async function runImage(
+  refOrPath: string,
+  command: readonly string[] = [],
+  options: RunOptions = {},
+): Promise<RunResult> {
+  requireRoot('run');
+  const runtime = await findRuntime();
+  if (runtime === null) throw failure('MACHINE', 'run', 'neither runc nor crun is installed', runtimeHint);
+  const image = await readImage(refOrPath, command, options);
+  const terminal = isatty(0) && isatty(1);
+  const folder = await ContainerFolder.create(await MountState.open(options.state));
+  try {
+    const { layers } = await mountImage(refOrPath, folder.rootfs, { ...options, rw: folder.rw });
+    checkSame(refOrPath, image.config, layers);
+    const { settings, user } = image;
+    const config = containerConfig({ settings, user, rootfs: folder.rootfs, hostname: folder.id, terminal });
+    await writeFile(folder.config, JSON.stringify(config)).catch((error: unknown) => {
+      throw fromSystemError(folder.config, error);
+    });
+    return { exitCode: await runContainer(runtime, folder, { ...options, terminal }), layers };
+  } finally {
+    await clearAway(folder, options);
+  }
+}
+
+async function readImage(
+  refOrPath: string,
+  command: readonly string[],
+  options: RunOptions,
+): Promise<ImageToRun> {
+  const config = await readConfig(refOrPath, options);
+  const settings = containerSettings(config?.config, command, refOrPath);
+  const accounts = await withView(refOrPath, options, ({ tree }) => readAccounts(tree));
+  return { config, settings, user: resolveUser(settings.user, accounts, refOrPath) };
+}
+
+async function readConfig(refOrPath: string, options: RunOptions): Promise<ImageConfig | null> {
+  const reference = parseReference(refOrPath);
+  if (reference.transport === 'file' || reference.transport === 'http') return null;
+  if ('path' in reference && reference.path === '-')
+    throw failure('USAGE', refOrPath, "standard input is the container's", 'put the archive into a file');
+  const { store, reference: name } = await openSource(refOrPath, options);
+  try {
+    const { platform } = options;
+    const platforms = platform === undefined ? undefined : [platform];
+    return (await openImages(store, name, { platforms, feature: 'erofs' })).images[0]!.config;
+  } finally {
+    await store.close();
+  }
+}
+
+/** A tag may be moved between the reading of the config and the mount. */
+function checkSame(what: string, config: ImageConfig | null, layers: readonly MountedLayer[]): void {
+  if (config === null) return;
+  const known = new Set(config.rootfs.diff_ids);
+  if (layers.every(({ diffId }) => known.has(diffId))) return;
+  throw failure('FAILED', what, 'it became another image just now', 'run it again');
+}

@@ -1,0 +1,102 @@
+import { failure } from '../errors';
+import { mountsAt, readMounts, type MountEntry } from './mountinfo';
+import type { StateOptions } from './mounts';
+import { releaseUnused, undoneKinds, unmount, type UndoneKind } from './release';
+import { MountState, removeFolder, resolveTarget, type MountRecord } from './state';
+import { requireRoot } from './system-call';
+
+/** What was undone of a mount. */
+export interface Unmounted {
+  target: string;
+  /** In the order in which it was undone; layers that other mounts use stay. Empty when nothing of ours was there. */
+  undone: UndoneKind[];
+}
+
+/**
+ * Undoes what mountImage() did at `target`, all of it and nothing else, also what a crash left half done; a second time it does nothing.
+ * With files open, the mount goes from sight and its devices vanish with the last of them. MACHINE without root, FAILED when something else is
+ * mounted over it.
+ */
+export async function unmountImage(target: string, options: StateOptions = {}): Promise<Unmounted> {
+  requireRoot(target);
+  const path = await resolveTarget(target);
+  const state = await MountState.openExisting(options.state);
+  if (state === null) return { target: path, undone: [] };
+  const undone = await state.lockedTarget(path, async () => {
+    const record = await state.readMount(path);
+    return record === null ? [] : undoMount(state, record);
+  });
+  return { target: path, undone: undone! };
+}
+
+/**
+ * Undoes what crashes left: mounts that were not finished, layers that no mount has. Mounts that are whole, or are being made, stay.
+ * What was undone, by target.
+ */
+export async function repairMounts(options: StateOptions = {}): Promise<Unmounted[]> {
+  requireRoot('mounts');
+  const state = await MountState.openExisting(options.state);
+  if (state === null) return [];
+  const repaired: Unmounted[] = [];
+  for (const { target } of await state.mounts()) {
+    const undone = await state.lockedTarget(target, () => repairMount(state, target), { wait: false });
+    if (undone !== null) repaired.push({ target, undone });
+  }
+  const undone = await state.locked(async () => {
+    await state.removeUnfinished();
+    return releaseUnused(state);
+  });
+  if (undone.length > 0) repaired.push({ target: state.folder, undone: inOrder(undone) });
+  return repaired;
+}
+
+/** Null when the mount is whole. */
+async function repairMount(state: MountState, target: string): Promise<UndoneKind[] | null> {
+  const record = await state.readMount(target);
+  if (record === null) return null;
+  const mounts = await readMounts();
+  const isWhole =
+    record.mounted && mountsAt(mounts, target).some((mount) => isOurs(state, record, mount, mounts));
+  return isWhole ? null : undoMount(state, record);
+}
+
+/** Undoes a mount, as far as it came: what is seen, then layers that no other mount has, the folder, the record. Its target is locked. */
+export async function undoMount(state: MountState, record: MountRecord): Promise<UndoneKind[]> {
+  const { target, kind, madeTarget } = record;
+  return state.locked(async () => {
+    const undone: UndoneKind[] = [];
+    const mounts = await readMounts();
+    const [top, ...below] = mountsAt(mounts, target);
+    if (top !== undefined && isOurs(state, record, top, mounts)) {
+      unmount(target);
+      undone.push(kind);
+    } else if (below.some((mount) => isOurs(state, record, mount, mounts))) {
+      throw failure(
+        'FAILED',
+        target,
+        `something else (${top!.type}) is mounted over it`,
+        'umount that first',
+      );
+    }
+    undone.push(...(await releaseUnused(state, target)));
+    if (madeTarget) await removeFolder(target);
+    await state.removeMount(target);
+    return inOrder(undone);
+  });
+}
+
+/** Whether this is the mount that a record tells of: others may have come to its place. */
+export function isOurs(
+  state: MountState,
+  { kind, source, layers }: MountRecord,
+  mount: MountEntry,
+  mounts: readonly MountEntry[],
+): boolean {
+  if (kind === 'overlay') return mount.type === 'overlay' && mount.source === source;
+  const [layer] = mountsAt(mounts, state.mountPoint(layers[0]!.key));
+  return mount.type === 'erofs' && mount.device === layer?.device;
+}
+
+function inOrder(undone: readonly UndoneKind[]): UndoneKind[] {
+  return undoneKinds.filter((kind) => undone.includes(kind));
+}

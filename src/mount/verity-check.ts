@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { failure, fromSystemError } from '../errors';
+import { checkSameDigest, formatDigest } from '../format/digest';
+import { verityTreeSize } from '../format/verity-tree-size';
+import type { ResourceOptions } from '../job';
+import { resourcesOf } from '../layer/resources';
+import { native } from '../native/binding';
+import { runNative } from '../native/run';
+import { openFileSource } from '../source/file';
+import type { VerityDevice } from './dm-verity';
+
+/**
+ * MISMATCH unless the top of a device's tree (of one block of data: that block) has the root digest. The kernel opens a device with another
+ * root gladly, and says EIO only when it is read.
+ */
+export async function checkTop(file: string, device: VerityDevice): Promise<void> {
+  const { superblock, rootDigest, treeOffset } = device;
+  const { algorithm, salt, dataBlockSize, hashBlockSize } = superblock;
+  const source = await openFileSource(file);
+  try {
+    const block =
+      verityTreeSize(superblock) > 0
+        ? await source.read(treeOffset, hashBlockSize)
+        : await source.read(0, dataBlockSize);
+    const top = createHash(algorithm).update(salt).update(block).digest();
+    checkSameDigest(`${file}: dm-verity root`, rootDigest, formatDigest(algorithm, top));
+  } finally {
+    await source.close();
+  }
+}
+
+/** MISMATCH unless the tree over the data of a device has the root digest: what the kernel does block by block, done at once. */
+export async function checkWholeTree(
+  file: string,
+  device: VerityDevice,
+  options: ResourceOptions,
+): Promise<void> {
+  const { algorithm, dataBlockSize, hashBlockSize, dataBlocks, salt } = device.superblock;
+  const opened = await openFileSource(file);
+  const source = new native.Source({
+    fd: opened.fd,
+    name: file,
+    offset: 0,
+    size: dataBlocks * dataBlockSize,
+  });
+  try {
+    const shape = { algorithm, dataBlockSize, hashBlockSize, salt };
+    const { tree, root } = await runNative(
+      options,
+      (job) => native.verityTree(source, shape, resourcesOf(options), job),
+      file,
+    );
+    tree.close();
+    checkSameDigest(`${file}: dm-verity root`, device.rootDigest, formatDigest(algorithm, root));
+  } finally {
+    source.close();
+    await opened.close();
+  }
+}
+
+/** Reads the beginning of a dm-verity device: through the whole height of the tree. MISMATCH when the kernel finds it wrong. */
+export async function readThrough(device: string, name: string): Promise<void> {
+  const handle = await open(device, 'r').catch((error: unknown) => {
+    throw fromSystemError(device, error);
+  });
+  try {
+    await handle.read(Buffer.alloc(4096), 0, 4096, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EIO') throw fromSystemError(device, error);
+    throw failure(
+      'MISMATCH',
+      name,
+      'the kernel finds its first block, or the tree above, other than its root digest',
+    );
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,32 @@
+import type { ResourceOptions } from '../../job';
+import type { RetryOptions } from '../../source/retry';
+
+/** How registries (`docker://`) are spoken to. */
+export interface RegistryOptions {
+  /** File with credentials, as `skopeo login --authfile` writes it; default: where Docker and Podman keep theirs. */
+  authFile?: string | undefined;
+  /**
+   * Folder with certificates of authorities to trust (`*.crt`), and pairs of a client's certificate and key (`*.cert`, `*.key`); default:
+   * the host's folder under `certs.d` of Docker and Podman.
+   */
+  certDir?: string | undefined;
+  /** Registries that don't answer TLS are spoken to in plain HTTP, as those on loopback always are. */
+  insecureHttp?: boolean | undefined;
+  /** Requests at once, to each registry; default: 6. */
+  concurrency?: number | undefined;
+  /** What happens after network faults and when a registry is busy. */
+  retry?: RetryOptions | undefined;
+  /** The longest silence of a registry, in milliseconds; default: 30000. */
+  timeout?: number | undefined;
+}
+
+/** What opening a store takes. */
+export interface StoreOptions extends ResourceOptions, RegistryOptions {}
+
+/** What opening a destination takes. */
+export interface DestinationOptions extends StoreOptions {
+  /** The reference that its blobs come from: a registry takes them over from another of its repositories. */
+  source?: string | undefined;
+}
+
+export const defaultConcurrency = 6;

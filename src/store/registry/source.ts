@@ -1,0 +1,101 @@
+import { write } from 'node:fs';
+import { promisify } from 'node:util';
+import { fromSystemError, SeekableErofsError } from '../../errors';
+import { openTemporary } from '../../fs/temporary';
+import type { JobOptions } from '../../job';
+import type { RegistryReference } from '../../oci/reference';
+import type { BlobFile, SourceStore } from '../../oci/store';
+import type { Descriptor } from '../../oci/types';
+import type { ByteSource } from '../../source/byte-source';
+import { openFileSource } from '../../source/file';
+import { httpSource } from '../../source/http-range';
+import { retryingSource } from '../../source/retry';
+import { checkJsonSize } from '../layout-source';
+import { blobUrl } from './blobs';
+import { RegistryClient } from './client';
+import { downloadBlob } from './download';
+import { getManifest, getManifestOf, isKeptAsManifest } from './manifests';
+import type { StoreOptions } from './options';
+
+const writeAt = promisify(write);
+
+/** A repository of a registry that images are read from. */
+export class RegistrySource implements SourceStore {
+  readonly name: string;
+  /** What resolve() fetched, by digest: it is asked for next. */
+  private readonly resolved = new Map<string, Buffer>();
+
+  private constructor(private readonly client: RegistryClient) {
+    this.name = client.name;
+  }
+
+  /** @throws IO when certificates or credentials can't be read; the registry itself is asked later. */
+  static async open(reference: RegistryReference, options: StoreOptions): Promise<RegistrySource> {
+    return new RegistrySource(await RegistryClient.open(reference, 'pull', options));
+  }
+
+  /** `reference` is a tag or a digest. */
+  async resolve(reference = 'latest'): Promise<Descriptor> {
+    const { descriptor, bytes } = await getManifest(this.client, reference);
+    this.resolved.set(descriptor.digest, bytes);
+    return descriptor;
+  }
+
+  async readJson(descriptor: Descriptor): Promise<Buffer> {
+    const { digest, size, mediaType } = descriptor;
+    checkJsonSize(digest, size);
+    const known = this.resolved.get(digest);
+    if (known?.length === size) return known;
+    if (isKeptAsManifest(mediaType)) return getManifestOf(this.client, descriptor);
+    const pieces: Buffer[] = [];
+    await this.fetch(descriptor, async (piece) => void pieces.push(piece), {});
+    return Buffer.concat(pieces);
+  }
+
+  async openBlob(descriptor: Descriptor): Promise<ByteSource> {
+    const { digest, size, mediaType } = descriptor;
+    if (isKeptAsManifest(mediaType)) return this.openFile(descriptor);
+    const get = (url: URL, headers: Readonly<Record<string, string>>, signal?: AbortSignal) =>
+      this.client.send(url, { method: 'GET', headers, signal });
+    const source = httpSource({ get }, blobUrl(this.client, descriptor), { name: `blob ${digest}`, size });
+    return retryingSource(source, this.client.options.retry);
+  }
+
+  async openFile(descriptor: Descriptor, options: JobOptions = {}): Promise<BlobFile> {
+    const name = `blob ${descriptor.digest}`;
+    const temporary = await openTemporary(this.client.options.tmpDir);
+    try {
+      await this.fetch(descriptor, (piece, offset) => writeFully(temporary.fd, piece, offset, name), options);
+      // A descriptor of its own: the file has no other name.
+      return await openFileSource(`/proc/self/fd/${temporary.fd}`, name);
+    } finally {
+      await temporary.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.client.close();
+  }
+
+  private async fetch(
+    descriptor: Descriptor,
+    sink: (piece: Buffer, offset: number) => Promise<void>,
+    options: JobOptions,
+  ): Promise<void> {
+    if (isKeptAsManifest(descriptor.mediaType)) {
+      return sink(await this.readJson(descriptor), 0);
+    }
+    await downloadBlob(this.client, blobUrl(this.client, descriptor), descriptor, sink, options);
+  }
+}
+
+async function writeFully(fd: number, piece: Buffer, offset: number, name: string): Promise<void> {
+  try {
+    for (let done = 0; done < piece.length;) {
+      done += (await writeAt(fd, piece, done, piece.length - done, offset + done)).bytesWritten;
+    }
+  } catch (error) {
+    // Without a cause of the network it is not tried again.
+    throw error instanceof SeekableErofsError ? error : fromSystemError(name, error);
+  }
+}

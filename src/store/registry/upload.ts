@@ -1,0 +1,219 @@
+import { failure, type SeekableErofsError } from '../../errors';
+import type { JobOptions } from '../../job';
+import type { Descriptor } from '../../oci/types';
+import type { HttpRequest, HttpResponse } from '../../source/http-client';
+import { hasBlob } from './blobs';
+import type { RegistryClient } from './client';
+import { readRefusal, type Refusal } from './refusal';
+import { Ticker } from './ticker';
+
+/** A blob up to this size goes in one request, a larger one in several of this size. */
+export const uploadChunkSize = 32 << 20;
+/** The specification lets a registry ask for larger ones; beyond this the blob goes in one request. */
+const largestChunkSize = 1 << 30;
+/** A registry may have to copy what it has got before it answers; milliseconds. */
+const finishTimeout = 300_000;
+/** The registry has lost the thread, or has bytes that are not ours: the upload begins anew. */
+const confusion = new Set([
+  'BLOB_UPLOAD_UNKNOWN',
+  'BLOB_UPLOAD_INVALID',
+  'DIGEST_INVALID',
+  'SIZE_INVALID',
+  'RANGE_INVALID',
+]);
+const maxRestarts = 10;
+
+/** A blob's bytes from `start` to `end`; called again for what has to be sent again. */
+export type BlobRange = (start: number, end: number) => NonNullable<HttpRequest['body']>;
+
+/** What pushing needs to know besides. */
+export interface PushOptions extends Pick<JobOptions, 'onProgress'> {
+  chunkSize?: number | undefined;
+}
+
+/** Uploads that were begun and not ended, to be cancelled when all is given up. */
+export type OpenUploads = Set<URL>;
+
+/** Makes a blob of the repository. One that is there is not sent. */
+export async function pushBlob(
+  client: RegistryClient,
+  descriptor: Descriptor,
+  content: BlobRange,
+  open: OpenUploads,
+  options: PushOptions = {},
+): Promise<void> {
+  if (await client.retrying(() => hasBlob(client, descriptor))) return;
+  const upload = new Upload(client, descriptor, content, open, options);
+  while (!upload.isDone) await client.retrying(() => upload.step());
+}
+
+class Upload {
+  isDone = false;
+  /** Where the registry wants the next bytes; null before it was asked. */
+  private location: URL | null = null;
+  private offset = 0;
+  /** After a request without an answer: what the registry has is anybody's guess. */
+  private isUncertain = false;
+  private isWhole = false;
+  private restarts = 0;
+  private chunkSize: number;
+  private readonly what: string;
+  private readonly ticker: Ticker;
+
+  constructor(
+    private readonly client: RegistryClient,
+    private readonly descriptor: Descriptor,
+    private readonly content: BlobRange,
+    private readonly open: OpenUploads,
+    { chunkSize = uploadChunkSize, onProgress }: PushOptions,
+  ) {
+    this.what = `blob ${descriptor.digest}`;
+    this.chunkSize = chunkSize;
+    this.ticker = new Ticker({ phase: 'push', item: descriptor.digest, total: descriptor.size }, onProgress);
+  }
+
+  /** One request on the way, or two after a fault. */
+  async step(): Promise<void> {
+    if (this.isUncertain) await this.recover();
+    if (this.isDone) return;
+    if (this.location === null) return this.begin();
+    this.isUncertain = true; // until an answer says otherwise
+    const { size } = this.descriptor;
+    const fitsOnce = this.offset === 0 && (this.isWhole || size <= this.chunkSize);
+    if (fitsOnce || this.offset === size) await this.finish(this.location);
+    else await this.sendChunk(this.location);
+    this.isUncertain = false;
+  }
+
+  private async begin(): Promise<void> {
+    this.isUncertain = false;
+    const url = this.client.url('blobs/uploads/');
+    const response = await this.client.send(url, { method: 'POST', headers: { 'content-length': '0' } });
+    if (response.status !== 202) throw await this.client.refused(this.what, response);
+    this.takeLocation(response);
+    const smallest = Number(response.header('oci-chunk-min-length') ?? 0);
+    if (smallest > largestChunkSize) this.isWhole = true;
+    else if (smallest > this.chunkSize) this.chunkSize = smallest;
+    await response.discard();
+  }
+
+  private async sendChunk(location: URL): Promise<void> {
+    const end = Math.min(this.offset + this.chunkSize, this.descriptor.size);
+    const response = await this.client.send(location, {
+      method: 'PATCH',
+      headers: {
+        'content-type': 'application/octet-stream',
+        'content-length': String(end - this.offset),
+        'content-range': `${this.offset}-${end - 1}`,
+      },
+      body: () => this.content(this.offset, end),
+      timeout: finishTimeout,
+    });
+    if (response.status !== 202 && response.status !== 201 && response.status !== 204) {
+      const refusal = await readRefusal(response);
+      // Some registries take no chunks; what they say then differs.
+      this.isWhole ||= this.offset === 0 && [400, 404, 405, 411, 415, 501].includes(refusal.status);
+      return this.beginAnew(refusal, this.isWhole || isConfused(refusal));
+    }
+    const received = receivedBy(response) ?? end;
+    this.takeLocation(response);
+    await response.discard();
+    if (received <= this.offset || received > end)
+      throw this.refuse(`takes bytes up to ${received} where ${end} were sent`);
+    this.offset = received;
+    this.ticker.at(received);
+  }
+
+  /** The last request: with all bytes, or, when they are there, without any. */
+  private async finish(location: URL): Promise<void> {
+    const { digest, size } = this.descriptor;
+    const url = new URL(location);
+    url.searchParams.set('digest', digest);
+    const { offset } = this;
+    const response = await this.client.send(url, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/octet-stream', 'content-length': String(size - offset) },
+      ...(offset < size && { body: () => this.content(offset, size) }),
+      timeout: finishTimeout,
+    });
+    if (response.status < 200 || response.status > 204) {
+      const refusal = await readRefusal(response);
+      return this.beginAnew(refusal, isConfused(refusal));
+    }
+    await response.discard();
+    this.open.delete(location);
+    this.isDone = true;
+    this.ticker.at(size);
+  }
+
+  /** After a fault: the blob may be complete, or a part of it may have arrived. */
+  private async recover(): Promise<void> {
+    if (await hasBlob(this.client, this.descriptor)) {
+      if (this.location !== null) this.open.delete(this.location);
+      this.isDone = true;
+      return;
+    }
+    const response = await this.client.send(this.location!, { method: 'GET' });
+    const received = receivedBy(response) ?? 0;
+    if (response.status !== 204 && response.status !== 200) {
+      const refusal = await readRefusal(response);
+      // Whatever the reason, the upload can't go on: another one may. Unless it is the registry as a whole that refuses.
+      return this.beginAnew(
+        refusal,
+        refusal.status < 500 && ![401, 403, 408, 425, 429].includes(refusal.status),
+      );
+    }
+    this.takeLocation(response);
+    await response.discard();
+    if (received > this.descriptor.size)
+      throw this.refuse(`has ${received} bytes of ${this.descriptor.size}`);
+    this.offset = received;
+    this.isUncertain = false;
+  }
+
+  /** @throws what the registry said, when that is not worth another upload, or comes again and again. */
+  private async beginAnew(refusal: Refusal, isWorthwhile: boolean): Promise<void> {
+    if (!isWorthwhile || ++this.restarts > maxRestarts) throw await this.client.errorOf(this.what, refusal);
+    const location = this.location!;
+    this.location = null;
+    this.offset = 0;
+    this.open.delete(location);
+    await this.client.sendLast(location, { method: 'DELETE' });
+  }
+
+  /** Where the registry wants to be asked next; where it always was when it doesn't say. */
+  private takeLocation(response: HttpResponse): void {
+    const text = response.header('location');
+    if (text === undefined && this.location !== null) return;
+    const base = response.url;
+    const location = text !== undefined && URL.canParse(text, base.href) ? new URL(text, base) : null;
+    if (location === null || !/^https?:$/.test(location.protocol))
+      throw this.refuse('names no place for the upload');
+    if (base.protocol === 'https:' && location.protocol !== 'https:') {
+      throw this.refuse('wants the upload over http://, which is not encrypted');
+    }
+    if (this.location !== null) this.open.delete(this.location);
+    this.location = location;
+    this.open.add(location);
+  }
+
+  private refuse(why: string): SeekableErofsError {
+    return failure(
+      'IO',
+      this.what,
+      `the registry ${why}`,
+      'see how the registry, or the proxy before it, is set up',
+    );
+  }
+}
+
+function isConfused({ status, codes }: Refusal): boolean {
+  return status === 404 || status === 416 || codes.some((code) => confusion.has(code));
+}
+
+/** How many bytes an upload has, as its Range header says; null without one. `0-0` is what registries say of none. */
+function receivedBy(response: HttpResponse): number | null {
+  const last = /^(?:bytes=)?0-(\d{1,15})$/.exec(response.header('range') ?? '')?.[1];
+  if (last === undefined) return null;
+  return last === '0' ? 0 : Number(last) + 1;
+}

@@ -1,0 +1,119 @@
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, readFile, readdir, symlink, writeFile } from 'node:fs/promises';
+import { describe, expect, test } from 'vitest';
+import { MountState, resolveTarget, type MountRecord } from '../../src/mount/state';
+import { releaseUnused } from '../../src/mount/release';
+import { at, folder, useFolders } from '../e2e/workspace';
+import { refusal } from '../support/refusal';
+
+useFolders();
+
+const key = 'a'.repeat(64);
+const record = (target: string, keys: string[] = [key]): MountRecord => ({
+  target,
+  madeTarget: false,
+  kind: 'erofs',
+  source: 'seekable-erofs-test',
+  rw: null,
+  mounted: false,
+  layers: keys.map((key) => ({ diffId: 'sha256:d', device: '', verity: 'none', key })),
+});
+
+describe('the folder', () => {
+  test('is made private, and known by one name', async () => {
+    await mkdir(at('real'));
+    await symlink('real', at('link'));
+    const state = await MountState.open(at('link/state'));
+    expect(state.folder).toBe(at('real/state'));
+    expect((await readdir(at('real/state'))).sort()).toEqual(['content', 'layers', 'mounts']);
+  });
+
+  test('is refused where others can write, or lead elsewhere', async () => {
+    await mkdir(at('open'));
+    await chmod(at('open'), 0o777);
+    await expect(MountState.open(at('open'))).rejects.toThrow(refusal('USAGE', at('open')));
+    await mkdir(at('target'));
+    await symlink('target', at('link'));
+    await expect(MountState.open(at('link'))).rejects.toThrow(refusal('USAGE', at('link')));
+    await writeFile(at('file'), '');
+    await expect(MountState.open(at('file'))).rejects.toThrow();
+  });
+
+  test('is not made just to look', async () => {
+    expect(await MountState.openExisting(at('none'))).toBeNull();
+    expect(await readdir(folder)).toEqual([]);
+  });
+});
+
+describe('records', () => {
+  test('are kept by target, and listed in order', async () => {
+    const state = await MountState.open(at('state'));
+    await state.writeMount(record('/b'));
+    await state.writeMount(record('/a'));
+    await writeFile(at('state/mounts/.seekable-erofs-unfinished'), '{');
+    expect((await state.mounts()).map(({ target }) => target)).toEqual(['/a', '/b']);
+    expect(await state.readMount('/a')).toEqual(record('/a'));
+    await state.removeMount('/a');
+    expect(await state.readMount('/a')).toBeNull();
+    await state.removeUnfinished();
+    expect(await readdir(at('state/mounts'))).toHaveLength(1);
+  });
+
+  test('that are none are CORRUPT, and say which file', async () => {
+    const state = await MountState.open(at('state'));
+    await state.writeMount(record('/a'));
+    const [name] = await readdir(at('state/mounts'));
+    await writeFile(at(`state/mounts/${name!}`), 'x');
+    await expect(state.readMount('/a')).rejects.toThrow(refusal('CORRUPT', name));
+  });
+
+  test('a target that is being mounted is left alone by those who do not wait', async () => {
+    const state = await MountState.open(at('state'));
+    const outcome = await state.lockedTarget('/a', () =>
+      state.lockedTarget('/a', () => Promise.resolve('in'), { wait: false }),
+    );
+    expect(outcome).toBeNull();
+    expect(await state.lockedTarget('/a', () => Promise.resolve('in'), { wait: false })).toBe('in');
+    expect(await readdir(at('state/mounts'))).toEqual([]);
+  });
+});
+
+describe('layers', () => {
+  test('that no mount has are forgotten with their content, others stay', async () => {
+    const state = await MountState.open(at('state'));
+    const used = 'b'.repeat(64);
+    await state.writeMount(record('/a', [used]));
+    await state.writeMount(record('/c', [key]));
+    for (const name of [key, used]) {
+      await state.makeLayerFolder(name);
+      await state.makeContentFolder(name);
+      await writeFile(state.contentFile(name), 'image');
+      await state.writeLayer(name, {
+        files: [state.contentFile(name)],
+        backing: 'file',
+        dm: null,
+        loops: [],
+      });
+    }
+    expect(await releaseUnused(state, '/c')).toEqual([]);
+    expect(await state.layerKeys()).toEqual([used]);
+    expect(await readFile(state.contentFile(used), 'utf8')).toBe('image');
+    expect(existsSync(at(`state/layers/${key}`))).toBe(false);
+  });
+
+  test('a mount point with something in it is never removed', async () => {
+    const state = await MountState.open(at('state'));
+    await state.makeLayerFolder(key);
+    await writeFile(`${state.mountPoint(key)}/precious`, '');
+    await state.removeLayer(key);
+    expect(existsSync(`${state.mountPoint(key)}/precious`)).toBe(true);
+  });
+});
+
+test('a target is known by its real path, there or not', async () => {
+  await mkdir(at('real'));
+  await symlink('real', at('link'));
+  expect(await resolveTarget(at('link'))).toBe(at('real'));
+  expect(await resolveTarget(at('link/new'))).toBe(at('real/new'));
+  expect(await resolveTarget(at('no/such'))).toBe(at('no/such'));
+});
