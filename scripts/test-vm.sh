@@ -15,4 +15,4 @@ cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 node test/vm/support/prepare.mjs "$folder" "$(command -v busybox)"
-scripts/vm-run.sh -m 1536 -t "${VM_TIMEOUT:-600}" -s "$folder" node /snap/package/test/vm/support/all.mjs
+scripts/vm-run.sh -m 1536 -t "840" -s "$folder" node /snap/package/test/vm/support/all.mjs

@@ -82,7 +82,8 @@ finish() {
 
 check_node
 need_programs g++=g++ make=make python3=python3 cmake=cmake ninja=ninja-build nm=binutils zstd=zstd mkfs.erofs=erofs-utils \
-  fsck.erofs=erofs-utils clang-format=clang-format setfattr=attr veritysetup=cryptsetup-bin
+  fsck.erofs=erofs-utils clang-format=clang-format setfattr=attr veritysetup=cryptsetup-bin \
+  docker-registry=docker-registry skopeo=skopeo openssl=openssl
 [ -x /usr/bin/time ] || need_packages time
 need_packages libgtest-dev libssl-dev zlib1g-dev clang-14 libclang-rt-14-dev
 # Only mounts and containers need these; without them those steps say why they are skipped.

@@ -37,7 +37,8 @@ export { verityRoot, verityTree, type VerityOptions, type VerityTree } from './l
 export type { FrameTable, HashName } from './native/binding';
 export type { Descriptor, ImageConfig, Index, Manifest, Platform } from './oci/types';
 export { parseReference, type Reference, type RegistryReference } from './oci/reference';
-export type { RegistryOptions } from './store/registry/options';
+export type { RegistryOptions, StoreOptions } from './store/registry/options';
+export { openRegistryBlob } from './store/registry/registry-blob';
 export type { RetryOptions } from './source/retry';
 export type { PlatformSelection } from './image/images';
 export { inspect, type ImageInspection, type InspectOptions } from './image/inspect';

@@ -17,7 +17,7 @@ export function* cases(context) {
         node,
         '--input-type=module',
         '-e',
-        `await import('${pathToFileURL(context.library)}')`,
+        `await import('${pathToFileURL(context.entry)}')`,
       ]),
       program('node', 'node -e 0', [node, '-e', '0']),
     ],

@@ -1,4 +1,5 @@
 // Programs compared: they run in turn, so that a slow minute of the machine hits all of them.
+import { setImmediate as turn } from 'node:timers/promises';
 import { measure } from './measure.mjs';
 import { roofline } from './roofline.mjs';
 import { round, speedup, spread } from './stats.mjs';
@@ -37,11 +38,12 @@ export async function runCase(contest, { directory, runs, cores, log }) {
 }
 
 async function runOnce({ argv, env, input, before, after, result }, directory) {
+  await turn(); // where an interrupt gets its chance: all else here blocks
   const open = await before?.();
   try {
     const { output, ...usage } = measure(argv, { directory, env, input: open ?? input });
     const { metrics = {}, ...made } = (await result?.(output)) ?? {};
-    return { ...usage, ...made, metrics };
+    return { ...usage, ...made, timed: made.seconds !== undefined, metrics };
   } finally {
     await after?.(open);
   }
@@ -76,10 +78,15 @@ function summarize({ name, input, contestants, reference, growth, measured = who
 
 const whole = ({ seconds }) => seconds;
 
-/** CPU seconds that can't be avoided, of those that were used: what efficiency comes near to when the machine has other work, too. */
+/**
+ * CPU seconds that can't be avoided, of those that were used: what efficiency comes near to when the machine has other work, too. None
+ * for a program that timed a part of itself.
+ */
 function cpuEfficiency(limits, list) {
   const used = list.map((sample) => sample.cpuSeconds);
-  return used.includes(null) ? null : spread(limits.map((limit, i) => limit.cpuSeconds / used[i]));
+  return used.includes(null) || list.some(({ timed }) => timed)
+    ? null
+    : spread(limits.map((limit, i) => limit.cpuSeconds / used[i]));
 }
 
 function spreads(list) {

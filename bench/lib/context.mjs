@@ -36,11 +36,11 @@ export class Context {
 
   /** The command line of a program of bench/jobs, which uses our library. */
   job(name, ...args) {
-    return [process.execPath, join(ROOT, 'bench', 'jobs', `${name}.mjs`), this.library, ...args.map(String)];
+    return [process.execPath, join(ROOT, 'bench', 'jobs', `${name}.mjs`), this.entry, ...args.map(String)];
   }
 
   /** The library beside the program. */
-  get library() {
+  get entry() {
     return join(this.program, '..', '..', 'index.mjs');
   }
 

@@ -51,7 +51,7 @@ export class Parts {
       'blobSha256',
       ...(written ? ['write'] : []),
     ];
-    return { parts: pick(seconds, names), bytes };
+    return { parts: pick(seconds, names), bytes, alone: seconds.frameSha512Alone };
   }
 
   /** The source of a layer: its SHA-256, and of a compressed one the decompression and the SHA-256 of what comes out. */

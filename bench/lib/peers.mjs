@@ -5,7 +5,7 @@
 //   eStargz      bench/estargz, built when it is asked for
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -79,6 +79,8 @@ export class Peers {
     const directory = mkdtempSync(join(tmpdir(), 'se-bench-')); // short: a socket's path has at most 107 bytes
     try {
       const daemon = await startContainerd({ bin, directory });
+      const end = () => endProcessesOf(directory);
+      process.once('exit', end);
       const tools = join(directory, 'tools');
       mkdirSync(tools);
       symlinkSync(existsSync(mkfs) ? mkfs : which(mkfs), join(tools, 'mkfs.erofs'));
@@ -93,6 +95,7 @@ export class Peers {
         ],
         env: { PATH: `${tools}:${process.env.PATH}` },
         async stop() {
+          process.off('exit', end);
           await daemon.stop();
           rmSync(directory, { recursive: true, force: true });
         },
@@ -104,16 +107,32 @@ export class Peers {
   }
 }
 
+/** Ends the daemon that was started with a configuration in `directory`, and removes that: for an interrupted run. */
+function endProcessesOf(directory) {
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(join(directory, 'config.toml')))
+        process.kill(Number(pid));
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  rmSync(directory, { recursive: true, force: true });
+}
+
 const found = (path, missing) => (path ? { path } : { missing });
 
 /** Runs bench/jobs/serve.mjs for a file: `{url, stop()}`. */
 export async function serve(context, path) {
   const [program, ...args] = context.job('serve', path);
   const server = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const end = () => server.kill();
+  process.once('exit', end);
   const [line] = await once(server.stdout, 'data');
   return {
     url: `http://127.0.0.1:${Number(line.toString())}/blob`,
     async stop() {
+      process.off('exit', end);
       server.kill();
       await once(server, 'exit');
     },

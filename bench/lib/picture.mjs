@@ -39,7 +39,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 text { fill: #e6edf3 } .small { fill: #9198a1 } .bar { fill: #3fb68f } .spread, .one { stroke: #e6edf3 } }
 </style>
 <text class="title" x="12" y="24">Times as fast as the Go pull request</text>
-<text class="small" x="12" y="42">${escape(`${machine.cpu}, ${machine.cores} cores, ${date.slice(0, 10)}; medians, lines from the slowest to the fastest round; efficiency = raw limit / time`)}</text>
+<text class="small" x="12" y="42">${escape(`${machine.cpu}, ${machine.cores} cores, ${date.slice(0, 10)}; medians; lines: all rounds; efficiency = raw limit / time`)}</text>
 ${rows.map((row, i) => bar(row, TOP + i * LINE, scale)).join('\n')}
 <line class="one" x1="${once.toFixed(1)}" x2="${once.toFixed(1)}" y1="${TOP - 6}" y2="${height - 26}"/>
 <text class="small" x="${once.toFixed(1)}" y="${height - 12}" text-anchor="middle">Go</text>

@@ -1,5 +1,6 @@
-// Inflating a gzip file with the zlib that is in Node, which is what the package does, and the SHA-256 of what comes out, each
-// alone. It is an addon because only Node has that zlib: require(inflate.node)(path) gives CPU seconds, [inflating, hashing].
+// Inflating a gzip file with the zlib that is in Node, which is what the package does, and the SHA-256 of
+// what comes out, each alone. It is an addon because only Node has that zlib: require(inflate.node)(path)
+// gives CPU seconds, [inflating, hashing].
 #include <node_api.h>
 #include <time.h>
 #include <zlib.h>

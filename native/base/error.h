@@ -29,9 +29,9 @@ const char* code_name(ErrorCode code);
 // Printed as `error: WHAT: WHY (HINT)`.
 struct Error {
   ErrorCode code;
-  std::string what;  // the thing at fault: a path, an entry's name, "frame 3"
-  std::string why;   // the fault, with numbers
-  std::string hint;  // what to do about it; may be empty
+  std::string what;      // the thing at fault: a path, an entry's name, "frame 3"
+  std::string why;       // the fault, with numbers
+  std::string hint;      // what to do about it; may be empty
   int error_number = 0;  // of the system call that failed; 0 when none did
 };
 

@@ -116,7 +116,7 @@ DecodedSource::Slot* DecodedSource::spare(bool ahead) const {
   // Decoded ahead, they were asked for before the frames that are read now: the oldest, and the next to be read.
   const auto is_awaited = [this](const Slot& slot) {
     return slot.state != State::kEmpty && !slot.was_read && slot.frame < ahead_end_ &&
-           slot.frame + 2 * ahead_ >= ahead_end_;
+           slot.frame + ahead_ >= ahead_end_;
   };
   Slot* best = nullptr;
   for (Slot& slot : slots_) {

@@ -7,7 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// Not in the headers of the oldest systems that this compiles on; the numbers are those of every architecture.
+// Not in the headers of the oldest systems that this compiles on; the numbers are those of every
+// architecture.
 #ifndef SYS_move_mount
 #define SYS_move_mount 429
 #define SYS_fsopen 430
@@ -25,9 +26,7 @@ constexpr unsigned kMoveFromEmptyPath = 0x4;  // MOVE_MOUNT_F_EMPTY_PATH
 
 const char* or_null(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
 
-Status status_of(const char* call, long result) {
-  return result == 0 ? ok() : system_error(call, errno);
-}
+Status status_of(const char* call, long result) { return result == 0 ? ok() : system_error(call, errno); }
 
 // What the kernel has to say on a descriptor of fsopen(2): a message for each read.
 std::string messages_of(int descriptor) {
@@ -71,8 +70,8 @@ Result<int> ioctl(int descriptor, uint64_t request, MutableBytes argument) {
 
 Status mount(const Mount& mount) {
   const char* source = or_null(mount.source);
-  return status_of("mount", ::mount(source, mount.target.c_str(), or_null(mount.type), mount.flags,
-                                    or_null(mount.data)));
+  return status_of(
+      "mount", ::mount(source, mount.target.c_str(), or_null(mount.type), mount.flags, or_null(mount.data)));
 }
 
 Status unmount(const std::string& target, int flags) {
@@ -98,8 +97,8 @@ Result<int> fsmount(int descriptor, unsigned attributes) {
 }
 
 Status move_mount(int descriptor, const std::string& target) {
-  return status_of("move_mount", syscall(SYS_move_mount, descriptor, "", AT_FDCWD, target.c_str(),
-                                         kMoveFromEmptyPath));
+  return status_of("move_mount",
+                   syscall(SYS_move_mount, descriptor, "", AT_FDCWD, target.c_str(), kMoveFromEmptyPath));
 }
 
 }  // namespace seekable::sys

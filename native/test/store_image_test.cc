@@ -23,8 +23,8 @@ std::string read(const ByteSource& source, uint64_t offset, size_t length) {
 
 TEST(ConcatSource, ReadsAcrossItsParts) {
   const std::string all = "abcdefgh";
-  const ConcatSource source({source_of(""), source_of("ab"), source_of(""), source_of("c"), source_of("defgh"),
-                             source_of("")});
+  const ConcatSource source(
+      {source_of(""), source_of("ab"), source_of(""), source_of("c"), source_of("defgh"), source_of("")});
   ASSERT_EQ(source.size(), all.size());
   for (size_t offset = 0; offset <= all.size(); ++offset) {
     for (size_t length = 0; length <= all.size() - offset; ++length) {

@@ -7,8 +7,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 namespace seekable::sys {
 namespace {
@@ -180,6 +183,57 @@ TEST_F(TreeWriterTest, AbandonsAHalfWrittenFile) {
   TreeEntry rest = half;
   rest.begins = false;
   EXPECT_FALSE(write(writer, {rest}).ok());
+}
+
+TEST_F(TreeWriterTest, WritesSeveralParcelsAtOnce) {
+  TreeWriter writer = this->writer();
+  std::vector<TreeEntry> folders;
+  for (const char* path : {"a", "a/b", "c", "c/d", "c/d/e"}) folders.push_back(entry(Kind::kFolder, path));
+  ASSERT_TRUE(write(writer, folders).ok());
+  const std::vector<uint8_t> bytes(1'000'000, 'x');
+  const auto source = std::make_shared<MemorySource>(bytes);
+  std::vector<std::thread> threads;
+  std::atomic<int> written = 0;
+  for (int number = 0; number < 4; ++number) {
+    threads.emplace_back([&, number] {
+      std::vector<TreeEntry> files;
+      for (uint64_t i = 0; i < 100; ++i) {
+        const std::string path = folders[i % folders.size()].path + "/" + std::to_string(number * 100 + i);
+        TreeEntry made = entry(Kind::kFile, path);
+        made.size = i == 50 ? 700'000 : 5000;
+        made.pieces.push_back({.offset = 0, .source = source, .address = 7000 * i, .length = i == 50 ? 600'000 : made.size});
+        files.push_back(made);
+      }
+      std::vector<TreeNotice> notices;
+      if (writer.write(files, job_, notices).ok()) ++written;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  ASSERT_EQ(written, 4);
+  for (int number = 0; number < 400; ++number) {
+    const std::string path = folders[number % folders.size()].path + "/" + std::to_string(number);
+    const bool is_long = number % 100 == 50;
+    const std::string expected = std::string(is_long ? 600'000 : 5000, 'x') + std::string(is_long ? 100'000 : 0, '\0');
+    ASSERT_EQ(content(path), expected) << path;
+  }
+}
+
+TEST_F(TreeWriterTest, GoesDeeperThanItKeepsFoldersOpen) {
+  TreeWriter writer = this->writer();
+  std::vector<TreeEntry> entries;
+  std::string path;
+  for (int depth = 0; depth < 300; ++depth) {
+    path += path.empty() ? "d" : "/d";
+    entries.push_back(entry(Kind::kFolder, path));
+  }
+  // Up again, and into folders whose handles were let go.
+  for (size_t i = entries.size(); i > 0; i -= 50) entries.push_back(file(entries[i - 1].path + "/f", "x"));
+  ASSERT_TRUE(write(writer, entries).ok());
+  std::vector<TreeEntry> folders(entries.begin(), entries.begin() + 300);
+  std::reverse(folders.begin(), folders.end());
+  ASSERT_TRUE(writer.finish_folders(folders, job_, notices_).ok());
+  EXPECT_EQ(content(folders.front().path + "/f"), "x");
+  EXPECT_EQ(status(folders.back().path).st_mtim.tv_sec, -2);
 }
 
 TEST_F(TreeWriterTest, StopsWhenCancelled) {

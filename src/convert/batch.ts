@@ -50,6 +50,7 @@ export interface BatchOptions extends Pick<ResourceOptions, 'signal' | 'threads'
   restart?: boolean | undefined;
   /** Called a few times a second at most for each layer. */
   onProgress?: ((event: BatchProgressEvent) => void) | undefined;
+  /** Called when a job begins, is tried again, and ends. */
   onJob?: ((event: BatchJobEvent) => void) | undefined;
 }
 

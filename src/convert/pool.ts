@@ -1,6 +1,7 @@
 import { Mutex, Semaphore } from 'async-mutex';
-import { availableParallelism } from 'node:os';
 import { failure } from '../errors';
+import type { ResourceOptions } from '../job';
+import { resourcesOf } from '../layer/resources';
 import { SharedDestinations } from './shared-destinations';
 
 /** Compressed layers below this are small: as many as keep every thread busy are under way at once, of larger ones four. */
@@ -29,8 +30,9 @@ export class ConversionPool {
    */
   readonly destinations = new SharedDestinations();
 
-  /** @param options.threads that encode at once, over all layers; default: all cores. */
-  constructor({ threads = availableParallelism() }: { threads?: number | undefined } = {}) {
+  /** @param options `threads`: how many encode at once, over all layers; default: all cores. */
+  constructor(options: Pick<ResourceOptions, 'threads'> = {}) {
+    const { threads } = resourcesOf(options);
     this.threads = threads;
     this.permits = new Semaphore(threads);
     this.slots = new Semaphore(largeLayersAtOnce * threads);

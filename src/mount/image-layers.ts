@@ -14,7 +14,7 @@ import { openSource } from '../store/open';
 import { blobContent, hasContent, materialisedTree, rawContent } from './content-cache';
 import type { LayerContent } from './layer-set-up';
 import type { TreeStanding } from './plan';
-import { fileIdentities, openRawFile } from './raw-file';
+import { fileIdentities, openRawFile, realPaths } from './raw-file';
 import { spool } from './spool';
 import type { MountState, VerityMode } from './state';
 
@@ -90,7 +90,8 @@ function isTar(name: string): Error {
 }
 
 async function openBlobFile(file: BlobFile, options: MountSourceOptions): Promise<SourceLayer> {
-  const { descriptor, devices = [] } = options;
+  const { descriptor } = options;
+  const devices = await realPaths(options.devices);
   const blob = await openSeekable(file, options);
   const { tree } = blob;
   // Where nobody says what it decodes to, a first pass finds that out.

@@ -23,9 +23,10 @@ export async function openRawFile(
   path: string,
   options: MountSourceOptions,
 ): Promise<SourceLayer> {
-  const { descriptor, devices = [] } = options;
+  const { descriptor } = options;
   if (descriptor !== undefined) await checkDescriptor(file, options);
   const image = await realpath(path);
+  const devices = await realPaths(options.devices);
   const sidecar = await readSidecar(`${path}.dmverity`);
   const verity = sidecar && (await readTree(file, sidecar));
   // The image ends where the superblock begins; a device of dm-verity has no other mark of its end.
@@ -86,6 +87,15 @@ function checkRoom(file: BlobFile, { treeOffset }: VerityDevice): void {
   if (treeOffset <= file.size) return;
   const why = `it ends at byte ${file.size}, and the kernel wants its dm-verity superblock to be a whole block`;
   throw failure('UNSUPPORTED', file.name, why, 'make it anew: see decode --dm-verity');
+}
+
+/** Absolute, for a journal that outlives this process's working folder. */
+export async function realPaths(paths: readonly string[] = []): Promise<string[]> {
+  const real = (path: string) =>
+    realpath(path).catch((error: unknown) => {
+      throw fromSystemError(path, error);
+    });
+  return Promise.all(paths.map(real));
 }
 
 /** Which files these are, and that they were not written to since. */

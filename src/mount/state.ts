@@ -7,6 +7,7 @@ import { SeekableErofsError, failure, fromSystemError } from '../errors';
 import { unfinishedPrefix, writeAtomically } from '../fs/atomic-file';
 import { acquireLock, type Lock } from '../fs/lock';
 import type { LayerRecord } from './layer-record';
+import { requireRoot } from './system-call';
 
 /** Who checks a mounted layer's blocks: the kernel as they are read, this program before it was mounted, or nobody but its digest. */
 export type VerityMode = 'kernel' | 'userspace' | 'none';
@@ -61,11 +62,13 @@ export class MountState {
     return new MountState(await realpath(path), await realpath(content));
   }
 
-  /** Like open(), but null where there is none. */
+  /** Like open(), but null where there is none. MACHINE when there is one, and no root to look into it. */
   static async openExisting(folder?: string): Promise<MountState | null> {
     const path = resolve(folder ?? defaultFolder);
     const status = await lstat(path).catch(() => null);
-    return status === null ? null : MountState.open(folder);
+    if (status === null) return null;
+    requireRoot(path);
+    return MountState.open(folder);
   }
 
   /** Runs `use` while no other process changes anything here. */
@@ -114,10 +117,10 @@ export class MountState {
     return records.filter((record) => record !== null).sort((a, b) => (a.target < b.target ? -1 : 1));
   }
 
-  /** The keys of layers that anything is left of: of a record, a mount point or content. */
+  /** The keys of layers that anything is left of: a record, a mount point, content, a lock. */
   async layerKeys(): Promise<string[]> {
     const names = [...(await readdir(join(this.folder, 'layers'))), ...(await readdir(this.contentFolder))];
-    return [...new Set(names.filter((name) => /^[0-9a-f]{64}$/.test(name)))];
+    return [...new Set(names.flatMap((name) => /^([0-9a-f]{64})(\.lock)?$/.exec(name)?.[1] ?? []))];
   }
 
   async readLayer(key: string): Promise<LayerRecord | null> {
@@ -186,18 +189,13 @@ export function idOf(target: string): string {
   return createHash('sha256').update(target).digest('hex');
 }
 
-/** A target's absolute path without symbolic links; its last part need not exist. */
+/** A target's absolute path without symbolic links; its last part need not exist, or be readable. */
 export async function resolveTarget(target: string): Promise<string> {
   const path = resolve(target);
-  try {
-    return await realpath(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fromSystemError(target, error);
-  }
-  return realpath(dirname(path)).then(
-    (parent) => join(parent, basename(path)),
-    () => path,
-  );
+  const inParent = () => realpath(dirname(path)).then((parent) => join(parent, basename(path)));
+  return realpath(path)
+    .catch(inParent)
+    .catch(() => path);
 }
 
 async function makePrivate(folder: string): Promise<void> {

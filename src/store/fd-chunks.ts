@@ -12,12 +12,7 @@ const writeFd = promisify(write);
  * The first `size` bytes of an open file, wherever its position is, without those before `start`.
  * @throws CORRUPT when the file is shorter.
  */
-export async function* readChunks(
-  fd: number,
-  size: number,
-  name: string,
-  start = 0,
-): AsyncGenerator<Buffer> {
+export async function* readChunks(fd: number, size: number, name: string, start = 0): AsyncGenerator<Buffer> {
   for (let offset = start; offset < size;) {
     const length = Math.min(chunkSize, size - offset);
     const { bytesRead, buffer } = await readFd(fd, Buffer.allocUnsafe(length), 0, length, offset);

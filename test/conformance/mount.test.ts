@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { MountResult } from '../../src/index';
 import { documentOf, runCli, runJson } from '../e2e/run-cli';
-import { sampleTar } from '../e2e/sample';
+import { noise, sampleTar } from '../e2e/sample';
 import { at, encodeSample, expectFailure, folder, put } from '../e2e/workspace';
 import { refusal } from '../support/refusal';
 import type { TarEntryBytes } from '../support/tar-bytes';
@@ -199,6 +199,21 @@ describe.skipIf(reason !== null)(titleOf('mount', reason), () => {
     await unmountImage(at('target'), { state });
     await expectNothingLeft();
   });
+
+  test.skipIf(!hasProgram('mkfs.erofs'))(
+    'a layer with an external device, by files and by loop devices',
+    async () => {
+      run('mkdir', [at('tree')]);
+      await put('tree/file', noise(100_000, 'device'));
+      run('mkfs.erofs', ['--chunksize=4096', `--blobdev=${at('device')}`, at('image'), at('tree')]);
+      for (const mount of [mountImage, mountByLoop]) {
+        await mount(at('image'), at('target'), options({ devices: [at('device')] }));
+        expect(readFileSync(at('target/file'))).toEqual(noise(100_000, 'device'));
+        await unmountImage(at('target'), { state });
+        await expectNothingLeft();
+      }
+    },
+  );
 
   test('a layer that an image has twice', async () => {
     const [low, middle] = threeLayers as [TarEntryBytes[], TarEntryBytes[]];

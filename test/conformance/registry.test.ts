@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { documentOf, runCli, runJson } from '../e2e/run-cli';
 import { makeTar, noise, sampleTar, writeLayout } from '../e2e/sample';
 import { Authority } from '../support/certificates';
@@ -13,6 +13,8 @@ import { TokenServer, user } from '../support/token-server';
 import { hasProgram, titleOf } from './support/machine';
 
 // The claim: a real registry takes what is pushed and gives it back, however it wants to be asked, and others can read it there.
+
+vi.setConfig({ testTimeout: 300_000 }); // each runs the program a dozen times
 
 const missing = ['docker-registry', 'skopeo', 'openssl'].filter((name) => !hasProgram(name));
 const reason = missing.length === 0 ? null : `needs ${missing.join(' and ')}`;

@@ -194,6 +194,19 @@ test.each([1, 3])('%i images at once, no more, and never the same twice', async 
   expect(seen).toEqual(names.map((name) => `oci:from:${name}`));
 });
 
+test('that a job has begun is on the disk before it begins, and its end before anybody hears of it', async () => {
+  const seen: number[] = [];
+  const convert: Convert = (...args) => {
+    seen.push(countOf('start'));
+    return succeed(...args);
+  };
+  const onJob = ({ state }: BatchJobEvent): void => {
+    if (state === 'done') seen.push(-countOf('done'));
+  };
+  await runList(['a', 'b'], convert, { jobs: 1, onJob });
+  expect(seen).toEqual([1, -1, 2, -2]);
+});
+
 test('all conversions share one pool', async () => {
   const pools = new Set<unknown>();
   await runList(['a', 'b', 'c'], (source, destination, options) => {

@@ -1,4 +1,4 @@
-// Stock containerd runs what we convert: plain blobs, and blobs with a dm-verity tree.
+// Stock containerd runs what we convert: plain blobs, and blobs with a dm-verity tree, from archives and from a registry.
 // Prints SKIP and succeeds where the machine can't run containers. $CONTAINERD_BIN: a directory with containerd's programs.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { installContainerd, missingForContainerd, startContainerd } from './support/containerd-daemon.mjs';
+import { startRegistry } from './support/registry.mjs';
 import { EXPECTED_OUTPUT, writeSampleImage } from './support/sample-image.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -21,6 +22,8 @@ const VARIANTS = [
   { name: 'plain', importFlags: [] },
   { name: 'verity', importFlags: ['--local'] },
 ];
+/** Pulled instead of imported. */
+const PULLED = 'pulled';
 
 /** What stands between this machine and the test, null if nothing does. */
 function missing() {
@@ -28,7 +31,7 @@ function missing() {
   const filesystems = readFileSync('/proc/filesystems', 'utf8');
   const absent = ['erofs', 'overlay'].filter((name) => !filesystems.includes(`\t${name}\n`));
   if (absent.length > 0) return `the kernel has no ${absent.join(' and no ')} (modprobe?)`;
-  for (const program of ['runc', 'unshare', 'ldd']) {
+  for (const program of ['runc', 'unshare', 'ldd', 'docker-registry']) {
     if (spawnSync(program, ['--help']).error) return `needs ${program}`;
   }
   return missingForContainerd();
@@ -76,7 +79,11 @@ async function inside(directory, bin) {
   execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']); // where shims and runc keep theirs
   const daemon = await startContainerd({ bin, directory });
   try {
-    for (const variant of VARIANTS) runVariant(daemon, directory, variant);
+    for (const { name, importFlags } of VARIANTS) {
+      const archive = join(directory, `${name}.tar`);
+      runImage(daemon, name, IMAGE, ['import', '--snapshotter', 'erofs', ...importFlags, archive]);
+    }
+    await runPulled(daemon, directory);
     assert.equal(daemon.mkfsCalls, '', 'containerd converted nothing itself');
   } catch (error) {
     console.error(daemon.complaints);
@@ -86,25 +93,29 @@ async function inside(directory, bin) {
   }
 }
 
-/** Imports and runs one archive. A namespace of its own keeps variants with equal DiffIDs from sharing snapshots. */
-function runVariant(daemon, directory, { name, importFlags }) {
+/** The image converted into a registry, and run from there. */
+async function runPulled(daemon, directory) {
+  const registry = await startRegistry(directory);
+  try {
+    const image = `${registry.host}/sample:1`;
+    convert(`oci:${join(directory, 'source')}:${IMAGE}`, `docker://${image}`, '--dm-verity');
+    runImage(daemon, PULLED, image, ['pull', '--snapshotter', 'erofs', '--plain-http', image]);
+  } finally {
+    registry.stop();
+  }
+}
+
+/** Gets an image by `ctr images` and runs it. A namespace of its own keeps variants with equal DiffIDs from sharing snapshots. */
+function runImage(daemon, name, image, getImage) {
   const namespace = `${NAMESPACE}-${name}`;
   const before = layerFiles(daemon);
-  daemon.ctr(
-    namespace,
-    'images',
-    'import',
-    '--snapshotter',
-    'erofs',
-    ...importFlags,
-    join(directory, `${name}.tar`),
-  );
-  const printed = daemon.ctr(namespace, 'run', '--rm', '--snapshotter', 'erofs', IMAGE, 'sample');
+  daemon.ctr(namespace, 'images', ...getImage);
+  const printed = daemon.ctr(namespace, 'run', '--rm', '--snapshotter', 'erofs', image, 'sample');
   assert.equal(printed, EXPECTED_OUTPUT, `${name}: what the container sees`);
   const mounted = layerFiles(daemon)
     .filter((file) => !before.includes(file))
     .map(sha256File);
-  const expected = diffIds(daemon, namespace);
+  const expected = diffIds(daemon, namespace, image);
   assert.deepEqual(mounted.sort(), expected.sort(), `${name}: containerd mounts the images that we made`);
   console.log(`ok: containerd runs the sample image (${name})`);
 }
@@ -115,9 +126,9 @@ function layerFiles(daemon) {
     .filter((file) => existsSync(file));
 }
 
-function diffIds(daemon, namespace) {
+function diffIds(daemon, namespace, image) {
   const content = (digest) => JSON.parse(daemon.ctr(namespace, 'content', 'get', digest));
-  const [, digest] = new RegExp(`^${IMAGE} .*(sha256:[0-9a-f]{64})`, 'm').exec(
+  const [, digest] = new RegExp(`^${image} .*(sha256:[0-9a-f]{64})`, 'm').exec(
     daemon.ctr(namespace, 'images', 'ls'),
   );
   return content(content(digest).config.digest).rootfs.diff_ids;
@@ -130,7 +141,7 @@ async function removeCgroups() {
   const mountLines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   const mounts = mountLines.filter((line) => / - cgroup2? /.test(line)).map((line) => line.split(' ')[4]);
   const groups = mounts.flatMap((mount) =>
-    VARIANTS.flatMap(({ name }) => [
+    [...VARIANTS.map(({ name }) => name), PULLED].flatMap((name) => [
       join(mount, `${NAMESPACE}-${name}`, 'sample'),
       join(mount, `${NAMESPACE}-${name}`),
     ]),

@@ -186,6 +186,19 @@ describe('directories', () => {
       await expect(filesystem.stat('/name-0000005')).rejects.toEqual(refusal('NOT_FOUND'));
     });
 
+    it('looks a name up in the directory itself', async () => {
+      const sketch = large(names);
+      const source = sketch.source();
+      const filesystem = await openErofs(source);
+      const directory = await filesystem.lstat('/');
+      expect((await filesystem.lookup(directory, Buffer.from('name-004321')))?.nid).toBe(40n);
+      expect(source.bytesRead).toBeLessThan(sketch.bytes.length);
+      for (const name of ['name-005000', 'a', 'z', '', '.', '..', 'name-004321/']) {
+        expect(await filesystem.lookup(directory, Buffer.from(name)), name).toBeUndefined();
+      }
+      await expect(filesystem.lookup('/name-000000', Buffer.from('x'))).rejects.toEqual(refusal('FAILED'));
+    });
+
     it('finds a name that is out of place', async () => {
       const filesystem = await large([...names.slice(2500), ...names.slice(0, 2500)]).open();
       for (const name of ['name-000000', 'name-002499', 'name-002500', 'name-004999']) {

@@ -195,8 +195,11 @@ describe('a merged tree', () => {
   };
   const paths = async (tree: MergedTree, from = '/'): Promise<string[]> => {
     const found: string[] = [];
-    for await (const { path } of walkTree(tree, await lookUp(tree, Buffer.from(from), false)))
+    for await (const { path, node } of walkTree(tree, await lookUp(tree, Buffer.from(from), false))) {
       found.push(path);
+      // A name is looked up by itself, not in a listing.
+      expect((await lookUp(tree, Buffer.from(path, 'latin1'), false)).node.ino, path).toBe(node.ino);
+    }
     return found;
   };
   const { root } = Sketch;
@@ -237,6 +240,11 @@ describe('a merged tree', () => {
     upper.inode(40, { mode: modes.dir, size: 12 * 1 + 1, u: 2, ...marked });
     const tree = await open([lower, upper]);
     expect(await paths(tree)).toEqual(['/', '/b', '/c', '/d', '/d/y']);
+    for (const hidden of ['a', 'd/x', 'e']) {
+      await expect(lookUp(tree, Buffer.from(hidden), false), hidden).rejects.toMatchObject({
+        code: 'NOT_FOUND',
+      });
+    }
     expect(await paths(await open([upper], false))).toEqual(['/', '/a', '/b', '/c', '/d', '/d/x']);
     expect(await tree.xattrs((await lookUp(tree, Buffer.from('/d'), false)).node)).toEqual([]);
   });

@@ -1,7 +1,13 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { withView } from '../../src/image/open-view';
+import { buildErofs } from '../../src/layer/build';
 import { containerConfig } from '../../src/mount/container-config';
 import { containerSettings } from '../../src/mount/container-settings';
-import { resolveUser } from '../../src/mount/container-user';
+import { readAccounts, resolveUser } from '../../src/mount/container-user';
+import { makeTar } from '../e2e/sample';
 import { refusal } from '../support/refusal';
 
 describe('settings of an image', () => {
@@ -123,6 +129,47 @@ describe('the user of an image', () => {
   test('a million groups are read, and not all of them are taken', () => {
     const group = Array.from({ length: 100_000 }, (_, i) => `g${i}:x:${i + 5}:app`).join('\n');
     expect(resolveUser('app', { ...accounts, group }, 'image').additionalGids).toHaveLength(1024);
+  });
+});
+
+describe("an image's accounts", () => {
+  const accountsOf = async (...entries: Parameters<typeof makeTar>[0]) => {
+    const folder = await mkdtemp(join(tmpdir(), 'accounts-'));
+    try {
+      await writeFile(join(folder, 'tar'), await makeTar(entries));
+      await buildErofs(join(folder, 'tar'), join(folder, 'image'));
+      return await withView(join(folder, 'image'), {}, ({ tree }) => readAccounts(tree));
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  };
+  const real = { name: 'usr/lib/accounts', content: 'inside:x:1:1::/:\n' };
+
+  test.each([['../usr/lib/accounts'], ['/usr/lib/accounts'], ['../../../../../usr/lib/accounts']])(
+    'a symlink to %s stays inside of the image',
+    async (linkname) => {
+      const { passwd, group } = await accountsOf(real, { name: 'etc/passwd', type: 'symlink', linkname });
+      expect({ passwd, group }).toEqual({ passwd: real.content, group: '' });
+    },
+  );
+
+  test("a symlink to this machine's files finds nothing", async () => {
+    const linkname = '../../../../../etc/hostname';
+    expect(await accountsOf({ name: 'etc/passwd', type: 'symlink', linkname })).toEqual({
+      passwd: '',
+      group: '',
+    });
+  });
+
+  test('a folder, a FIFO and a huge file are CORRUPT', async () => {
+    const name = 'etc/passwd';
+    await expect(accountsOf({ name: `${name}/`, type: 'directory' })).rejects.toThrow(
+      refusal('CORRUPT', 'dir'),
+    );
+    await expect(accountsOf({ name, type: 'fifo' })).rejects.toThrow(refusal('CORRUPT', 'fifo'));
+    await expect(accountsOf({ name, content: Buffer.alloc(5 << 20) })).rejects.toThrow(
+      refusal('CORRUPT', 'limit'),
+    );
   });
 });
 

@@ -88,6 +88,21 @@ describe('a layout that is written', () => {
     await store.close();
   });
 
+  it('takes several images, and shows of each what its reference leads to', async () => {
+    const store = await LayoutDestination.open(layout);
+    const [a, b] = [await writeImage(store, 'a'), await writeImage(store, 'b')];
+    await store.setReference('a', a);
+    const blobs = join(layout, 'blobs', 'sha256');
+    expect(readdirSync(blobs)).toHaveLength(5);
+    await Promise.all([store.setReference('b', b), store.setReference('alias', a)]);
+    expect(readdirSync(blobs)).toHaveLength(9);
+    await writeImage(store, 'c'); // gets no reference
+    await store.close();
+    expect(readdirSync(blobs)).toHaveLength(9);
+    for (const name of ['a', 'b', 'alias']) await resolve(name);
+    expect(readdirSync(layout).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
+  });
+
   it('keeps other images and unknown members, and replaces an image of the same name in its place', async () => {
     const other = {
       ...describeBytes(ociTypes.manifest, json(manifest(0))),

@@ -29,7 +29,6 @@ describe('openDestination and openSource', () => {
   });
 
   it.each([
-    ['docker://ubuntu', 'UNSUPPORTED', 'UNSUPPORTED'],
     ['docker-archive:x.tar', 'NOT_FOUND', 'USAGE'],
     ['erofs-cache:dir', 'USAGE', 'USAGE'],
     ['https://host/blob', 'USAGE', 'USAGE'],

@@ -2,11 +2,21 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { checkNothingLeft, load, place, prepared, readJson, stateNamed, test } from './support/guest.mjs';
+import {
+  checkNothingLeft,
+  load,
+  place,
+  prepared,
+  readJson,
+  state,
+  stateNamed,
+  test,
+} from './support/guest.mjs';
 import { mountMany } from './support/many.mjs';
 
 const { repairMounts, unmountImage } = load('mount/unmount.js');
 const { listMounts } = load('mount/mounts.js');
+const { mountWithHooks } = load('mount/mount.js');
 const childScript = new URL('./support/child.mjs', import.meta.url).pathname;
 
 /** How a child ended, and what it printed. */
@@ -39,10 +49,19 @@ async function killAndUndo(source, number, moment) {
   else await unmountImage(target, { state });
 }
 
+/** What happens while it is mounted, in order. */
+async function momentsOf(source) {
+  const moments = [];
+  const target = place();
+  const onStep = (moment) => void moments.push(moment);
+  await mountWithHooks(source, target, { state, verity: 'require' }, { onStep });
+  await unmountImage(target, { state });
+  return moments;
+}
+
 /** At those of its moments that `filter` takes, some at a time. */
 async function killAtEach(source, filter) {
-  const { stdout } = await child('moments', source, place(), stateNamed('moments'));
-  const moments = JSON.parse(stdout);
+  const moments = await momentsOf(source);
   const chosen = moments.map((moment, number) => ({ moment, number })).filter(filter);
   const atOnce = 3;
   for (let start = 0; start < chosen.length; start += atOnce) {

@@ -26,7 +26,7 @@ interface Flags extends CommonFlags, ReadFlags {
 /** The folder that `mount`, `umount` and `mounts` share. */
 export const stateFlag = [
   '--state <dir>',
-  'folder that says what is mounted (default: /run/seekable-erofs)',
+  'folder for what is mounted (default: /run/seekable-erofs, decoded layers in /var/lib/seekable-erofs)',
 ] as const;
 
 export function mountCommand(session: Session): Command {

@@ -13,7 +13,6 @@ import { chooseOrigin } from './origin';
 import { defaultConcurrency, type StoreOptions } from './options';
 import { readRefusal, refusalError, type Refusal } from './refusal';
 import { catalogueScope, repositoryScope, type Scope } from './scope';
-import { Slots } from './slots';
 import { identityOf, readCertificates, trustOf } from './trust';
 
 /** A request to a registry. Its body is made anew when the registry wants to be asked again. */
@@ -30,7 +29,6 @@ const neverProxied = 'localhost,127.0.0.1,[::1]';
 export class RegistryClient {
   private readonly stopped = new AbortController();
   private readonly signal: AbortSignal;
-  private readonly slots: Slots;
 
   private constructor(
     /** What errors call it. */
@@ -42,9 +40,8 @@ export class RegistryClient {
     private readonly scope: Scope,
     readonly options: StoreOptions,
   ) {
-    const { signal, concurrency = defaultConcurrency } = options;
+    const { signal } = options;
     this.signal = signal === undefined ? this.stopped.signal : AbortSignal.any([signal, this.stopped.signal]);
-    this.slots = new Slots(concurrency);
   }
 
   /** Nothing is asked yet but which protocol the registry speaks, where that is not certain. */
@@ -78,17 +75,15 @@ export class RegistryClient {
   }
 
   /**
-   * Sends a request when it is its turn. A 401 is answered with what it asks for, once. The answer's body is to be read to its end, or
-   * discarded: other requests wait for that.
+   * Sends a request when a connection is free. A 401 is answered with what it asks for, once. The answer's body is to be read to its end,
+   * or discarded: other requests wait for that.
    */
   async send(url: URL, request: RegistryRequest): Promise<HttpResponse> {
     const signal =
       request.signal === undefined ? this.signal : AbortSignal.any([this.signal, request.signal]);
-    const release = await this.slots.take(signal);
     try {
-      return releasing(await this.authenticated(url, { ...request, signal }), release);
+      return await this.authenticated(url, { ...request, signal });
     } catch (error) {
-      release();
       throw withTrustHint(error);
     }
   }
@@ -163,22 +158,6 @@ export class RegistryClient {
 function proxyExceptions(): string {
   const given = process.env['no_proxy'] ?? process.env['NO_PROXY'] ?? '';
   return given === '*' ? given : `${given},${neverProxied}`;
-}
-
-/** `response`, which calls `release` once its body is read or discarded. */
-function releasing(response: HttpResponse, release: () => void): HttpResponse {
-  async function* body(): AsyncGenerator<Buffer> {
-    try {
-      yield* response.body;
-    } finally {
-      release();
-    }
-  }
-  return {
-    ...response,
-    body: body(),
-    discard: () => response.discard().finally(release),
-  };
 }
 
 function withTrustHint(error: unknown): unknown {

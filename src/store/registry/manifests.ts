@@ -1,8 +1,10 @@
 import { failure, SeekableErofsError } from '../../errors';
-import { digestOf, isDigest, parseDigest } from '../../format/digest';
+import { checkDigestOf, digestOf, isDigest, parseDigest } from '../../format/digest';
 import { isIndexType, isManifestType, mediaTypes } from '../../format/media-types';
 import { parseJsonObject, type JsonObject } from '../../oci/json';
 import type { Descriptor } from '../../oci/types';
+import type { HttpResponse } from '../../source/http-client';
+import { transientFailure } from '../../source/transient';
 import { checkContent } from '../blob-content';
 import { maxJsonSize } from '../layout-source';
 import { readUpTo } from './body';
@@ -69,7 +71,7 @@ export async function hasManifest(
 export async function putManifest(
   client: RegistryClient,
   reference: string,
-  { mediaType }: Descriptor,
+  { mediaType, digest }: Descriptor,
   bytes: Uint8Array,
 ): Promise<void> {
   await client.retrying(async () => {
@@ -82,7 +84,21 @@ export async function putManifest(
       throw await client.refused(`${client.name}, ${reference}`, response);
     }
     await response.discard();
+    const stored = claimedDigest(response);
+    // Under a tag a registry takes whatever is a manifest: what got damaged on its way must not stay there.
+    if (stored !== null && stored !== digest) {
+      throw transientFailure(
+        `${client.name}, ${reference}`,
+        `the registry has got ${stored} instead of ${digest}`,
+      );
+    }
   });
+}
+
+/** What the registry says that a manifest's digest is: never taken for it, but a sign of damage when it is another one. */
+function claimedDigest(response: HttpResponse): string | null {
+  const claimed = response.header('docker-content-digest');
+  return claimed !== undefined && isDigest(claimed) && claimed.startsWith('sha256:') ? claimed : null;
 }
 
 async function download(client: RegistryClient, reference: string, accepted: string, limit: number) {
@@ -97,7 +113,10 @@ async function download(client: RegistryClient, reference: string, accepted: str
   }
   if (response.status !== 200) throw await client.refused(what, response);
   const contentType = response.header('content-type')?.split(';')[0]!.trim() ?? '';
-  return { bytes: await readUpTo(response, limit, what), contentType };
+  const bytes = await readUpTo(response, limit, what);
+  const claimed = claimedDigest(response);
+  if (claimed !== null) checkDigestOf(what, claimed, bytes);
+  return { bytes, contentType };
 }
 
 function manifestUrl(client: RegistryClient, reference: string): URL {

@@ -12,7 +12,7 @@ export interface RegistryOptions {
   certDir?: string | undefined;
   /** Registries that don't answer TLS are spoken to in plain HTTP, as those on loopback always are. */
   insecureHttp?: boolean | undefined;
-  /** Requests at once, to each registry; default: 6. */
+  /** Requests at once, to each server; default: 6. */
   concurrency?: number | undefined;
   /** What happens after network faults and when a registry is busy. */
   retry?: RetryOptions | undefined;

@@ -293,7 +293,8 @@ describe('credentials are not sent', () => {
       expect(storage.calls.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined]);
       expect(storage.calls[1]!.headers.range).toBe('bytes=100-109');
 
-      storage.auth = { kind: 'basic', pair };
+      const strangers = await TokenServer.start('fake');
+      storage.auth = { kind: 'token', server: strangers };
       const asked = tokens.requests.length;
       const error = await caught(() => source.openFile(describeBytes(blob)));
       expect(error.message).toContain('status 401');
@@ -304,7 +305,9 @@ describe('credentials are not sent', () => {
         undefined,
       ]);
       expect(tokens.requests).toHaveLength(asked);
+      expect(strangers.requests).toEqual([]);
       await source.close();
+      await strangers.stop();
     } finally {
       await storage.stop();
     }

@@ -322,6 +322,21 @@ describe('a reference', () => {
     expect(registry.manifests.has('team/app one')).toBe(true);
   });
 
+  it('is set again when something else has arrived', async () => {
+    registry.misbehave = (call, _response, count) => {
+      if (call.method === 'PUT' && count === 1) call.body[5]! ^= 1;
+      return false;
+    };
+    await withDestination(async (store) => {
+      await store.writeBlob(descriptor, bytes);
+      await store.setReference('one', descriptor);
+    });
+    expect(registry.takeCalls().filter((call) => call.endsWith('PUT team/app/manifests/one'))).toHaveLength(
+      2,
+    );
+    expect(registry.manifests.get('team/app one')?.bytes.equals(bytes)).toBe(true);
+  });
+
   it('a manifest may come as a draft', async () => {
     await withDestination((store) => commitBlob(store, bytes, descriptor));
     expect(registry.manifests.get(`team/app ${descriptor.digest}`)?.bytes.equals(bytes)).toBe(true);

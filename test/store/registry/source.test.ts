@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Descriptor } from '../../../src/oci/types';
+import { openRegistryBlob } from '../../../src/store/registry/registry-blob';
 import { RegistrySource } from '../../../src/store/registry/source';
 import { caught } from '../../support/caught';
 import { refuse } from '../../support/fake-registry';
@@ -83,10 +84,14 @@ describe('manifests', () => {
 
   it('are checked against the digest that was asked for, whatever the registry says', async () => {
     const other = digestOf(Buffer.from('other'));
+    let claimed = other;
     registry.misbehave = (_call, response) => {
-      response.writeHead(200, { 'docker-content-digest': other }).end(bytes);
+      response.writeHead(200, { 'docker-content-digest': claimed }).end(bytes);
       return true;
     };
+    // It is no proof, but a sign that the bytes are not what they were.
+    await expect(withSource((source) => source.resolve('one'))).rejects.toThrow(refusal('MISMATCH', other));
+    claimed = 'nonsense';
     expect((await withSource((source) => source.resolve('one'))).digest).toBe(descriptor.digest);
     await expect(withSource((source) => source.resolve(other))).rejects.toThrow(refusal('MISMATCH', other));
     const wrong = { ...descriptor, digest: other };
@@ -159,6 +164,18 @@ describe('a blob for random access', () => {
       expect(ranges).toEqual(['bytes=0-9', 'bytes=5000-5599', 'bytes=99999-99999']);
       await blob.close();
     });
+  });
+
+  it('is opened by its repository and descriptor as well', async () => {
+    const bytes = noise(1000);
+    registry.putBlob('team/app', bytes);
+    const blob = await openRegistryBlob(`docker://${registry.host}/team/app`, describeBytes(bytes), quick());
+    expect(blob.size).toBe(1000);
+    expect((await blob.read(10, 20)).equals(bytes.subarray(10, 30))).toBe(true);
+    await blob.close();
+    await expect(openRegistryBlob('oci:dir', describeBytes(bytes))).rejects.toThrow(
+      refusal('USAGE', 'oci:dir'),
+    );
   });
 
   it('is MISMATCH when it has another size, and tried again when the registry stumbles', async () => {
