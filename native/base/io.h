@@ -17,8 +17,8 @@ class ByteSource {
   virtual uint64_t size() const = 0;
   // Fills `out` from `offset`, or fails: a source that is shorter than it promised is kCorrupt.
   virtual Status read_at(uint64_t offset, MutableBytes out) const = 0;
-  // For sources that have their bytes in memory: gives `take` those from `offset` where they are, in order, in
-  // pieces that last as long as the call. False from all others, which are to be read.
+  // For sources that have their bytes in memory: gives `take` those from `offset` where they are, in order,
+  // in pieces that last as long as the call. False from all others, which are to be read.
   virtual Result<bool> lend(uint64_t offset, uint64_t length, const std::function<Status(Bytes)>& take) const;
 };
 

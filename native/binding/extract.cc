@@ -67,15 +67,15 @@ TreeWriterHandle::TreeWriterHandle(const Napi::CallbackInfo& info) : ObjectWrap(
 }
 
 Napi::Value TreeWriterHandle::write(const Napi::CallbackInfo& info) {
-  return run(info, [writer = writer_](const std::vector<sys::TreeEntry>& entries, Job& job, Notices& notices) {
-    return writer->write(entries, job, notices);
-  });
+  return run(info, [writer = writer_](const std::vector<sys::TreeEntry>& entries, Job& job,
+                                      Notices& notices) { return writer->write(entries, job, notices); });
 }
 
 Napi::Value TreeWriterHandle::finish_folders(const Napi::CallbackInfo& info) {
-  return run(info, [writer = writer_](const std::vector<sys::TreeEntry>& folders, Job& job, Notices& notices) {
-    return writer->finish_folders(folders, job, notices);
-  });
+  return run(info,
+             [writer = writer_](const std::vector<sys::TreeEntry>& folders, Job& job, Notices& notices) {
+               return writer->finish_folders(folders, job, notices);
+             });
 }
 
 Napi::Value TreeWriterHandle::abandon(const Napi::CallbackInfo& info) {

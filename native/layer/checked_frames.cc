@@ -22,7 +22,8 @@ uint64_t largest_frame(const FrameTable& table) {
 
 }  // namespace
 
-CheckedFrames::CheckedFrames(const ByteSource& blob, const FrameTable& table, unsigned threads, unsigned taken)
+CheckedFrames::CheckedFrames(const ByteSource& blob, const FrameTable& table, unsigned threads,
+                             unsigned taken)
     : blob_(blob), table_(table), frames_(table.offsets.size() - 1), threads_(threads), buffers_(taken) {}
 
 Status CheckedFrames::allocate() {

@@ -18,8 +18,8 @@ class CheckedFrames {
   CheckedFrames(const ByteSource& blob, const FrameTable& table, unsigned threads, unsigned taken);
 
   Status allocate();
-  // A frame that has its checksum; its bytes are there until release(). Frames are taken in order, each once, by
-  // several threads at once.
+  // A frame that has its checksum; its bytes are there until release(). Frames are taken in order, each once,
+  // by several threads at once.
   Result<Bytes> take(uint64_t index);
   // In order.
   void release(uint64_t index);

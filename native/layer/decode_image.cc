@@ -88,8 +88,14 @@ class Decoder {
     const std::string name = frame_name(table_, index);
     TRY(table_.compressed ? slot.decoder->decode(slot.frame, chunk, name)
                           : copy_raw(slot.frame, chunk, name));
-    if (options_.target != nullptr) TRY(options_.target->write_at(table_.starts[index], chunk));
+    if (options_.target != nullptr) TRY(write(table_.starts[index], chunk));
     if (tree_) tree_->hash_early(table_.starts[index], chunk, slot.leaves);
+    return ok();
+  }
+
+  Status write(uint64_t offset, Bytes chunk) const {
+    TRY(options_.target->write_at(offset, chunk));
+    options_.target->begin_writeback(offset, chunk.size());
     return ok();
   }
 

@@ -113,7 +113,8 @@ DecodedSource::Slot* DecodedSource::find(uint64_t frame) const {
 }
 
 DecodedSource::Slot* DecodedSource::spare(bool ahead) const {
-  // Decoded ahead, they were asked for before the frames that are read now: the oldest, and the next to be read.
+  // Decoded ahead, they were asked for before the frames that are read now: the oldest, and the next to be
+  // read.
   const auto is_awaited = [this](const Slot& slot) {
     return slot.state != State::kEmpty && !slot.was_read && slot.frame < ahead_end_ &&
            slot.frame + ahead_ >= ahead_end_;
@@ -169,8 +170,10 @@ void DecodedSource::check_queued(std::unique_lock<std::mutex>& lock) {
   check_sums(table_, frames, stored, statuses);
   lock.lock();
   for (size_t i = 0; i < slots.size(); ++i) {
-    if (statuses[i].ok()) checked_.push_back(slots[i]);
-    else settle(*slots[i], std::move(statuses[i]));
+    if (statuses[i].ok())
+      checked_.push_back(slots[i]);
+    else
+      settle(*slots[i], std::move(statuses[i]));
   }
   wanted_.notify_all();
 }

@@ -36,7 +36,7 @@ class DecodedSource final : public ByteSource {
   struct Slot {
     State state = State::kEmpty;
     uint64_t frame = 0;
-    uint64_t used = 0;     // when it was last asked for
+    uint64_t used = 0;  // when it was last asked for
     bool was_read = false;
     unsigned readers = 0;  // who copy out of it just now
     Buffer stored;         // the frame
@@ -48,8 +48,8 @@ class DecodedSource final : public ByteSource {
       : blob_(std::move(blob)), table_(std::move(table)), slots_(slots), ahead_(slots / 2) {}
 
   uint64_t frame_at(uint64_t position) const;
-  // With mutex_ held: the slot of a frame, queued for decoding if it is new; null when every slot is busy, or, of
-  // a frame `ahead`, holds what is about to be read.
+  // With mutex_ held: the slot of a frame, queued for decoding if it is new; null when every slot is busy,
+  // or, of a frame `ahead`, holds what is about to be read.
   Slot* request(uint64_t frame, bool ahead) const;
   Slot* find(uint64_t frame) const;
   // The slot that can be spared best; null if none can.

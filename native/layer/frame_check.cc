@@ -34,7 +34,7 @@ Status check_length(const FrameTable& table, uint64_t index) {
 Status check_sum(Bytes frame, Bytes checksum, const std::string& name) {
   if (checksum.empty()) return ok();
   const bool is_same = checksum.size() == sizeof(hash::Sha512Digest) ? same(hash::sha512(frame), checksum)
-                                                                      : same(hash::sha256(frame), checksum);
+                                                                     : same(hash::sha256(frame), checksum);
   return is_same ? ok() : Status(wrong_sum(name));
 }
 

@@ -16,8 +16,8 @@ std::string frame_name(const FrameTable& table, uint64_t index);
 // kCorrupt when the frame is longer than any frame of its chunk can be: before memory is taken for it.
 Status check_length(const FrameTable& table, uint64_t index);
 
-// Compares frames, `indexes` of the table, with their checksums: several at once cost less than one after the other.
-// Of a frame whose status is good already, kMismatch is put there; others are left out.
+// Compares frames, `indexes` of the table, with their checksums: several at once cost less than one after the
+// other. Of a frame whose status is good already, kMismatch is put there; others are left out.
 void check_sums(const FrameTable& table, std::span<const uint64_t> indexes, std::span<const Bytes> frames,
                 std::span<Status> statuses);
 

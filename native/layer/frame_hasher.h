@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/buffer.h"
-#include "hash/sha512_lanes.h"
+#include "hash/messages.h"
 
 namespace seekable::layer {
 

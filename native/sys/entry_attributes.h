@@ -9,8 +9,8 @@ namespace seekable::sys {
 
 using TreeNotices = std::vector<TreeNotice>;
 
-// An owner or an xattr that the user or the file system can't have, as errno says, is no reason to give up the
-// tree.
+// An owner or an xattr that the user or the file system can't have, as errno says, is no reason to give up
+// the tree.
 void take_notice(TreeNotices& notices, const TreeEntry& entry, std::string subject);
 
 // Owner, then mode (a new owner clears setuid), then xattrs (a new mode changes an ACL), then times.

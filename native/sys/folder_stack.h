@@ -22,8 +22,9 @@ class FolderStack {
   // `root` outlives the stack.
   explicit FolderStack(const File& root) : root_(root) {}
 
-  // A handle (O_PATH) on the folder `path` beneath the root, valid until the next call; empty: the root. Every
-  // step is one name that is no symbolic link. kCorrupt for what is no path, kIo with the system's reason.
+  // A handle (O_PATH) on the folder `path` beneath the root, valid until the next call; empty: the root.
+  // Every step is one name that is no symbolic link. kCorrupt for what is no path, kIo with the system's
+  // reason.
   Result<int> enter(std::string_view path);
 
  private:

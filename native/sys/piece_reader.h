@@ -16,7 +16,8 @@ class PieceReader {
   // `entries`, which outlive the reader, have the pieces in the order in which they will be copied.
   explicit PieceReader(const std::vector<TreeEntry>& entries);
 
-  // Writes the piece to its place in `target`; the job counts its bytes. REQUIRES: the next piece of the entries.
+  // Writes the piece to its place in `target`; the job counts its bytes. REQUIRES: the next piece of the
+  // entries.
   Status copy(const TreeEntry::Piece& piece, const File& target, Job& job);
 
  private:

@@ -200,7 +200,8 @@ Status TreeWriter::finish_folders(const std::vector<TreeEntry>& folders, const J
   FolderStack parents(root_);
   for (const TreeEntry& entry : folders) {
     TRY(job.check());
-    if (!entry.path.empty() && !is_path(entry.path)) return corrupt(described(root_, entry.path), "no legal path");
+    if (!entry.path.empty() && !is_path(entry.path))
+      return corrupt(described(root_, entry.path), "no legal path");
     const int parent = TRY(parents.enter(folder_of(entry.path)));
     const char* name = entry.path.empty() ? "." : name_of(entry.path);
     const File folder(openat(parent, name, kReading), name);

@@ -26,7 +26,8 @@ class TreeWriter {
   // finish_folders(). kIo names the entry that the system refused; the job counts bytes. Several threads may
   // write at once, as long as none needs what another one is about to make.
   Status write(const std::vector<TreeEntry>& entries, Job& job, std::vector<TreeNotice>& notices);
-  // Gives folders their attributes, in this order: a folder after all that is in it. Nothing else runs meanwhile.
+  // Gives folders their attributes, in this order: a folder after all that is in it. Nothing else runs
+  // meanwhile.
   Status finish_folders(const std::vector<TreeEntry>& folders, const Job& job,
                         std::vector<TreeNotice>& notices) const;
   // Removes the files that have begun and not ended. Nothing else runs meanwhile.

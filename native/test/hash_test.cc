@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "hash/kernels.h"
+#include "hash/messages.h"
 #include "hash/sha2.h"
-#include "hash/sha512_lanes.h"
 
 namespace seekable::hash {
 namespace {

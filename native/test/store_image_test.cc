@@ -1,4 +1,6 @@
 // store_image, and sources behind each other.
+#include "layer/store_image.h"
+
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -6,7 +8,6 @@
 #include <vector>
 
 #include "layer/concat_source.h"
-#include "layer/store_image.h"
 
 namespace seekable::layer {
 namespace {

@@ -201,7 +201,8 @@ TEST_F(TreeWriterTest, WritesSeveralParcelsAtOnce) {
         const std::string path = folders[i % folders.size()].path + "/" + std::to_string(number * 100 + i);
         TreeEntry made = entry(Kind::kFile, path);
         made.size = i == 50 ? 700'000 : 5000;
-        made.pieces.push_back({.offset = 0, .source = source, .address = 7000 * i, .length = i == 50 ? 600'000 : made.size});
+        made.pieces.push_back(
+            {.offset = 0, .source = source, .address = 7000 * i, .length = i == 50 ? 600'000 : made.size});
         files.push_back(made);
       }
       std::vector<TreeNotice> notices;
@@ -213,7 +214,8 @@ TEST_F(TreeWriterTest, WritesSeveralParcelsAtOnce) {
   for (int number = 0; number < 400; ++number) {
     const std::string path = folders[number % folders.size()].path + "/" + std::to_string(number);
     const bool is_long = number % 100 == 50;
-    const std::string expected = std::string(is_long ? 600'000 : 5000, 'x') + std::string(is_long ? 100'000 : 0, '\0');
+    const std::string expected =
+        std::string(is_long ? 600'000 : 5000, 'x') + std::string(is_long ? 100'000 : 0, '\0');
     ASSERT_EQ(content(path), expected) << path;
   }
 }

@@ -13,7 +13,7 @@ namespace seekable::verity {
 
 namespace {
 
-constexpr uint64_t kPieceSize = 1 << 20;  // a multiple of every block size
+constexpr uint64_t kPieceSize = 512 << 10;  // a multiple of every block size, and small enough for the cache
 
 // Threads read and hash whichever piece is next, and append the digests one after the other in the pieces'
 // order. Each thread holds one piece, which bounds memory.

@@ -5,7 +5,6 @@ import type { WarningOptions } from '../layer/resources';
 import { withRetries, type RetryOptions } from '../source/retry';
 import { listRepositories, listTags } from '../store/registry/names';
 import { planJobs, type BatchJob } from './batch-jobs';
-import { readBatchList } from './batch-list';
 import { BatchTally, type BatchSummary } from './batch-tally';
 import type { RegistryNames } from './batch-template';
 import { convertImage, type ConvertOptions, type ConvertResult } from './image';
@@ -96,6 +95,7 @@ export function convertBatch(file: string, options: BatchOptions = {}): Promise<
 /** convertBatch() with other parts. */
 export async function runBatch(file: string, options: BatchOptions, using: BatchParts): Promise<BatchResult> {
   const started = performance.now();
+  const { readBatchList } = await import('./batch-list.js'); // the YAML library takes long to load
   const list = await readBatchList(file);
   const jobs = await planJobs(list, options.defaults ?? {}, (chosen) =>
     using.registryFor({ ...chosen, signal: options.signal }),
