@@ -33,12 +33,11 @@ void add_x86_kernels(std::string_view set, Kernels& kernels) {
   } else if (avx2) {
     kernels.sha512.add({"avx2", 4, 2, compress_sha512_avx2});
   }
+  if (avx512) kernels.sha256.add({"avx512", 16, sha ? size_t{8} : 2, compress_sha256_avx512});
   if (sha) {
     kernels.sha256.add({"sha-ni", 2, 2, compress_sha256_shani_pair});
     kernels.sha256.add({"sha-ni", 1, 1, compress_sha256_shani});
     kernels.sha256_pair = compress_sha256_shani_pair;
-  } else if (avx512) {
-    kernels.sha256.add({"avx512", 16, 2, compress_sha256_avx512});
   }
 }
 

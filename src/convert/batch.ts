@@ -43,7 +43,7 @@ export interface BatchError {
 export interface BatchOptions extends Pick<ResourceOptions, 'signal' | 'threads' | 'tmpDir'>, WarningOptions {
   /** For all jobs; what the list says goes before it. */
   defaults?: ConvertOptions | undefined;
-  /** Images at once; default: as many as there are cores, from 2 to 8. */
+  /** Images at once; default: four for each core, 16 at most. How many layers are open at once does not depend on it. */
   jobs?: number | undefined;
   /** Forgets what the journal says is done. */
   restart?: boolean | undefined;
@@ -110,7 +110,8 @@ export async function runBatch(file: string, options: BatchOptions, using: Batch
   }
 }
 
-const defaultJobs = (): number => Math.min(8, Math.max(2, availableParallelism()));
+/** Most of what a small image takes is waiting for the disk: others fill the cores meanwhile. */
+const defaultJobs = (): number => Math.min(16, 4 * availableParallelism());
 
 class BatchRun {
   private readonly pool: ConversionPool;

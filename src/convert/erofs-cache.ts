@@ -30,7 +30,8 @@ const maxSidecarSize = 64 << 10;
 /**
  * containerd's layer content cache, as of version 2.4: raw EROFS images, `DIR/sha256/xx/HEX.erofs` by the DiffID of the layer that
  * each was made of, with a `.dmverity` file beside it. containerd takes an image when it is there, so it gets its name last. Entries that
- * are there stay as they are: containers may run from them.
+ * are there stay as they are; one without a tree, where a tree is asked for, gives its name to a new file, and containers that run from the
+ * old one keep it.
  */
 export class ErofsCache {
   private readonly staged = new Map<string, StagedEntry>();

@@ -8,7 +8,6 @@ import { sniffLayer, type LayerContent } from '../layer/sniff';
 import type { BlobTree } from '../layer/verity-section';
 import type { ByteSource } from '../source/byte-source';
 import { sliceSource } from '../source/slice';
-import type { BlobFile } from '../oci/store';
 import { inspectTree, type MetadataShare, type TreeOptions } from './inspect-tree';
 import type { ListedEntry } from './list';
 import { isSeekable } from './verify-layer';
@@ -61,7 +60,7 @@ export interface BlobInspection {
 }
 
 /** Reads just enough of a layer to say what it is: the table, the superblock, inodes and directories, not the data of files. */
-export async function inspectLayer(file: BlobFile, options: LayerInspectOptions): Promise<BlobInspection> {
+export async function inspectLayer(file: ByteSource, options: LayerInspectOptions): Promise<BlobInspection> {
   if (!(await isSeekable(file, options))) {
     const mediaType = options.descriptor?.mediaType ?? (await mediaTypeOf(file));
     const other = { mediaType, size: file.size, profile: null, table: null, dmverity: null };

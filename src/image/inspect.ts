@@ -1,7 +1,10 @@
 import { isForeignLayer } from '../format/media-types';
+import { isSeekableLayer } from '../layer/seekable';
+import { sniffLayer } from '../layer/sniff';
 import { parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
+import type { ByteSource } from '../source/byte-source';
 import { openFileSource } from '../source/file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
@@ -83,12 +86,30 @@ async function inspectStored(
   const { mediaType, size } = descriptor;
   if (isForeignLayer(mediaType))
     return { mediaType, size, profile: null, table: null, dmverity: null, tree: null };
-  const file = await store.openFile(descriptor, options);
+  const file = await openStored(store, layer, options);
   try {
     return await inspectLayer(file, { ...options, descriptor, indexLayer: await readIndexOf(store, layer) });
   } finally {
     await file.close();
   }
+}
+
+/** A seekable blob by its parts, of a tar the first bytes; a raw image whole, for its parts can't be verified. */
+async function openStored(
+  store: SourceStore,
+  { descriptor, index }: ImageLayer,
+  options: LayerInspectOptions,
+): Promise<ByteSource> {
+  const source = await store.openBlob(descriptor);
+  try {
+    const isSeekable = isSeekableLayer(descriptor, index);
+    if (isSeekable || (await sniffLayer(source, options.signal)) !== 'erofs') return source;
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+  await source.close();
+  return store.openFile(descriptor, options);
 }
 
 /** What it holds is shown with the layer that it is for. */

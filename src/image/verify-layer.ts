@@ -6,6 +6,7 @@ import { openLayerContent } from '../layer/layer-image';
 import { isSeekableLayer, openSeekable } from '../layer/seekable';
 import { sniffLayer } from '../layer/sniff';
 import type { BlobFile } from '../oci/store';
+import type { ByteSource } from '../source/byte-source';
 
 /** What was found of one layer. */
 export interface VerifiedLayer {
@@ -26,7 +27,7 @@ export async function verifyLayer(file: BlobFile, options: ReadOptions): Promise
 }
 
 /** A descriptor decides by its annotations; a bare file by whether it has a table. */
-export async function isSeekable(file: BlobFile, options: ReadOptions): Promise<boolean> {
+export async function isSeekable(file: ByteSource, options: ReadOptions): Promise<boolean> {
   const { descriptor, indexLayer, signal } = options;
   if (isSeekableLayer(descriptor, indexLayer)) return true;
   return (

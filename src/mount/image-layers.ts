@@ -11,6 +11,7 @@ import { sniffLayer } from '../layer/sniff';
 import { parseReference } from '../oci/reference';
 import type { BlobFile, SourceStore } from '../oci/store';
 import { openSource } from '../store/open';
+import type { RegistryOptions } from '../store/registry/options';
 import { blobContent, hasContent, materialisedTree, rawContent } from './content-cache';
 import type { LayerContent } from './layer-set-up';
 import type { TreeStanding } from './plan';
@@ -19,7 +20,7 @@ import { spool } from './spool';
 import type { MountState, VerityMode } from './state';
 
 /** What of an image, or which layer, is mounted. */
-export interface MountSourceOptions extends ReadOptions {
+export interface MountSourceOptions extends ReadOptions, RegistryOptions {
   /** `os/arch[/variant]` of an index; default: this machine's. */
   platform?: string | undefined;
   /** Files with the external devices of a single layer's image, in its order. */

@@ -1,4 +1,3 @@
-import { Mutex } from 'async-mutex';
 import { join } from 'node:path';
 import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises';
 import { failure, fromSystemError, SeekableErofsError } from '../errors';
@@ -10,6 +9,7 @@ import type { BlobDraft, DestinationStore } from '../oci/store';
 import type { Descriptor, Index } from '../oci/types';
 import { openFileSource } from '../source/file';
 import { checkContent } from './blob-content';
+import { GroupedAction } from './grouped-action';
 import { checkLayoutMarker, emptyIndex, layoutMarker, withReference } from './layout-index';
 import { reachableFrom } from './layout-reach';
 import { blobPath, LayoutSource, readJsonBlob, readSmallFile, type LayoutFiles } from './layout-source';
@@ -17,6 +17,11 @@ import { LayoutWorkspace, workspaceName, type DraftFolder } from './layout-works
 
 interface PendingBlob {
   path: string;
+  descriptor: Descriptor;
+}
+
+interface NamedImage {
+  reference: string | undefined;
   descriptor: Descriptor;
 }
 
@@ -47,7 +52,10 @@ export class LayoutDestination implements DestinationStore {
   private readonly workspace: LayoutWorkspace;
   /** Blobs that the references to come may lead to: digest → a file in the drafts, of one that the layout has another name of it. */
   private readonly pending = new Map<string, PendingBlob>();
-  private readonly publishing = new Mutex();
+  /** Waiting for the disk takes most of the time, as long for one image as for ten. */
+  private readonly publishing = new GroupedAction<NamedImage>((images) =>
+    this.workspace.locked(this.signal, () => this.publish(images)),
+  );
 
   private constructor(
     private readonly path: string,
@@ -113,9 +121,7 @@ export class LayoutDestination implements DestinationStore {
     if (!(await this.has(descriptor)))
       throw failure('NOT_FOUND', descriptor.digest, `not written to ${this.name}`);
     try {
-      await this.publishing.runExclusive(() =>
-        this.workspace.locked(this.signal, () => this.publish(reference, descriptor)),
-      );
+      await this.publishing.add({ reference, descriptor });
     } catch (error) {
       throw fromSystemError(this.name, error);
     }
@@ -132,9 +138,9 @@ export class LayoutDestination implements DestinationStore {
   }
 
   /** Blobs first, index.json next, and for a new layout the marker that makes it one last. */
-  private async publish(reference: string | undefined, descriptor: Descriptor): Promise<void> {
+  private async publish(images: readonly NamedImage[]): Promise<void> {
     const old = await readIndex(this.path);
-    const blobs = await this.missingBlobs(descriptor);
+    const blobs = await this.missingBlobs(images.map(({ descriptor }) => descriptor));
     await this.drafts.recordMoves(blobs.map((blob) => blob.descriptor.digest));
     const moved: { from: string; to: string }[] = [];
     try {
@@ -142,7 +148,10 @@ export class LayoutDestination implements DestinationStore {
       for (const folder of new Set(blobs.map((blob) => blobFolder(blob.descriptor)))) {
         await syncFolder(join(this.path, folder));
       }
-      const index = withReference(old ?? emptyIndex(), reference, descriptor);
+      const index = images.reduce(
+        (sofar, { reference, descriptor }) => withReference(sofar, reference, descriptor),
+        old ?? emptyIndex(),
+      );
       await this.replaceFile('index.json', serializeJson(index, this.name));
       if (old === undefined) await this.replaceFile('oci-layout', layoutMarker);
     } catch (error) {
@@ -156,8 +165,8 @@ export class LayoutDestination implements DestinationStore {
     for (const blob of blobs) this.pending.delete(blob.descriptor.digest);
   }
 
-  /** What `root` leads to and is not in its place. */
-  private async missingBlobs(root: Descriptor): Promise<PendingBlob[]> {
+  /** What `roots` lead to and is not in its place. */
+  private async missingBlobs(roots: readonly Descriptor[]): Promise<PendingBlob[]> {
     const drafts = new Map([...this.pending.values()].map((blob) => [blobPath(blob.descriptor), blob.path]));
     const stored = folderFiles(this.path);
     const files: LayoutFiles = {
@@ -167,7 +176,7 @@ export class LayoutDestination implements DestinationStore {
         return draft === undefined ? stored.open(path, name) : openFileSource(draft, name);
       },
     };
-    const reached = await reachableFrom([root], {
+    const reached = await reachableFrom(roots, {
       readJson: (descriptor) => readJsonBlob(files, descriptor),
     });
     const missing: PendingBlob[] = [];

@@ -36,6 +36,29 @@ describe('--help', () => {
   });
 });
 
+const ofReferences = [
+  'convert',
+  'batch',
+  'inspect',
+  'verify',
+  'check',
+  'ls',
+  'cat',
+  'extract',
+  'mount',
+  'run',
+];
+
+test.each(ofReferences)(
+  '%s takes references of images, so it says how registries are spoken to',
+  async (command) => {
+    const { stdout } = await runWith([command, '--help']);
+    for (const flag of ['--authfile', '--cert-dir', '--insecure-http', '--concurrency']) {
+      expect(stdout).toMatch(new RegExp(`^  ${flag} `, 'm'));
+    }
+  },
+);
+
 describe('wrong usage is exit 2 and one line', () => {
   test.each<[string, RegExp]>([
     ['', /^error: seekable-erofs: no such command \(see seekable-erofs --help\)\n$/],

@@ -103,6 +103,20 @@ describe('a layout that is written', () => {
     expect(readdirSync(layout).sort()).toEqual(['blobs', 'index.json', 'oci-layout']);
   });
 
+  it('takes images at the same time, and one that is not whole spoils none of the others', async () => {
+    const store = await LayoutDestination.open(layout);
+    const images = [await writeImage(store, 'a'), await writeImage(store, 'b'), await writeImage(store, 'c')];
+    const bytes = json(manifest(2)); // of blobs that nobody has written
+    const broken = describeBytes(ociTypes.manifest, bytes.subarray(0, -1));
+    await store.writeBlob(broken, bytes.subarray(0, -1));
+    const all = [images[0]!, images[1]!, broken, images[2]!];
+    const ends = await Promise.allSettled(all.map((image, i) => store.setReference(`v${i}`, image)));
+    expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
+    await store.close();
+    for (const i of [0, 1, 3]) expect(await resolve(`v${i}`)).toMatchObject(all[i]!);
+    expect(readdirSync(join(layout, 'blobs', 'sha256'))).toHaveLength(13);
+  });
+
   it('keeps other images and unknown members, and replaces an image of the same name in its place', async () => {
     const other = {
       ...describeBytes(ociTypes.manifest, json(manifest(0))),

@@ -42,6 +42,8 @@ export class FaultyProxy {
   /** How often each fault was done. */
   readonly done = new Map<Fault, number>();
   readonly deliveries: Delivery[] = [];
+  /** What the server was asked to store, and took: `METHOD` and path. */
+  readonly stored: string[] = [];
   /** Part of the requests that go wrong, from 0 to 1. */
   rate = 0;
   /** Faults to choose from. */
@@ -139,6 +141,7 @@ export class FaultyProxy {
     isCut: boolean,
   ): void {
     const path = incoming.url ?? '';
+    if (status === 201) this.stored.push(`${incoming.method ?? ''} ${path}`);
     if (incoming.method !== 'GET' || !path.includes('/blobs/sha256:') || (status !== 200 && status !== 206))
       return;
     const first = Number(/^bytes (\d+)-/.exec(String(headers['content-range'] ?? ''))?.[1] ?? 0);

@@ -21,7 +21,7 @@ export function batchCommand(session: Session): Command {
     'batch images.yaml --restart',
   ]);
   command
-    .option('--jobs <n>', 'images at once (default: by the number of cores, at most 8)', parseThreads)
+    .option('--jobs <n>', 'images at once (default: four for each core, at most 16)', parseThreads)
     .option('--restart', 'convert everything again, whatever the journal says is done');
   addConvertOptions(command);
   return finishCommand(command, session, async ({ options, streams }, [file]) => {

@@ -4,16 +4,19 @@ import { library } from '../library';
 import {
   addPlatformOption,
   addReadOptions,
+  addRegistryOptions,
   collect,
   given,
   readOptions,
   refuseDescriptorOfImage,
+  registryOptions,
   type CommonFlags,
   type ReadFlags,
+  type RegistryFlags,
 } from '../options';
 import { table } from '../text';
 
-interface Flags extends CommonFlags, ReadFlags {
+interface Flags extends CommonFlags, ReadFlags, RegistryFlags {
   verity?: 'auto' | 'require' | 'off';
   rw?: string;
   state?: string;
@@ -44,6 +47,7 @@ export function mountCommand(session: Session): Command {
     const document = await mountImage(subject!, dir!, {
       ...options,
       ...(await readOptions(flags)),
+      ...registryOptions(flags),
       ...given({ verity, rw, state, checkAtMostOnce, verityOptions }),
       ...given({ platform: flags.platform?.at(-1), devices: device }),
     });
@@ -69,4 +73,5 @@ function addMountOptions(command: Command): void {
     );
   addPlatformOption(command, "os/arch[/variant] of an index (default: this machine's)");
   addReadOptions(command);
+  addRegistryOptions(command);
 }
