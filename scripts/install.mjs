@@ -35,7 +35,7 @@ function compile() {
   const bundled = process.env.npm_config_node_gyp;
   const [program, ...start] = bundled ? [process.execPath, bundled] : ['node-gyp'];
   const options = { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 };
-  const { status, error, stdout, stderr } = spawnSync(program, [...start, 'rebuild'], options);
+  const { status, error, stdout, stderr } = spawnSync(program, [...start, 'rebuild', '--jobs=max'], options);
   if (error) return `${program} does not run (${error.message})`;
   if (status === 0) return whyNotLoaded();
   console.error(`${stdout}${stderr}`.trimEnd().split('\n').slice(-60).join('\n'));
