@@ -9,7 +9,9 @@ objects=build/Release/obj.target
   echo 'error: the addon was not compiled here (run: npm run build:native)' >&2
   exit 1
 }
-mapfile -t core < <(find $objects/seekable_erofs/native/{base,hash,verity,zstd} -name '*.o')
+# objects_of FOLDERS: by the list of sources, for a build folder keeps objects of files that are gone.
+objects_of() { grep -E "^native/($1)/" native/sources.txt | sed -E "s#(.*)\\.cc#$objects/seekable_erofs/\\1.o#"; }
+mapfile -t core < <(objects_of 'base|hash|verity|zstd')
 mapfile -t zstd < <(find $objects/zstd -name '*.o')
 flags=(-std=c++20 -O2 -Wall -Wextra -Wno-restrict -Inative)
 zstd_flags=("-I$(node scripts/zstd-sources.mjs --include)" -DZSTDLIB_VISIBLE= -DZSTD_STATIC_LINKING_ONLY)
@@ -26,7 +28,7 @@ headers=$(node -p 'const p = require("path"); [p.join(p.dirname(process.execPath
   echo "error: no headers of Node $(node --version) beside it or in ~/.cache/node-gyp" >&2
   exit 1
 }
-mapfile -t hash < <(find $objects/seekable_erofs/native/hash -name '*.o')
+mapfile -t hash < <(objects_of hash)
 g++ "${flags[@]}" -shared -fPIC -fvisibility=hidden "-I$headers" bench/native/inflate.cc "${hash[@]}" -o "$out/inflate.node.new"
 
 mv "$out/parts.new" "$out/parts"

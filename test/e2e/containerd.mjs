@@ -1,4 +1,5 @@
-// Stock containerd runs what we convert: plain blobs, and blobs with a dm-verity tree, from archives and from a registry.
+// Stock containerd runs what we convert: plain blobs, and blobs with a dm-verity tree, from archives and from a registry; and it takes
+// the layers of an image of tars from a layer content cache that we filled.
 // Prints SKIP and succeeds where the machine can't run containers. $CONTAINERD_BIN: a directory with containerd's programs.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -24,6 +25,8 @@ const VARIANTS = [
 ];
 /** Pulled instead of imported. */
 const PULLED = 'pulled';
+/** Imported as it was, with its layers in the cache. */
+const CACHED = 'cached';
 
 /** What stands between this machine and the test, null if nothing does. */
 function missing() {
@@ -84,6 +87,7 @@ async function inside(directory, bin) {
       runImage(daemon, name, IMAGE, ['import', '--snapshotter', 'erofs', ...importFlags, archive]);
     }
     await runPulled(daemon, directory);
+    runCached(daemon, directory);
     assert.equal(daemon.mkfsCalls, '', 'containerd converted nothing itself');
   } catch (error) {
     console.error(daemon.complaints);
@@ -103,6 +107,20 @@ async function runPulled(daemon, directory) {
   } finally {
     registry.stop();
   }
+}
+
+/** The source image: its tars are never unpacked, for the cache has an EROFS image for each. */
+function runCached(daemon, directory) {
+  const namespace = `${NAMESPACE}-${CACHED}`;
+  const before = layerFiles(daemon);
+  convert(`oci:${join(directory, 'source')}:${IMAGE}`, `erofs-cache:${daemon.cache}`);
+  const archive = join(directory, 'source.tar');
+  execFileSync('tar', ['-C', join(directory, 'source'), '-cf', archive, '.']);
+  daemon.ctr(namespace, 'images', 'import', '--snapshotter', 'erofs', archive);
+  const printed = daemon.ctr(namespace, 'run', '--rm', '--snapshotter', 'erofs', IMAGE, 'sample');
+  assert.equal(printed, EXPECTED_OUTPUT, 'cached: what the container sees');
+  assert.deepEqual(layerFiles(daemon), before, 'cached: no layer was unpacked');
+  console.log('ok: containerd runs the sample image (cached)');
 }
 
 /** Gets an image by `ctr images` and runs it. A namespace of its own keeps variants with equal DiffIDs from sharing snapshots. */
@@ -141,7 +159,7 @@ async function removeCgroups() {
   const mountLines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   const mounts = mountLines.filter((line) => / - cgroup2? /.test(line)).map((line) => line.split(' ')[4]);
   const groups = mounts.flatMap((mount) =>
-    [...VARIANTS.map(({ name }) => name), PULLED].flatMap((name) => [
+    [...VARIANTS.map(({ name }) => name), PULLED, CACHED].flatMap((name) => [
       join(mount, `${NAMESPACE}-${name}`, 'sample'),
       join(mount, `${NAMESPACE}-${name}`),
     ]),

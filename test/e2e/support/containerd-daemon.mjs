@@ -100,6 +100,9 @@ disabled_plugins = ['io.containerd.grpc.v1.cri', 'io.containerd.nri.v1.nri']
 [plugins.'io.containerd.internal.v1.opt']
   path = '${at('opt')}'
 
+[plugins.'io.containerd.snapshotter.v1.erofs']
+  layer_content_caches = ['${this.cache}']
+
 [plugins.'io.containerd.service.v1.diff-service']
   default = ['erofs', 'walking']
 `,
@@ -140,6 +143,11 @@ disabled_plugins = ['io.containerd.grpc.v1.cri', 'io.containerd.nri.v1.nri']
   /** Directory of the EROFS snapshotter. */
   get snapshots() {
     return join(this.#directory, 'root', 'io.containerd.snapshotter.v1.erofs', 'snapshots');
+  }
+
+  /** Directory where the snapshotter looks for layers that were made before, by their tars' DiffIDs. */
+  get cache() {
+    return join(this.#directory, 'cache');
   }
 
   /** Runs ctr in a namespace and gives what it printed; throws with its message when it fails or hangs. */
