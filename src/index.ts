@@ -73,5 +73,5 @@ export { listMounts, type MountResult, type StateOptions } from './mount/mounts'
 export { repairMounts, unmountImage, type Unmounted } from './mount/unmount';
 export type { UndoneKind } from './mount/release';
 export type { MountedLayer, VerityMode } from './mount/state';
-export type { MountSourceOptions } from './mount/image-layers';
+export type { MountSourceOptions } from './mount/source-image';
 export type { VerityPolicy } from './mount/plan';

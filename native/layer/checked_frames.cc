@@ -1,6 +1,7 @@
 #include "layer/checked_frames.h"
 
 #include <algorithm>
+#include <new>
 
 #include "layer/frame_check.h"
 
@@ -74,7 +75,15 @@ void CheckedFrames::check_group(std::unique_lock<std::mutex>& lock) {
   const uint64_t first = checked_;
   const size_t count = group_size();
   lock.unlock();
-  std::vector<Status> statuses = check(first, count);
+  std::vector<Status> statuses;
+  try {
+    statuses = check(first, count);
+  } catch (const std::bad_alloc&) {  // the others wait for this group
+    lock.lock();
+    checking_ = false;
+    changed_.notify_all();
+    throw;
+  }
   lock.lock();
   checking_ = false;
   for (Status& status : statuses) {

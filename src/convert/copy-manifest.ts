@@ -1,7 +1,7 @@
 import { isForeignLayer, isIndexType, isManifestType } from '../format/media-types';
 import { readManifest } from '../oci/manifest';
 import type { Descriptor } from '../oci/types';
-import { copyBlob } from './copy-blob';
+import { draftOf } from './copy-blob';
 import type { LayerJob } from './layer';
 
 /** Copies what is no image (an attestation, an artifact) as it is, with everything that it refers to. */
@@ -14,7 +14,7 @@ export async function copyManifest(
     if (isForeignLayer(part.mediaType) || (await job.destination.has(part))) continue;
     const file = await job.source.openFile(part, job.options);
     try {
-      await copyBlob(job, file, part);
+      await (await draftOf(job, file, part)).commit(part);
     } finally {
       await file.close();
     }

@@ -1,10 +1,11 @@
-import { mkdir, rename, rmdir, stat, unlink } from 'node:fs/promises';
+import { mkdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Mutex } from 'async-mutex';
 import { fromSystemError } from '../errors';
 import { parseDigest } from '../format/digest';
-import { parseDmveritySidecar } from '../format/dmverity-sidecar';
+import { maxSidecarSize, parseDmveritySidecar } from '../format/dmverity-sidecar';
 import { syncFolder } from '../fs/atomic-file';
+import { makeFolder, removeIfEmpty } from '../fs/folder';
 import type { JobOptions } from '../job';
 import { openFileSource } from '../source/file';
 import { LayoutWorkspace, type DraftFolder } from '../store/layout-workspace';
@@ -23,9 +24,6 @@ interface StagedEntry extends CacheEntry {
   /** Content of the `.dmverity` file; null without. */
   sidecar: string | null;
 }
-
-/** More than any sidecar has. */
-const maxSidecarSize = 64 << 10;
 
 /**
  * containerd's layer content cache, as of version 2.4: raw EROFS images, `DIR/sha256/xx/HEX.erofs` by the DiffID of the layer that
@@ -148,19 +146,4 @@ async function readHashOffset(path: string, size: number): Promise<number | null
   } catch {
     return null;
   }
-}
-
-/** Whether the folder had to be made. */
-async function makeFolder(path: string): Promise<boolean> {
-  try {
-    await mkdir(path);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw fromSystemError(path, error);
-  }
-}
-
-async function removeIfEmpty(path: string): Promise<void> {
-  await rmdir(path).catch(() => undefined);
 }

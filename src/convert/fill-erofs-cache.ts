@@ -1,25 +1,24 @@
-import { ftruncate, write } from 'node:fs';
+import { ftruncate } from 'node:fs';
 import { promisify } from 'node:util';
 import { failure } from '../errors';
-import { checkSameDigest } from '../format/digest';
 import { serializeDmveritySidecar } from '../format/dmverity-sidecar';
 import { isErofsLayer, isForeignLayer, layerFormat } from '../format/media-types';
 import type { EncodeSettings } from '../format/profiles';
+import { writeFully } from '../fs/write-fully';
 import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
 import type { Image } from '../image/images';
-import { checkBlobDigest } from '../layer/content-digest';
 import { decodeTo } from '../layer/decode';
 import type { EncodeOptions } from '../layer/encode';
-import { openLayerImage } from '../layer/layer-image';
 import { mkfsSettings } from '../layer/mkfs-options';
 import { resourcesOf } from '../layer/resources';
-import { isSeekableLayer, openSeekable } from '../layer/seekable';
+import { imageSizeOf, isSeekableLayer, openSeekable } from '../layer/seekable';
 import { verityHead, verityParameters } from '../layer/verity-payload';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
 import type { BlobFile, SourceStore } from '../oci/store';
+import { withLayerImage } from './checked-image';
 import type { ErofsCache } from './erofs-cache';
-import { startHashing, withItem } from './layer';
+import { withItem } from './layer';
 import type { ConversionPool } from './pool';
 import { runTogether } from './together';
 
@@ -108,32 +107,25 @@ async function writeImage(job: CacheJob, file: BlobFile, layer: ImageLayer, targ
   await job.pool.compute(chunks, job.options.signal, (threads) =>
     decodeTo(file, blob, target, { ...job.options, threads, descriptor }),
   );
-  const size = blob.tree?.dataSize ?? blob.section.uncompressedSize;
-  await promisify(ftruncate)(target.fd, size); // the tree of profile "erofs-image-spec" is no part of the image
+  const size = imageSizeOf(blob);
+  await promisify(ftruncate)(target.fd, size);
   return size;
 }
 
-async function writeBuiltImage(
+function writeBuiltImage(
   { options, pool }: CacheJob,
   file: BlobFile,
-  { descriptor, diffId }: ImageLayer,
+  layer: ImageLayer,
   { fd, name }: Target,
 ): Promise<number> {
-  const layer = await openLayerImage(file, options);
-  const hashing = layer.sourceDigest === null ? startHashing(file, options) : null;
-  try {
+  return withLayerImage(file, layer, options, async (image, check) => {
     // One thread hashes what is written, so more than two have nothing to do.
     await pool.compute(2, options.signal, (threads) =>
-      runNative(options, (job) => native.writeSource(layer.image, { fd, name, offset: 0 }, { threads }, job)),
+      runNative(options, (job) => native.writeSource(image, { fd, name, offset: 0 }, { threads }, job)),
     );
-    const digest = layer.sourceDigest ?? (await hashing!.digest);
-    await checkBlobDigest(file, descriptor, options, digest);
-    checkSameDigest(`${file.name}: DiffID`, diffId, layer.contentDigest ?? digest);
-    return layer.image.size;
-  } finally {
-    layer.close();
-    await hashing?.stop();
-  }
+    await check();
+    return image.size;
+  });
 }
 
 /** Pads an image to a block and puts superblock and tree behind it, where that is asked for. */
@@ -156,7 +148,7 @@ async function appendTree({ settings, options, pool }: CacheJob, size: number, {
   try {
     const { rootDigest, head } = verityHead(verity, tree);
     const hashOffset = tree.dataBlocks * verity.blockSize;
-    await promisify(write)(fd, head, 0, head.length, hashOffset);
+    await writeFully(fd, head, hashOffset);
     const target = { fd, name, offset: hashOffset + head.length };
     await runNative(options, (job) => native.writeSource(tree.tree, target, { threads: 1 }, job));
     return { imageSize: hashOffset, sidecar: serializeDmveritySidecar({ rootDigest, hashOffset }) };

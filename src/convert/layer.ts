@@ -1,20 +1,19 @@
 import { failure, SeekableErofsError } from '../errors';
 import { stripSeekableAnnotations } from '../format/annotations';
-import { checkDigestOf, checkSameDigest } from '../format/digest';
+import { checkDigestOf } from '../format/digest';
 import { isErofsLayer, isForeignLayer, layerFormat } from '../format/media-types';
 import type { EncodeSettings } from '../format/profiles';
 import { openTemporary, type TemporaryFile } from '../fs/temporary';
 import { readIndexOf, type ImageLayer } from '../image/image-layers';
 import type { LoneIndex } from '../layer/chunk-index-section';
-import { checkBlobDigest, digestOfFile } from '../layer/content-digest';
 import { decodeTo } from '../layer/decode';
 import { encodeImage, settingsOf, type EncodedLayer, type EncodeOptions } from '../layer/encode';
-import { openLayerImage } from '../layer/layer-image';
 import { warnOfUnusedMkfs } from '../layer/mkfs-options';
-import { isCutInto, isSeekableLayer, openSeekable, type SeekableBlob } from '../layer/seekable';
+import { imageSizeOf, isCutInto, isSeekableLayer, openSeekable, type SeekableBlob } from '../layer/seekable';
 import { native, type NativeSource } from '../native/binding';
 import type { BlobDraft, BlobFile, DestinationStore, SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
+import { withLayerImage } from './checked-image';
 import { copyBlob, draftOf } from './copy-blob';
 import type { LayerCache, NewEntry } from './layer-cache';
 import { layerKey } from './layer-key';
@@ -168,12 +167,7 @@ async function findAtDestination(
 }
 
 function passedThrough(blob: SeekableBlob, source: ImageLayer): ConvertedLayer {
-  return { ...source, source: source.descriptor.digest, uncompressedSize: imageSize(blob), reused: true };
-}
-
-/** The dm-verity tree of profile "erofs-image-spec" is no part of the image. */
-function imageSize({ section, tree }: SeekableBlob): number {
-  return tree?.dataSize ?? section.uncompressedSize;
+  return { ...source, source: source.descriptor.digest, uncompressedSize: imageSizeOf(blob), reused: true };
 }
 
 async function convertSeekable(
@@ -197,7 +191,7 @@ async function convertSeekable(
   const image = await openTemporary(job.options.tmpDir);
   try {
     await decode(image);
-    const source = new native.Source({ fd: image.fd, offset: 0, size: imageSize(blob), name: file.name });
+    const source = new native.Source({ fd: image.fd, offset: 0, size: imageSizeOf(blob), name: file.name });
     return await wrap(withTreeAsBefore(job, blob), source, descriptor, async () => undefined);
   } finally {
     await image.close();
@@ -239,36 +233,9 @@ async function convertOther(
   descriptor: Descriptor,
   diffId: string,
 ): Promise<FinishedLayer> {
-  const layer = await openLayerImage(file, job.options);
-  // A plain layer was not read whole yet: that goes on beside its encoding.
-  const hashing = layer.sourceDigest === null ? startHashing(file, job.options) : null;
-  try {
-    return await wrap(job, layer.image, descriptor, async () => {
-      const digest = layer.sourceDigest ?? (await hashing!.digest);
-      await checkBlobDigest(file, descriptor, job.options, digest);
-      checkSameDigest(`${file.name}: DiffID`, diffId, layer.contentDigest ?? digest);
-    });
-  } finally {
-    layer.close();
-    await hashing?.stop();
-  }
-}
-
-/** Hashes a file beside something else; stop() before the file is closed. Its progress is not shown: it is never the slower one. */
-export function startHashing(file: BlobFile, { signal }: EncodeOptions) {
-  const controller = new AbortController();
-  const abort = (): void => {
-    controller.abort();
-  };
-  signal?.addEventListener('abort', abort, { once: true });
-  const digest = digestOfFile(file, { signal: controller.signal });
-  digest.catch(() => undefined); // awaited by the one who asked, unless encoding fails first
-  const stop = async (): Promise<void> => {
-    signal?.removeEventListener('abort', abort);
-    abort();
-    await digest.catch(() => undefined);
-  };
-  return { digest, stop };
+  return withLayerImage(file, { descriptor, diffId }, job.options, (image, check) =>
+    wrap(job, image, descriptor, check),
+  );
 }
 
 /** Encodes an image into a draft of the destination, which is returned once `check` has passed. Closes the image. */

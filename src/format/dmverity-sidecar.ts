@@ -9,6 +9,9 @@ export interface DmveritySidecar {
   hashOffset: number;
 }
 
+/** More bytes than any sidecar has: it has two members. */
+export const maxSidecarSize = 64 << 10;
+
 const algorithmOfLength: Readonly<Record<number, string>> = { 64: 'sha256', 128: 'sha512' };
 
 /** The text of the sidecar file, the same as containerd writes it. */

@@ -15,7 +15,7 @@ import type { LoneIndex } from './chunk-index-section';
 import { checkBlobDigest } from './content-digest';
 import { materialise } from './materialise';
 import { resourcesOf, type WarningOptions } from './resources';
-import { openSeekable, type SeekableBlob } from './seekable';
+import { imageSizeOf, openSeekable, type SeekableBlob } from './seekable';
 import { sniffLayer } from './sniff';
 import type { BlobTree } from './verity-section';
 
@@ -69,8 +69,8 @@ export async function decodeBlob(
       const chunks = blob.section.frames.offsets.length - 1;
       if (options.dmVerity === true)
         return { diffId, chunks, ...(await materialise(file, blob.tree!, image, options)) };
-      const size = blob.tree?.dataSize ?? blob.section.uncompressedSize;
-      await truncate(image.fd, size); // the tree of profile "erofs-image-spec" is no part of the image
+      const size = imageSizeOf(blob);
+      await truncate(image.fd, size);
       return { diffId, size, chunks, dmverity: null };
     });
   } finally {

@@ -9,7 +9,7 @@ import { ChunkLoader } from './chunk-loader';
 import { readChunks } from './decoded-range';
 import { openLocation, type LayerLocation } from './location';
 import type { FrameSection } from './frame-section';
-import { openSeekable, type SeekableBlob, type TrustOptions } from './seekable';
+import { imageSizeOf, openSeekable, type SeekableBlob, type TrustOptions } from './seekable';
 import type { BlobTree } from './verity-section';
 
 /** What openBlob() takes. */
@@ -96,12 +96,13 @@ class OpenBlob implements BlobReader {
 
   constructor(
     private readonly source: ByteSource,
-    { profile, section, tree }: SeekableBlob,
+    blob: SeekableBlob,
     cache: FrameCache | null,
     { cacheBytes = defaultCacheBytes }: BlobOptions,
   ) {
+    const { profile, section, tree } = blob;
     this.name = source.name;
-    this.size = tree?.dataSize ?? section.uncompressedSize;
+    this.size = imageSizeOf(blob);
     this.profile = profile;
     this.section = section;
     this.tree = tree;

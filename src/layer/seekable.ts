@@ -17,6 +17,11 @@ export interface SeekableBlob {
   tree: BlobTree | null;
 }
 
+/** Bytes of the EROFS image in a blob: the dm-verity tree of profile "erofs-image-spec" is no part of it. */
+export function imageSizeOf({ section, tree }: Pick<SeekableBlob, 'section' | 'tree'>): number {
+  return tree?.dataSize ?? section.uncompressedSize;
+}
+
 /** What vouches for a blob, and whether that is asked for. */
 export interface TrustOptions extends WarningOptions {
   /** Undefined: a bare blob, which nothing vouches for. */

@@ -7,7 +7,7 @@ import { checkBlobDigest } from '../layer/content-digest';
 import { decodeTo, type ReadOptions } from '../layer/decode';
 import { materialise } from '../layer/materialise';
 import { resourcesOf } from '../layer/resources';
-import type { SeekableBlob } from '../layer/seekable';
+import { imageSizeOf, type SeekableBlob } from '../layer/seekable';
 import type { BlobTree } from '../layer/verity-section';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
@@ -31,11 +31,7 @@ async function cached(
   await state.lockedContent(
     key,
     async () => {
-      const isThere = await access(image).then(
-        () => true,
-        () => false,
-      );
-      if (isThere) {
+      if (await hasContent(state, key)) {
         await check?.();
         return;
       }
@@ -70,7 +66,7 @@ export function blobContent(
   const make = async (image: AtomicFile): Promise<void> => {
     await decode(image);
     if (withTree) await materialise(file, blob.tree!, image, options);
-    else await promisify(ftruncate)(image.fd, blob.tree?.dataSize ?? blob.section.uncompressedSize);
+    else await promisify(ftruncate)(image.fd, imageSizeOf(blob));
   };
   return cached(state, key, { make, check: () => decode(null) }, options.signal);
 }

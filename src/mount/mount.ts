@@ -4,7 +4,7 @@ import { native } from '../native/binding';
 import { whyNoDmVerity } from './dm-control';
 import { verityArguments } from './dm-verity';
 import { canMountFile } from './erofs';
-import { openImageLayers, type MountSourceOptions, type SourceImage } from './image-layers';
+import { openImageLayers, type MountSourceOptions, type SourceImage } from './source-image';
 import { LayerSetUp, type LayerContent } from './layer-set-up';
 import { mountsAt, readMounts } from './mountinfo';
 import { mountOverlay } from './overlay';

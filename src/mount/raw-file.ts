@@ -1,7 +1,7 @@
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { failure, fromSystemError } from '../errors';
 import { checkSameDigest } from '../format/digest';
-import { parseDmveritySidecar, type DmveritySidecar } from '../format/dmverity-sidecar';
+import { maxSidecarSize, parseDmveritySidecar, type DmveritySidecar } from '../format/dmverity-sidecar';
 import {
   checkSuperblockFits,
   parseVeritySuperblock,
@@ -11,11 +11,8 @@ import { verityTreeOffset, verityTreeSize } from '../format/verity-tree-size';
 import { checkBlobDigest, digestOfFile } from '../layer/content-digest';
 import type { BlobFile } from '../oci/store';
 import type { VerityDevice } from './dm-verity';
-import type { MountSourceOptions, SourceLayer } from './image-layers';
+import type { MountSourceOptions, SourceLayer } from './source-image';
 import { checkTop, checkWholeTree } from './verity-check';
-
-/** A sidecar has two members. */
-const maxSidecarSize = 64 << 10;
 
 /** A raw image that is mounted where it lies, with the tree behind it when a file `PATH.dmverity` says so. */
 export async function openRawFile(

@@ -1,7 +1,6 @@
-import { write } from 'node:fs';
-import { promisify } from 'node:util';
 import { fromSystemError } from '../errors';
 import { openTemporary } from '../fs/temporary';
+import { writeFully } from '../fs/write-fully';
 import type { ResourceOptions } from '../job';
 import type { BlobFile } from '../oci/store';
 import type { ByteSource } from '../source/byte-source';
@@ -20,7 +19,9 @@ export async function spool(source: ByteSource, options: ResourceOptions): Promi
     const { size, name } = source;
     for (let done = 0; done < size;) {
       const piece = await source.read(done, Math.min(pieceSize, size - done), signal);
-      await writeWhole(temporary, piece, done);
+      await writeFully(temporary.fd, piece, done).catch((error: unknown) => {
+        throw fromSystemError(temporary.name, error);
+      });
       done += piece.length;
       onProgress?.({ phase: 'fetch', item: name, done, total: size, unit: 'bytes' });
     }
@@ -35,21 +36,6 @@ export async function spool(source: ByteSource, options: ResourceOptions): Promi
   } catch (error) {
     await closeBoth(temporary, source);
     throw error;
-  }
-}
-
-async function writeWhole(file: { fd: number; name: string }, piece: Buffer, offset: number): Promise<void> {
-  for (let done = 0; done < piece.length;) {
-    const { bytesWritten } = await promisify(write)(
-      file.fd,
-      piece,
-      done,
-      piece.length - done,
-      offset + done,
-    ).catch((error: unknown) => {
-      throw fromSystemError(file.name, error);
-    });
-    done += bytesWritten;
   }
 }
 

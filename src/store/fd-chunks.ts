@@ -1,12 +1,12 @@
-import { read, write } from 'node:fs';
+import { read } from 'node:fs';
 import { promisify } from 'node:util';
 import { failure } from '../errors';
+import { writeFully } from '../fs/write-fully';
 
 // Node's file streams close a descriptor when they are destroyed, whatever they are told: these leave it to its owner.
 
 const chunkSize = 1024 * 1024;
 const readFd = promisify(read);
-const writeFd = promisify(write);
 
 /**
  * The first `size` bytes of an open file, wherever its position is, without those before `start`.
@@ -32,10 +32,7 @@ export async function writeChunks(
   let offset = 0;
   for await (const chunk of chunks) {
     signal?.throwIfAborted();
-    for (let done = 0; done < chunk.length;) {
-      const { bytesWritten } = await writeFd(fd, chunk, done, chunk.length - done, offset);
-      done += bytesWritten;
-      offset += bytesWritten;
-    }
+    await writeFully(fd, chunk, offset);
+    offset += chunk.length;
   }
 }

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
-import { lstat, mkdir, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { failure, fromSystemError, SeekableErofsError } from '../errors';
 import { syncFolder } from '../fs/atomic-file';
+import { makeFolder, removeIfEmpty } from '../fs/folder';
 import type { JobOptions } from '../job';
 import { serializeJson } from '../oci/json';
 import { parseIndex } from '../oci/manifest';
@@ -241,21 +242,6 @@ async function isStored(layout: string, descriptor: Descriptor): Promise<boolean
   }
 }
 
-/** Whether the folder had to be made. */
-async function makeFolder(path: string): Promise<boolean> {
-  try {
-    await mkdir(path);
-    return true;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return false;
-    if (code === 'EEXIST') throw failure('USAGE', path, 'it exists and is no folder');
-    if (code === 'ENOENT')
-      throw failure('NOT_FOUND', path, 'its parent folder does not exist', 'create it first');
-    throw fromSystemError(path, error);
-  }
-}
-
 /** Refuses a folder that is neither a layout nor empty nor one that a writer like this one began. */
 async function checkFolder(path: string): Promise<void> {
   const names = await readdir(path);
@@ -283,11 +269,4 @@ async function readIndex(path: string): Promise<Index | undefined> {
 
 async function removeBlobFolders(path: string): Promise<void> {
   for (const folder of ['blobs/sha256', 'blobs/sha512', 'blobs']) await removeIfEmpty(join(path, folder));
-}
-
-async function removeIfEmpty(folder: string): Promise<void> {
-  await rmdir(folder).catch((error: unknown) => {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw fromSystemError(folder, error);
-  });
 }

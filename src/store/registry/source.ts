@@ -1,7 +1,6 @@
-import { write } from 'node:fs';
-import { promisify } from 'node:util';
-import { fromSystemError, SeekableErofsError } from '../../errors';
+import { fromSystemError } from '../../errors';
 import { openTemporary } from '../../fs/temporary';
+import { writeFully } from '../../fs/write-fully';
 import type { JobOptions } from '../../job';
 import type { RegistryReference } from '../../oci/reference';
 import type { BlobFile, SourceStore } from '../../oci/store';
@@ -16,8 +15,6 @@ import { RegistryClient } from './client';
 import { downloadBlob } from './download';
 import { getManifest, getManifestOf, isKeptAsManifest } from './manifests';
 import type { StoreOptions } from './options';
-
-const writeAt = promisify(write);
 
 /** A repository of a registry that images are read from. */
 export class RegistrySource implements SourceStore {
@@ -65,7 +62,12 @@ export class RegistrySource implements SourceStore {
     const name = `blob ${descriptor.digest}`;
     const temporary = await openTemporary(this.client.options.tmpDir);
     try {
-      await this.fetch(descriptor, (piece, offset) => writeFully(temporary.fd, piece, offset, name), options);
+      // An error of the disk has no cause in the network, so nothing is fetched again for it.
+      const sink = (piece: Buffer, offset: number) =>
+        writeFully(temporary.fd, piece, offset).catch((error: unknown) => {
+          throw fromSystemError(name, error);
+        });
+      await this.fetch(descriptor, sink, options);
       // A descriptor of its own: the file has no other name.
       return await openFileSource(`/proc/self/fd/${temporary.fd}`, name);
     } finally {
@@ -86,16 +88,5 @@ export class RegistrySource implements SourceStore {
       return sink(await this.readJson(descriptor), 0);
     }
     await downloadBlob(this.client, blobUrl(this.client, descriptor), descriptor, sink, options);
-  }
-}
-
-async function writeFully(fd: number, piece: Buffer, offset: number, name: string): Promise<void> {
-  try {
-    for (let done = 0; done < piece.length;) {
-      done += (await writeAt(fd, piece, done, piece.length - done, offset + done)).bytesWritten;
-    }
-  } catch (error) {
-    // Without a cause of the network it is not tried again.
-    throw error instanceof SeekableErofsError ? error : fromSystemError(name, error);
   }
 }
