@@ -65,7 +65,7 @@ build() {
     rm build/npm.log
     touch "$addon"
   fi
-  if newer_than dist/index.mjs src tsconfig.json tsconfig.build.json scripts/esm-wrapper.mjs; then
+  if newer_than dist/index.mjs src tsconfig.json tsconfig.build.json scripts/entry-points.mjs; then
     echo '+ npm run build:ts'
     npm run --silent build:ts
   fi
