@@ -29,6 +29,9 @@ function exportedNames(text) {
 const text = makeLazy(readFileSync(index, 'utf8'));
 writeFileSync(index, text);
 const names = exportedNames(text).map((name) => `  ${name},\n`);
-writeFileSync(join(dist, 'index.mjs'), `export {\n${names.join('')}} from './index.js';\n`);
+writeFileSync(
+  join(dist, 'index.mjs'),
+  `import library from './index.js';\n\nexport const {\n${names.join('')}} = library;\n`,
+);
 writeFileSync(join(dist, 'index.d.mts'), "export * from './index.js';\n");
 chmodSync(join(dist, 'cli', 'main.js'), 0o755);
