@@ -34,12 +34,14 @@ Napi::Object object_of(const Napi::Object& object, const char* key) {
 
 bool is_null(const Napi::Object& object, const char* key) { return object.Get(key).IsNull(); }
 
-Bytes view(const Napi::Value& value) {
+Bytes view(const Napi::Value& value) { return writable_view(value); }
+
+MutableBytes writable_view(const Napi::Value& value) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     throw Napi::TypeError::New(value.Env(), "bytes must be a Uint8Array");
   }
-  const auto array = value.As<Napi::Uint8Array>();
-  return {array.Data(), array.ByteLength()};
+  auto array = value.As<Napi::Uint8Array>();
+  return MutableBytes(array.Data(), array.ByteLength());
 }
 
 std::vector<uint8_t> copy(const Napi::Value& value) {

@@ -30,6 +30,7 @@ bool is_null(const Napi::Object& object, const char* key);
 
 // A view: valid while the JavaScript value is referenced.
 Bytes view(const Napi::Value& typed_array);
+MutableBytes writable_view(const Napi::Value& typed_array);
 std::vector<uint8_t> copy(const Napi::Value& typed_array);
 // From a Float64Array of whole numbers.
 std::vector<uint64_t> numbers(const Napi::Value& typed_array);

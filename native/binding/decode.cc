@@ -1,8 +1,9 @@
-// decodeImage, decodeFrame, decodedSource.
+// decodeImage, decodeFrame, readFrame, decodedSource.
 #include "base/buffer.h"
 #include "binding/convert.h"
 #include "binding/exports.h"
 #include "binding/job.h"
+#include "binding/short_work.h"
 #include "binding/source.h"
 #include "layer/decode_image.h"
 #include "layer/decoded_source.h"
@@ -53,6 +54,24 @@ std::shared_ptr<Request> request_of(const Napi::CallbackInfo& info) {
   return request;
 }
 
+// Where a chunk goes, and what its frame has to be: the second and the third argument.
+struct FrameTarget {
+  MutableBytes out;
+  bool compressed;
+  std::vector<uint8_t> checksum;
+  std::string name;
+
+  Status fill(Bytes frame) const { return layer::decode_frame(frame, compressed, checksum, out, name); }
+};
+
+FrameTarget frame_target(const Napi::CallbackInfo& info) {
+  const auto options = info[2].As<Napi::Object>();
+  return {.out = writable_view(info[1]),
+          .compressed = string_of(options, "compression") == "zstd",
+          .checksum = copy(options.Get("checksum")),
+          .name = string_of(options, "name")};
+}
+
 }  // namespace
 
 Napi::Value decode_image(const Napi::CallbackInfo& info) {
@@ -78,17 +97,19 @@ Napi::Value decoded_source(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value decode_frame(const Napi::CallbackInfo& info) {
-  const auto options = info[1].As<Napi::Object>();
-  return run_async<Buffer>(
-      info.Env(), std::make_shared<Job>(),
-      [frame = copy(info[0]), compressed = string_of(options, "compression") == "zstd",
-       checksum = copy(options.Get("checksum")), size = number_of(options, "size"),
-       name = string_of(options, "name")](Job&) -> Result<Buffer> {
-        Buffer chunk = TRY(Buffer::allocate(size));
-        TRY(layer::decode_frame(frame, compressed, checksum, chunk.first(size), name));
-        return chunk;
-      },
-      [](Napi::Env env, Buffer& chunk) { return to_js(env, chunk.first(chunk.size())); });
+  return ShortWork::start(info.Env(), {info[0], info[1]},
+                          [frame = view(info[0]), target = frame_target(info)] { return target.fill(frame); });
+}
+
+Napi::Value read_frame(const Napi::CallbackInfo& info) {
+  const auto options = info[2].As<Napi::Object>();
+  return ShortWork::start(info.Env(), {info[1]},
+                          [source = SourceHandle::of(info[0]), offset = number_of(options, "offset"),
+                           size = number_of(options, "size"), target = frame_target(info)]() -> Status {
+                            Buffer frame = TRY(Buffer::allocate(size));
+                            TRY(source->read_at(offset, frame.first(size)));
+                            return target.fill(frame.first(size));
+                          });
 }
 
 }  // namespace seekable::binding

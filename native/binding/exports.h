@@ -14,6 +14,7 @@ Napi::Value store_image(const Napi::CallbackInfo& info);
 Napi::Value concatenate(const Napi::CallbackInfo& info);
 Napi::Value decode_image(const Napi::CallbackInfo& info);
 Napi::Value decode_frame(const Napi::CallbackInfo& info);
+Napi::Value read_frame(const Napi::CallbackInfo& info);
 Napi::Value decoded_source(const Napi::CallbackInfo& info);
 Napi::Value decompress_zstd(const Napi::CallbackInfo& info);
 Napi::Value verity_tree(const Napi::CallbackInfo& info);

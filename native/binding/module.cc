@@ -38,6 +38,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   add("concatenate", concatenate);
   add("decodeImage", decode_image);
   add("decodeFrame", decode_frame);
+  add("readFrame", read_frame);
   add("decodedSource", decoded_source);
   add("decompressZstd", decompress_zstd);
   add("verityTree", verity_tree);

@@ -1,9 +1,10 @@
 import { failure } from '../errors';
-import type { FrameTable } from '../native/binding';
+import { native, type FrameTable, type NativeSource } from '../native/binding';
 import type { ByteSource } from '../source/byte-source';
 import type { FrameCache } from '../source/cached';
+import { isFileSource } from '../source/file';
 import { ChunkCache } from './chunk-cache';
-import { checksumOf, decodeFrame } from './decoded-range';
+import { checksumOf, decodeFrame, readFrame } from './decoded-range';
 import { FrameReader } from './frame-reader';
 import { SharedWork } from './shared-work';
 
@@ -12,6 +13,8 @@ export class ChunkLoader {
   private readonly reader: FrameReader;
   private readonly chunks: ChunkCache;
   private readonly underWay = new Map<number, SharedWork<Buffer>>();
+  /** The blob for native code, where that can read it: a file that needs no other cache than the kernel's. */
+  private readonly file: NativeSource | null;
   private isClosed = false;
 
   constructor(
@@ -22,6 +25,7 @@ export class ChunkLoader {
   ) {
     this.reader = new FrameReader(blob, frames, cache);
     this.chunks = new ChunkCache(cacheBytes);
+    this.file = cache === null && isFileSource(blob) ? new native.Source(blob) : null;
   }
 
   /** The chunk of this index, shared with others: not to be written to. CANCELLED for this caller alone when `signal` is aborted. */
@@ -37,6 +41,7 @@ export class ChunkLoader {
     for (const work of works) work.cancel();
     await Promise.allSettled(works.map(({ result }) => result));
     this.chunks.clear();
+    this.file?.close();
   }
 
   private join(index: number): SharedWork<Buffer> {
@@ -52,10 +57,18 @@ export class ChunkLoader {
   }
 
   private async produce(index: number, signal: AbortSignal): Promise<Buffer> {
+    const chunk =
+      this.file === null
+        ? await this.fetch(index, signal)
+        : await readFrame(this.file, this.frames, index, this.blob.name);
+    this.chunks.put(index, chunk);
+    return chunk;
+  }
+
+  private async fetch(index: number, signal: AbortSignal): Promise<Buffer> {
     const { bytes, isCached } = await this.reader.fetch(index, signal);
     const chunk = await decodeFrame(bytes, this.frames, index, this.blob.name);
     if (!isCached) await this.cache?.put(checksumOf(this.frames, index), bytes);
-    this.chunks.put(index, chunk);
     return chunk;
   }
 }

@@ -182,6 +182,14 @@ export interface SystemCalls {
   moveMount(fd: number, target: string): void;
 }
 
+/** What a frame has to be; `name` is what errors call it. */
+export interface FrameOptions {
+  compression: 'zstd' | 'none';
+  /** 32 or 64 bytes, or none. */
+  checksum: Uint8Array;
+  name: string;
+}
+
 /** Exports of native/binding/module.cc. Numbers are checked before they get here; see each file under native/binding. */
 export interface Addon {
   Job: new () => NativeJob;
@@ -243,16 +251,30 @@ export interface Addon {
     },
     job: NativeJob,
   ): Promise<DecodedImage>;
-  /** One frame, checked against its checksum (unless that is empty) before it is decoded to exactly `size` bytes. */
+  /**
+   * One frame, checked against its checksum (unless that is empty) before it is decoded to exactly the bytes of `out`. Until the promise
+   * is settled, both belong to it.
+   */
   decodeFrame(
     frame: Uint8Array,
-    options: { compression: 'zstd' | 'none'; checksum: Uint8Array; size: number; name: string },
-  ): Promise<Buffer>;
+    out: Uint8Array,
+    options: FrameOptions,
+  ): Promise<void>;
+  /** As decodeFrame() of the `size` bytes at `offset` of `source`. */
+  readFrame(
+    source: NativeSource,
+    out: Uint8Array,
+    options: FrameOptions & { offset: number; size: number },
+  ): Promise<void>;
   /**
-   * The first `size` bytes of what the zstd frame at the start of `input` decodes to. `whole`: the frame must end there.
-   * Bytes after the frame are ignored.
+   * Fills `out` with the first bytes of what the zstd frame at the start of `input` decodes to. `whole`: the frame must end there. Bytes
+   * after the frame are ignored. Until the promise is settled, both belong to it.
    */
-  decompressZstd(input: Uint8Array, options: { size: number; whole: boolean; name: string }): Promise<Buffer>;
+  decompressZstd(
+    input: Uint8Array,
+    out: Uint8Array,
+    options: { whole: boolean; name: string },
+  ): Promise<void>;
   /** The decoded bytes of a blob: frames are checked and decoded when they are read, and ahead of that by `threads`. */
   decodedSource(blob: NativeSource, table: FrameTable, options: { threads: number }): NativeSource;
   verityTree(

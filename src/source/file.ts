@@ -16,6 +16,13 @@ export interface FileSource extends ByteSource {
   readonly offset: 0;
 }
 
+const fileSources = new WeakSet<ByteSource>();
+
+/** Whether native code may read `source` by itself: its bytes are the file's own. */
+export function isFileSource(source: ByteSource): source is FileSource {
+  return fileSources.has(source);
+}
+
 /**
  * Opens a regular file for reading. NOT_FOUND and IO as the system says, USAGE when `path` is no regular file. The size is what it is
  * now; when the file gets shorter, reads are CORRUPT.
@@ -24,7 +31,7 @@ export async function openFileSource(path: string, name = path): Promise<FileSou
   const handle = await openRegular(path, name);
   try {
     const { size } = await handle.stat();
-    return {
+    const source: FileSource = {
       fd: handle.fd,
       offset: 0,
       size,
@@ -32,6 +39,8 @@ export async function openFileSource(path: string, name = path): Promise<FileSou
       read: (offset, length, signal) => readFully(handle, { name, size }, offset, length, signal),
       close: () => handle.close(),
     };
+    fileSources.add(source);
+    return source;
   } catch (error) {
     await handle.close();
     throw fromSystemError(name, error);

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -246,6 +246,47 @@ function gated(source: RecordingSource): { open: () => void } {
     },
   };
 }
+
+describe('a blob in a file', () => {
+  const open = (bytes: Buffer) => {
+    const path = join(folder, 'file.blob');
+    writeFileSync(path, bytes);
+    return openBlob(path, { descriptor: mib.descriptor });
+  };
+
+  it('is read by native code: no byte of a frame gets to JavaScript', async () => {
+    const blob = await open(mib.blob);
+    const readFrame = vi.spyOn(native, 'readFrame');
+    const length = 3 * chunkSize;
+    const bytes = await blob.read(chunkSize / 2, length);
+    expect(bytes.equals(mib.image.subarray(chunkSize / 2, chunkSize / 2 + length))).toBe(true);
+    expect(readFrame).toHaveBeenCalledTimes(4);
+    readFrame.mockRestore();
+    await blob.close();
+    expect(await caught(() => blob.read(0, 1))).toMatchObject({ code: 'USAGE' });
+  });
+
+  it('is refused where a frame is damaged, and only there', async () => {
+    const damaged = Buffer.from(mib.blob);
+    damaged[entries[4]!.offset + 20]! ^= 1;
+    const blob = await open(damaged);
+    const error = await caught(() => blob.read(4 * chunkSize, 1));
+    expect(error).toMatchObject({ code: 'MISMATCH' });
+    expect(error.message).toContain(`file.blob: frame 4 at byte ${entries[4]!.offset}`);
+    expect((await blob.read(5 * chunkSize, 9)).equals(mib.image.subarray(5 * chunkSize).subarray(0, 9))).toBe(
+      true,
+    );
+    await blob.close();
+  });
+
+  it('is refused where it was cut after it was opened', async () => {
+    const blob = await open(mib.blob);
+    truncateSync(join(folder, 'file.blob'), entries[6]!.offset + 1);
+    expect(await caught(() => blob.read(6 * chunkSize, 1))).toMatchObject({ code: 'CORRUPT' });
+    expect((await blob.read(5 * chunkSize, 1))[0]).toBe(mib.image[5 * chunkSize]);
+    await blob.close();
+  });
+});
 
 describe('chunks in memory', () => {
   async function refetches(cacheBytes: number, chunks: number[]): Promise<number> {

@@ -1,6 +1,7 @@
 import { SeekableErofsError } from '../../errors';
 import { native } from '../../native/binding';
 import { fromNativeError } from '../../native/run';
+import { allocateRead } from '../../source/range';
 import type { CompressedContext } from './context';
 import type { Encoded } from './extent';
 import { inflatePrefix } from './inflate';
@@ -81,9 +82,11 @@ async function inflate({ size, source, name }: Decoding, input: Buffer): Promise
 }
 
 async function decodeZstd({ size, source, name }: Decoding, input: Buffer): Promise<Buffer> {
+  const out = allocateRead(name, size);
   try {
-    return await native.decompressZstd(input, { size, whole: !source.partial, name });
+    await native.decompressZstd(input, out, { whole: !source.partial, name });
   } catch (error) {
     throw fromNativeError(error);
   }
+  return out;
 }
