@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -74,6 +75,13 @@ Status File::read_at(uint64_t offset, MutableBytes out) const {
   return ok();
 }
 
+bool File::read_cached(uint64_t offset, MutableBytes out) const {
+  const iovec target{out.data(), out.size()};
+  const ssize_t count = preadv2(descriptor_, &target, 1, static_cast<off_t>(offset), RWF_NOWAIT);
+  if (count < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) return read_at(offset, out).ok();
+  return count >= 0 && static_cast<size_t>(count) == out.size();
+}
+
 Status File::write_at(uint64_t offset, Bytes bytes) const {
   while (!bytes.empty()) {
     const size_t most = std::min(bytes.size(), kLargestTransfer);
@@ -94,6 +102,10 @@ void File::begin_writeback(uint64_t offset, uint64_t length) const {
 Status FileSource::read_at(uint64_t offset, MutableBytes out) const {
   if (!within(offset, out.size(), size_)) return ended_early(file_.name(), size_);
   return file_.read_at(offset_ + offset, out);
+}
+
+bool FileSource::read_cached(uint64_t offset, MutableBytes out) const {
+  return within(offset, out.size(), size_) && file_.read_cached(offset_ + offset, out);
 }
 
 Status MemorySource::read_at(uint64_t offset, MutableBytes out) const {

@@ -17,6 +17,9 @@ class ByteSource {
   virtual uint64_t size() const = 0;
   // Fills `out` from `offset`, or fails: a source that is shorter than it promised is kCorrupt.
   virtual Status read_at(uint64_t offset, MutableBytes out) const = 0;
+  // Fills `out` if that needs no waiting for a disk; if not, or if it fails, false: read_at() will do, or
+  // tell.
+  virtual bool read_cached(uint64_t offset, MutableBytes out) const { return read_at(offset, out).ok(); }
   // For sources that have their bytes in memory: gives `take` those from `offset` where they are, in order,
   // in pieces that last as long as the call. False from all others, which are to be read.
   virtual Result<bool> lend(uint64_t offset, uint64_t length, const std::function<Status(Bytes)>& take) const;
@@ -50,6 +53,8 @@ class File {
   Result<uint64_t> size() const;
   // Reads exactly out.size() bytes; a file that ends before is kCorrupt.
   Status read_at(uint64_t offset, MutableBytes out) const;
+  // As ByteSource::read_cached(): only what the page cache has, where the file system can tell.
+  bool read_cached(uint64_t offset, MutableBytes out) const;
   // Writes all bytes.
   Status write_at(uint64_t offset, Bytes bytes) const;
   // Lets the disk begin with what was written there, so that a later fsync() has little left to wait for.
@@ -67,6 +72,7 @@ class FileSource final : public ByteSource {
       : file_(std::move(file)), offset_(offset), size_(size) {}
   uint64_t size() const override { return size_; }
   Status read_at(uint64_t offset, MutableBytes out) const override;
+  bool read_cached(uint64_t offset, MutableBytes out) const override;
   // Where byte `offset` of the source lies in the file: for callers that move bytes without copying them.
   const File& file() const { return file_; }
   uint64_t file_offset() const { return offset_; }

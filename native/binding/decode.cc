@@ -97,8 +97,9 @@ Napi::Value decoded_source(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value decode_frame(const Napi::CallbackInfo& info) {
-  return ShortWork::start(info.Env(), {info[0], info[1]},
-                          [frame = view(info[0]), target = frame_target(info)] { return target.fill(frame); });
+  return ShortWork::start(
+      info.Env(), {info[0], info[1]},
+      [frame = view(info[0]), target = frame_target(info)] { return target.fill(frame); });
 }
 
 Napi::Value read_frame(const Napi::CallbackInfo& info) {

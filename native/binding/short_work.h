@@ -23,8 +23,7 @@ class ShortWork final : public Napi::AsyncWorker {
   static Napi::Promise start(Napi::Env env, std::initializer_list<Napi::Value> kept,
                              std::function<Status()> work) {
     auto* worker = new ShortWork(env, std::move(work));  // deletes itself
-    for (const Napi::Value& value : kept)
-      worker->kept_.push_back(Napi::Persistent(value.As<Napi::Object>()));
+    for (const Napi::Value& value : kept) worker->kept_.push_back(Napi::Persistent(value.As<Napi::Object>()));
     worker->Queue();
     return worker->deferred_.Promise();
   }

@@ -1,9 +1,9 @@
-// How a tar's headers are read: in order, a little ahead, never its file data.
+// How a tar's headers are read: in order, a little ahead, and its file data only where it is on disk.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -32,11 +32,17 @@ class MetadataReader {
   static constexpr size_t kReadAhead = 4096;
 
  private:
+  // Where the page isn't in the page cache: one large read is as quick as a few small ones here and there,
+  // the kernel then reads ahead by itself, and what lies in between will be wanted soon.
+  static constexpr size_t kReadAheadOnDisk = 1 << 20;
+
+  Status fill(uint64_t offset);
+
   const ByteSource& source_;
   uint64_t size_;
   uint64_t buffer_offset_ = 0;
   size_t buffer_length_ = 0;
-  std::array<uint8_t, kReadAhead> buffer_;
+  std::vector<uint8_t> buffer_ = std::vector<uint8_t>(kReadAhead);
 };
 
 }  // namespace seekable::tar

@@ -86,6 +86,11 @@ TEST(Sources, RefuseWhatLiesOutside) {
   EXPECT_EQ(as_text(bytes), "345");
   EXPECT_FALSE(slice.read_at(2, bytes).ok());
   EXPECT_FALSE(slice.read_at(UINT64_MAX, bytes).ok());
+  std::fill(bytes.begin(), bytes.end(), 0);
+  ASSERT_TRUE(slice.read_cached(1, bytes));  // just written
+  EXPECT_EQ(as_text(bytes), "345");
+  EXPECT_FALSE(slice.read_cached(2, bytes));
+  EXPECT_FALSE(slice.read_cached(UINT64_MAX, bytes));
   const MemorySource memory(as_bytes("abc"));
   EXPECT_FALSE(memory.read_at(1, bytes).ok());
 }

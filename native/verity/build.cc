@@ -36,8 +36,8 @@ class ParallelBuild {
 
  private:
   void work() {
-    // Not a vector: at 16 bytes past a page, where malloc puts what is large, the kernel copies at half speed,
-    // and the lanes' loads cross cache lines.
+    // Not a vector: at 16 bytes past a page, where malloc puts what is large, the kernel copies at half
+    // speed, and the lanes' loads cross cache lines.
     Result<Buffer> buffer = Buffer::allocate(kPieceSize);
     std::vector<uint8_t> digests;
     while (true) {
