@@ -51,6 +51,7 @@ class Walk {
   }
 
   Status follow(std::string_view target) {
+    at_.followed_links = true;
     followed_bytes_ += target.size();
     if (++links_ > kMaxLinks || followed_bytes_ > kMaxPath) {
       return refused({}, "too many symbolic links on its path, perhaps a loop: " + std::to_string(links_) +

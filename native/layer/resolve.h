@@ -14,6 +14,7 @@ namespace seekable::layer {
 struct Place {
   erofs::InodeId directory = erofs::Tree::kRoot;  // the deepest one that exists
   std::vector<std::string> missing;               // the names below it that don't
+  bool followed_links = false;                    // symbolic links led there
 };
 
 // Follows every component of `path`, the last one too; ".." in a link's target is the real parent directory.

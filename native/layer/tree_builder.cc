@@ -15,6 +15,8 @@ using erofs::Tree;
 
 namespace {
 
+constexpr size_t kMostKnownDirectories = 4096;  // bounds memory: paths have up to 4095 bytes
+
 Inode implied_directory() {
   Inode inode;
   inode.mode = S_IFDIR | 0755;
@@ -30,25 +32,36 @@ TreeBuilder::TreeBuilder() {
 }
 
 Result<InodeId> TreeBuilder::directory_at(std::string_view path) {
-  if (path == last_path_) return last_directory_;
+  if (const auto known = known_directory(path)) return *known;
   const Place place = TRY(resolve(draft_.tree, path));
   InodeId directory = place.directory;
   for (const std::string& name : place.missing) directory = TRY(imply_directory(directory, name));
-  last_path_ = path;
-  last_directory_ = directory;
+  // A link's target may lead elsewhere after the next entry; a path of directories only if one is replaced.
+  if (!place.followed_links) remember(path, directory);
   return directory;
+}
+
+std::optional<InodeId> TreeBuilder::known_directory(std::string_view path) const {
+  if (path.empty()) return Tree::kRoot;
+  const auto known = directories_.find(path);
+  return known == directories_.end() ? std::nullopt : std::optional(known->second);
+}
+
+void TreeBuilder::remember(std::string_view path, InodeId directory) {
+  if (directories_.size() == kMostKnownDirectories) directories_.clear();
+  directories_.emplace(path, directory);
 }
 
 Result<std::optional<TreeBuilder::Found>> TreeBuilder::find(std::string_view path) const {
   const std::string_view parent = parent_of(path);
-  InodeId directory = last_directory_;
-  if (parent != last_path_) {
+  auto directory = known_directory(parent);
+  if (!directory) {
     const Place place = TRY(resolve(draft_.tree, parent));
     if (!place.missing.empty()) return std::optional<Found>();
     directory = place.directory;
   }
-  const auto inode = child(directory, name_of(path));
-  return inode ? std::optional<Found>({directory, *inode}) : std::nullopt;
+  const auto inode = child(*directory, name_of(path));
+  return inode ? std::optional<Found>({*directory, *inode}) : std::nullopt;
 }
 
 std::optional<InodeId> TreeBuilder::child(InodeId directory, std::string_view name) const {
@@ -118,12 +131,8 @@ void TreeBuilder::set_name(InodeId directory, std::string_view name, InodeId ino
     entries.emplace_hint(at, name, inode);
     return;
   }
-  // Paths may have led through the replaced one.
-  const uint16_t old_mode = draft_.tree.inodes[at->second].mode;
-  if (S_ISDIR(old_mode) || S_ISLNK(old_mode)) {
-    last_path_.clear();
-    last_directory_ = Tree::kRoot;
-  }
+  // Known paths may have led through the replaced one.
+  if (draft_.tree.inodes[at->second].directory) directories_.clear();
   at->second = inode;
 }
 

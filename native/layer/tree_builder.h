@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/error.h"
@@ -71,10 +73,17 @@ class TreeBuilder {
   erofs::InodeId append(erofs::InodeId directory, std::string_view name, erofs::Inode inode, bool has_entry);
   void set_name(erofs::InodeId directory, std::string_view name, erofs::InodeId inode);
 
+  std::optional<erofs::InodeId> known_directory(std::string_view path) const;
+  void remember(std::string_view path, erofs::InodeId directory);
+
+  struct PathHash {
+    using is_transparent = void;
+    size_t operator()(std::string_view path) const { return std::hash<std::string_view>()(path); }
+  };
+
   Draft draft_;
-  // The last answer of directory_at: tars list a directory's entries one after the other.
-  std::string last_path_;
-  erofs::InodeId last_directory_ = erofs::Tree::kRoot;
+  // Where paths without links led lately: walking them takes longer than all else of an entry.
+  std::unordered_map<std::string, erofs::InodeId, PathHash, std::equal_to<>> directories_;
 };
 
 }  // namespace seekable::layer

@@ -65,6 +65,29 @@ TEST(Replace, DirectoryGoesWithAllBelow) {
   }
 }
 
+TEST(Replace, OldPathsLeadThroughTheNewOne) {
+  const ReadLayer layer(TarBuilder()
+                            .file("a/b/old", "")
+                            .file("c/other", "")
+                            .symlink("a", "c")
+                            .file("a/b/new", "")
+                            .file("a/more", ""));
+  EXPECT_EQ(layer.names("c"), "b more other ");
+  EXPECT_EQ(layer.names("c/b"), "new ");
+}
+
+TEST(Replace, OldPathsThroughLinksLeadThroughWhatCameBetween) {
+  const ReadLayer layer(TarBuilder()
+                            .directory("d/e")
+                            .directory("f")
+                            .symlink("l", "m/../d")
+                            .file("l/e/old", "")
+                            .symlink("m", "f/g/h")
+                            .file("l/e/new", ""));
+  EXPECT_EQ(layer.names("d/e"), "old ");
+  EXPECT_EQ(layer.names("f/g/d/e"), "new ");
+}
+
 TEST(HardLink, IsTheSameInode) {
   const ReadLayer layer(TarBuilder().file("d/f", "1").hard_link("h1", "./d/f").hard_link("h2", "/d//f"));
   EXPECT_EQ(layer.find("h1"), layer.find("d/f"));
