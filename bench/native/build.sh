@@ -28,8 +28,8 @@ headers=$(node -p 'const p = require("path"); [p.join(p.dirname(process.execPath
   echo "error: no headers of Node $(node --version) beside it or in ~/.cache/node-gyp" >&2
   exit 1
 }
-mapfile -t hash < <(objects_of hash)
-g++ "${flags[@]}" -shared -fPIC -fvisibility=hidden "-I$headers" bench/native/inflate.cc "${hash[@]}" -o "$out/inflate.node.new"
+mapfile -t inflate < <(objects_of 'base|hash|inflate|zstd')
+g++ "${flags[@]}" -shared -fPIC -fvisibility=hidden "-I$headers" bench/native/inflate.cc "${inflate[@]}" "${zstd[@]}" -o "$out/inflate.node.new" -Wl,--gc-sections -pthread
 
 mv "$out/parts.new" "$out/parts"
 mv "$out/inflate.node.new" "$out/inflate.node"

@@ -1,9 +1,7 @@
 #include "inflate/input.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "inflate/feed.h"
 #include "inflate/gzip_inflater.h"
 #include "inflate/zstd_inflater.h"
 
@@ -25,17 +23,6 @@ Result<std::unique_ptr<Inflater>> Inflater::open(const ByteSource& source, Compr
     case Compression::kZstd: return open_zstd(source, std::move(on_input));
   }
   return usage("compressed input", "the source isn't compressed");
-}
-
-Result<Bytes> Feed::peek() {
-  if (!unread_.empty() || offset_ == size_) return unread_;
-  const auto length = static_cast<size_t>(std::min<uint64_t>(buffer_.size(), size_ - offset_));
-  const MutableBytes block = MutableBytes(buffer_).first(length);
-  TRY(source_.read_at(offset_, block));
-  offset_ += length;
-  unread_ = block;
-  if (on_input_) on_input_(block);
-  return unread_;
 }
 
 }  // namespace seekable::inflate

@@ -21,8 +21,8 @@ Compression detect(Bytes first_bytes);
 // Decompressed bytes of a gzip or zstd source, in order.
 class Inflater {
  public:
-  // Gets every byte of the source exactly once and in order, by the time that read() has returned 0: what
-  // follows the compressed data as well.
+  // Gets every byte of the source exactly once and in order, by the time that next() has returned nothing:
+  // what follows the compressed data as well.
   using OnInput = std::function<void(Bytes compressed)>;
 
   // The source outlives the inflater. `compression` isn't kNone (kUsage).
@@ -30,11 +30,11 @@ class Inflater {
                                                 OnInput on_input = {});
   virtual ~Inflater() = default;
 
-  // Fills all of `out`, or as much as is left; 0 at the end. REQUIRES: out isn't empty.
+  // The next piece of content, valid until the next call; empty at the end.
   // kCorrupt for data that is damaged, cut short, or followed by anything but more of it (gzip: or zero
-  // bytes). kUnsupported for zstd frames that need over 128 MiB of window, or a dictionary. No read follows
+  // bytes). kUnsupported for zstd frames that need over 128 MiB of window, or a dictionary. No call follows
   // an error.
-  virtual Result<size_t> read(MutableBytes out) = 0;
+  virtual Result<Bytes> next() = 0;
 };
 
 }  // namespace seekable::inflate

@@ -13,6 +13,7 @@ namespace seekable::inflate {
 namespace {
 
 constexpr int kMaxWindowLog = 27;  // 128 MiB, what the zstd program takes without being told to
+constexpr size_t kPiece = size_t{256} << 10;
 
 struct FreeContext {
   void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
@@ -35,11 +36,11 @@ Error failed(const Feed& feed, size_t outcome) {
 
 class ZstdInflater final : public Inflater {
  public:
-  ZstdInflater(const ByteSource& source, OnInput on_input, Context context)
-      : feed_(source, std::move(on_input)), context_(std::move(context)) {}
+  ZstdInflater(Feed feed, Buffer buffer, Context context)
+      : feed_(std::move(feed)), buffer_(std::move(buffer)), context_(std::move(context)) {}
 
-  Result<size_t> read(MutableBytes out) override {
-    ZSTD_outBuffer output{out.data(), out.size(), 0};
+  Result<Bytes> next() override {
+    ZSTD_outBuffer output{buffer_.data(), buffer_.size(), 0};
     while (output.pos < output.size) {
       const Bytes in = TRY(feed_.peek());
       if (in.empty() && between_frames_) break;
@@ -53,24 +54,28 @@ class ZstdInflater final : public Inflater {
         return corrupt("zstd stream", "it is cut short at " + feed_.place());
       }
     }
-    return output.pos;
+    return Bytes(buffer_.first(output.pos));
   }
 
  private:
   Feed feed_;
+  Buffer buffer_;
   Context context_;
   bool between_frames_ = false;  // false at the start: a stream has one frame at least
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Inflater>> open_zstd(const ByteSource& source, Inflater::OnInput on_input) {
+Result<std::unique_ptr<Inflater>> open_zstd(const ByteSource& source, Inflater::OnInput on_input,
+                                            size_t block) {
+  Feed feed = TRY(Feed::open(source, std::move(on_input), block));
+  Buffer buffer = TRY(Buffer::allocate(kPiece));
   Context context(ZSTD_createDCtx());
   if (!context || ZSTD_isError(ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, kMaxWindowLog))) {
     return no_memory();
   }
   return std::unique_ptr<Inflater>(
-      std::make_unique<ZstdInflater>(source, std::move(on_input), std::move(context)));
+      std::make_unique<ZstdInflater>(std::move(feed), std::move(buffer), std::move(context)));
 }
 
 }  // namespace seekable::inflate

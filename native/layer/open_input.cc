@@ -2,14 +2,11 @@
 
 #include <algorithm>
 #include <array>
-
-#include "base/buffer.h"
+#include <vector>
 
 namespace seekable::layer {
 
 namespace {
-
-constexpr size_t kPiece = 1 << 20;
 
 Result<inflate::Compression> detect(const ByteSource& source) {
   std::array<uint8_t, 4> magic{};
@@ -17,6 +14,33 @@ Result<inflate::Compression> detect(const ByteSource& source) {
   TRY(source.read_at(0, first));
   return inflate::detect(first);
 }
+
+// SHA-256 of what goes into an inflater and of what comes out, in step: the shorter one is nearly free so.
+class Hashes {
+ public:
+  void take_input(Bytes block) {
+    if (waiting_.size() + block.size() > kMostWaiting) drain({});
+    waiting_.insert(waiting_.end(), block.begin(), block.end());
+  }
+  void take_content(Bytes piece) { drain(piece); }
+
+  hash::Sha256Digest input() {
+    drain({});
+    return input_.finish();
+  }
+  hash::Sha256Digest content() { return content_.finish(); }
+
+ private:
+  static constexpr size_t kMostWaiting = 1 << 20;
+
+  void drain(Bytes piece) {
+    hash::Sha256::update_both(input_, waiting_, content_, piece);
+    waiting_.clear();
+  }
+
+  hash::Sha256 input_, content_;
+  std::vector<uint8_t> waiting_;  // input that is not hashed yet
+};
 
 }  // namespace
 
@@ -26,25 +50,23 @@ Result<OpenedInput> open_input(std::shared_ptr<const ByteSource> source,
   if (compression == inflate::Compression::kNone) return OpenedInput{std::move(source), compression, {}, {}};
 
   job.begin("inflate", source->size());
-  hash::Sha256 source_hash;
-  hash::Sha256 content_hash;
+  Hashes hashes;
   const auto inflater = TRY(inflate::Inflater::open(*source, compression, [&](Bytes input) {
-    source_hash.update(input);
+    hashes.take_input(input);
     job.advance(input.size());
   }));
   File file = TRY(File::temporary(temporary_directory));
-  Buffer buffer = TRY(Buffer::allocate(kPiece));
   uint64_t size = 0;
   for (;;) {
     TRY(job.check());
-    const size_t count = TRY(inflater->read(buffer.first(kPiece)));
-    if (count == 0) break;
-    content_hash.update(buffer.first(count));
-    TRY(file.write_at(size, buffer.first(count)));
-    size += count;
+    const Bytes piece = TRY(inflater->next());
+    if (piece.empty()) break;
+    hashes.take_content(piece);
+    TRY(file.write_at(size, piece));
+    size += piece.size();
   }
-  return OpenedInput{std::make_shared<FileSource>(std::move(file), 0, size), compression,
-                     source_hash.finish(), content_hash.finish()};
+  return OpenedInput{std::make_shared<FileSource>(std::move(file), 0, size), compression, hashes.input(),
+                     hashes.content()};
 }
 
 }  // namespace seekable::layer

@@ -3,8 +3,12 @@
 #include <zstd.h>
 
 #include <string>
+#include <vector>
 
+#include "inflate/feed.h"
+#include "inflate/gzip_inflater.h"
 #include "inflate/input.h"
+#include "inflate/zstd_inflater.h"
 
 namespace seekable::inflate {
 namespace {
@@ -46,36 +50,37 @@ std::string skippable(const std::string& content) {
 struct Outcome {
   std::string bytes;
   std::string input;  // what the callback saw
+  std::vector<size_t> pieces;
   Error error{};
   bool failed = false;
 };
 
-Outcome inflated(const std::string& compressed, Compression compression, size_t step = 1 << 16) {
+// `block`: how much of the source is read at once.
+Outcome inflated(const std::string& compressed, Compression compression, size_t block = Feed::kBlock) {
   Outcome outcome;
   const MemorySource source(as_bytes(compressed));
+  const auto see = [&](Bytes bytes) { outcome.input += std::string(as_text(bytes)); };
   auto inflater =
-      Inflater::open(source, compression, [&](Bytes bytes) { outcome.input += std::string(as_text(bytes)); });
+      compression == Compression::kGzip ? open_gzip(source, see, block) : open_zstd(source, see, block);
   EXPECT_TRUE(inflater.ok());
-  std::string buffer(step, '\0');
   while (true) {
-    Result<size_t> count = inflater.value()->read({reinterpret_cast<uint8_t*>(buffer.data()), buffer.size()});
-    if (!count.ok()) {
+    const Result<Bytes> piece = inflater.value()->next();
+    if (!piece.ok()) {
       outcome.failed = true;
-      outcome.error = count.error();
+      outcome.error = piece.error();
       return outcome;
     }
-    if (count.value() == 0) return outcome;
-    outcome.bytes.append(buffer, 0, count.value());
-    if (count.value() < step) {  // a short count is the last one
-      EXPECT_EQ(inflater.value()->read({reinterpret_cast<uint8_t*>(buffer.data()), 1}).value(), 0u);
-      return outcome;
-    }
+    if (piece.value().empty()) break;
+    outcome.pieces.push_back(piece.value().size());
+    outcome.bytes += as_text(piece.value());
   }
+  EXPECT_TRUE(inflater.value()->next().value().empty());  // and so it stays
+  return outcome;
 }
 
 void expect_text(const std::string& compressed, Compression compression, const std::string& text,
-                 size_t step = 1 << 16) {
-  const Outcome outcome = inflated(compressed, compression, step);
+                 size_t block = Feed::kBlock) {
+  const Outcome outcome = inflated(compressed, compression, block);
   EXPECT_FALSE(outcome.failed) << outcome.error.why;
   EXPECT_TRUE(outcome.bytes == text) << outcome.bytes.size() << " bytes";
   EXPECT_TRUE(outcome.input == compressed) << outcome.input.size() << " bytes seen";
@@ -118,17 +123,29 @@ TEST(Inflater, RefusesUncompressed) {
   EXPECT_EQ(inflater.error().code, ErrorCode::kUsage);
 }
 
-TEST(Inflater, WholeStreamsInAnyStep) {
+TEST(Inflater, SourcesReadInAnyBlocks) {
   const std::string text = sample(1'000'003);
   const std::string small = text.substr(0, 5000);
-  for (const size_t step : {size_t{4096}, size_t{1} << 20, text.size()}) {
-    expect_text(gzip(text), Compression::kGzip, text, step);
-    expect_text(zstd(text), Compression::kZstd, text, step);
+  for (const size_t block : {size_t{4096}, size_t{65537}, size_t{1} << 20}) {
+    expect_text(gzip(text), Compression::kGzip, text, block);
+    expect_text(zstd(text), Compression::kZstd, text, block);
   }
-  expect_text(gzip(small), Compression::kGzip, small, 1);
-  expect_text(zstd(small), Compression::kZstd, small, 1);
+  for (const size_t block : {1, 2, 3, 7, 64}) {
+    expect_text(gzip(small) + gzip(text) + std::string(9, '\0'), Compression::kGzip, small + text, block);
+    expect_text(zstd(small), Compression::kZstd, small, block);
+  }
   expect_text(gzip(""), Compression::kGzip, "");
   expect_text(zstd(""), Compression::kZstd, "");
+}
+
+TEST(Inflater, PiecesAreLarge) {
+  const std::string text = sample(3'000'000);
+  for (const Outcome& outcome :
+       {inflated(gzip(text), Compression::kGzip), inflated(zstd(text), Compression::kZstd),
+        inflated(gzip(text.substr(0, 5)) + gzip(text.substr(5)), Compression::kGzip)}) {
+    EXPECT_TRUE(outcome.bytes == text);
+    for (size_t i = 0; i + 1 < outcome.pieces.size(); ++i) EXPECT_GE(outcome.pieces[i], size_t{256} << 10);
+  }
 }
 
 TEST(Inflater, ManyMembersAndFrames) {
@@ -193,13 +210,59 @@ TEST(Inflater, ChecksumsAndLengths) {
   damaged = gzip("text");
   damaged[damaged.size() - 5] ^= 1;
   expect_failure(damaged, Compression::kGzip, ErrorCode::kCorrupt, "incorrect data check");
-  std::string header_crc = gzip("text");
-  header_crc[3] = 2;                                  // FHCRC
-  header_crc.insert(10, std::string("\x00\x00", 2));  // wrong on purpose
-  expect_failure(header_crc, Compression::kGzip, ErrorCode::kCorrupt, "header crc mismatch");
   damaged = zstd("text");
   damaged[damaged.size() - 1] ^= 1;
   expect_failure(damaged, Compression::kZstd, ErrorCode::kCorrupt, "checksum");
+}
+
+// gzip("text") with other bytes in place of its header.
+std::string with_header(const std::string& header) { return header + gzip("text").substr(10); }
+
+std::string with_header_crc(std::string header) {
+  const auto crc =
+      ::crc32(0, reinterpret_cast<const Bytef*>(header.data()), static_cast<uInt>(header.size()));
+  header += static_cast<char>(crc & 0xff);
+  header += static_cast<char>(crc >> 8 & 0xff);
+  return header;
+}
+
+std::string header_of(char flags) { return std::string("\x1f\x8b\x08", 3) + flags + std::string(6, '\0'); }
+
+TEST(Inflater, GzipHeaders) {
+  const std::string extra(
+      "\x03\x00\x00"
+      "ab",
+      5),
+      name("name\0", 5), comment("a comment\0", 10);
+  const std::string all = header_of(0x1f) + extra + name + comment;
+  for (const size_t block : {size_t{1}, size_t{5}, Feed::kBlock}) {
+    expect_text(with_header(header_of(4) + extra), Compression::kGzip, "text", block);
+    expect_text(with_header(header_of(8) + name), Compression::kGzip, "text", block);
+    expect_text(with_header(header_of(16) + comment), Compression::kGzip, "text", block);
+    expect_text(with_header(with_header_crc(header_of(2))), Compression::kGzip, "text", block);
+    expect_text(with_header(with_header_crc(all)), Compression::kGzip, "text", block);
+    const std::string long_name(300'000, 'n');
+    expect_text(with_header(header_of(8) + long_name + '\0'), Compression::kGzip, "text", block);
+  }
+  std::string damaged = with_header_crc(all);
+  damaged[5] ^= 1;
+  expect_failure(with_header(damaged), Compression::kGzip, ErrorCode::kCorrupt, "header crc mismatch");
+  expect_failure(with_header(header_of(0x20)), Compression::kGzip, ErrorCode::kCorrupt,
+                 "unknown header flags");
+  expect_failure(with_header("\x1f\x8b\x07" + std::string(7, '\0')), Compression::kGzip, ErrorCode::kCorrupt,
+                 "unknown compression method");
+  for (size_t length = 0; length < all.size(); ++length) {
+    expect_failure(all.substr(0, length), Compression::kGzip, ErrorCode::kCorrupt, "cut short");
+  }
+}
+
+// Matches may not reach into the member before, though its bytes are still in memory.
+TEST(Inflater, MembersDontShareHistory) {
+  // One fixed block: length 3, distance 1, end of block.
+  const std::string match("\x03\x02\x00", 3);
+  const std::string trailer(8, '\0');
+  expect_failure(gzip("text") + header_of(0) + match + trailer, Compression::kGzip, ErrorCode::kCorrupt,
+                 "after member 1: invalid distance too far back");
 }
 
 TEST(Inflater, ZstdWindows) {
@@ -221,10 +284,9 @@ TEST(Inflater, ErrorsOfTheSourcePass) {
   const Failing source;
   for (const Compression compression : {Compression::kGzip, Compression::kZstd}) {
     auto inflater = Inflater::open(source, compression);
-    uint8_t byte = 0;
-    const Result<size_t> count = inflater.value()->read({&byte, 1});
-    ASSERT_FALSE(count.ok());
-    EXPECT_EQ(count.error().code, ErrorCode::kIo);
+    const Result<Bytes> piece = inflater.value()->next();
+    ASSERT_FALSE(piece.ok());
+    EXPECT_EQ(piece.error().code, ErrorCode::kIo);
   }
 }
 

@@ -26,10 +26,13 @@ std::string unpacked(const std::string& name) {
   const std::string compressed((std::istreambuf_iterator<char>(stream)), {});
   const MemorySource source(as_bytes(compressed));
   auto inflater = inflate::Inflater::open(source, inflate::Compression::kGzip);
-  std::string tar(1 << 20, '\0');  // more than any of them
-  const Result<size_t> size = inflater.value()->read({reinterpret_cast<uint8_t*>(tar.data()), tar.size()});
-  EXPECT_TRUE(size.ok()) << name;
-  tar.resize(size.ok() ? size.value() : 0);
+  std::string tar;
+  for (;;) {
+    const Result<Bytes> piece = inflater.value()->next();
+    EXPECT_TRUE(piece.ok()) << name;
+    if (!piece.ok() || piece.value().empty()) break;
+    tar += as_text(piece.value());
+  }
   return tar;
 }
 
