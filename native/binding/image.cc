@@ -46,8 +46,9 @@ Napi::Value plan_image(const Napi::CallbackInfo& info) {
   return run_async<layer::BuiltImage>(
       info.Env(), JobHandle::of(info[2]),
       [tar = SourceHandle::of(info[0]), block_size = static_cast<uint32_t>(number_of(options, "blockSize")),
-       bottom_layer = options.Get("bottomLayer").ToBoolean().Value()](Job& job) {
-        return layer::build_image(tar, {.bottom_layer = bottom_layer}, {.block_size = block_size}, job);
+       tree = layer::TreeOptions{.bottom_layer = options.Get("bottomLayer").ToBoolean().Value(),
+                                 .threads = static_cast<unsigned>(number_of(options, "threads"))}](Job& job) {
+        return layer::build_image(tar, tree, {.block_size = block_size}, job);
       },
       [](Napi::Env env, layer::BuiltImage& built) {
         auto result = Napi::Object::New(env);

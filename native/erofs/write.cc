@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "erofs/crc32c.h"
 #include "erofs/format.h"
+#include "erofs/small_reads.h"
 #include "erofs/window.h"
 
 namespace seekable::erofs {
@@ -16,8 +17,8 @@ namespace {
 
 class Writer {
  public:
-  Writer(const ImageContent& content, Window window)
-      : tree_(content.tree), plan_(content.plan), data_(content.data), window_(window) {}
+  Writer(const ImageContent& content, SmallReads& data, Window window)
+      : tree_(content.tree), plan_(content.plan), data_(data), window_(window) {}
 
   // The whole window but the superblock, whose place is zero.
   Status write_content() const {
@@ -46,7 +47,7 @@ class Writer {
 
   const Tree& tree_;
   const Plan& plan_;
-  const ByteSource& data_;
+  SmallReads& data_;
   const Window window_;
 };
 
@@ -258,7 +259,7 @@ Status Writer::write_file(const Inode& inode, uint64_t from, uint64_t length, ui
     fill_up_to(std::max(position, extent->file_offset));
     const uint64_t skipped = position - extent->file_offset;
     const uint64_t count = std::min(extent->length - skipped, end - position);
-    TRY(data_.read_at(extent->source_offset + skipped, part.bytes.subspan(position - begin, count)));
+    TRY(data_.read(extent->source_offset + skipped, part.bytes.subspan(position - begin, count)));
     position += count;
   }
   fill_up_to(end);
@@ -286,7 +287,8 @@ Status add_checksum(const ImageContent& content, Superblock& superblock) {
   uint8_t buffer[kMaxBlockSize];
   const MutableBytes covered(buffer, length);
   const Window window(kSuperblockOffset, covered);
-  TRY(Writer(content, window).write_content());
+  SmallReads data(content.data);
+  TRY(Writer(content, data, window).write_content());
   window.put(kSuperblockOffset, bytes_of(superblock));
   superblock.checksum = crc32c(covered);
   return ok();
@@ -297,7 +299,8 @@ Status add_checksum(const ImageContent& content, Superblock& superblock) {
 Status write_range(const ImageContent& content, const std::optional<Uuid>& uuid, uint64_t offset,
                    MutableBytes out) {
   const Window window(offset, out);
-  TRY(Writer(content, window).write_content());
+  SmallReads data(content.data);
+  TRY(Writer(content, data, window).write_content());
   if (window.part(kSuperblockOffset, sizeof(Superblock)).bytes.empty()) return ok();
   Superblock superblock = make_superblock(content.tree, content.plan);
   if (uuid) {

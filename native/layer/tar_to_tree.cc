@@ -6,6 +6,7 @@
 #include "layer/tree_builder.h"
 #include "layer/warnings.h"
 #include "layer/whiteout.h"
+#include "tar/read_ahead.h"
 #include "tar/reader.h"
 
 namespace seekable::layer {
@@ -14,6 +15,8 @@ namespace {
 using erofs::InodeId;
 using tar::Entry;
 using tar::EntryType;
+
+constexpr uint64_t kWorthAThread = 4 << 20;
 
 // Puts entries into the tree. Errors leave `what` to the caller, who names the entry.
 class Layer {
@@ -154,12 +157,14 @@ class Progress {
 Result<LayerTree> tar_to_tree(const ByteSource& tar, Job& job, const TreeOptions& options) {
   Progress progress(job, tar.size());
   tar::Reader reader(tar);
+  std::optional<tar::ReadAhead> ahead;
+  if (options.threads > 1 && tar.size() >= kWorthAThread) ahead.emplace(reader);
   Layer layer;
 
   // Entry by entry, the later one winning.
   while (true) {
     TRY(job.check());
-    std::optional<Entry> entry = TRY(reader.next());
+    std::optional<Entry> entry = TRY(ahead ? ahead->next() : reader.next());
     if (!entry) break;
     progress.reach(*entry);
     Status added = layer.add(*entry);

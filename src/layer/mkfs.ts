@@ -87,7 +87,7 @@ export function mkfsArguments(
 async function epochOf({ source, name }: TarContent, options: ResourceOptions): Promise<number> {
   const plan = await runNative(
     options,
-    (job) => native.planImage(source, { blockSize: 4096, bottomLayer: false }, job),
+    (job) => native.planImage(source, { blockSize: 4096, bottomLayer: false, threads: 1 }, job),
     name,
   );
   plan.source.close();

@@ -208,7 +208,7 @@ export interface Addon {
   /** Plans the EROFS image of a tar. */
   planImage(
     tar: NativeSource,
-    options: { blockSize: number; /** Drop what would hide lower layers. */ bottomLayer: boolean },
+    options: { blockSize: number; /** Drop what would hide lower layers. */ bottomLayer: boolean; threads: number },
     job: NativeJob,
   ): Promise<PlannedImage>;
   /** Writes a source to a file from `offset` on; resolves with its SHA-256. */
