@@ -8,10 +8,11 @@
 namespace seekable::binding {
 
 Napi::Function BlobSinkHandle::define(Napi::Env env) {
-  return DefineClass(env, "BlobSink",
-                     {InstanceMethod("append", &BlobSinkHandle::append),
-                      InstanceMethod("appendSource", &BlobSinkHandle::append_source),
-                      InstanceMethod("finish", &BlobSinkHandle::finish)});
+  return DefineClass(
+      env, "BlobSink",
+      {InstanceMethod("append", &BlobSinkHandle::append),
+       InstanceMethod("appendSource", &BlobSinkHandle::append_source),
+       InstanceMethod("finish", &BlobSinkHandle::finish), InstanceMethod("close", &BlobSinkHandle::close)});
 }
 
 BlobSinkHandle::BlobSinkHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -51,6 +52,11 @@ Napi::Value BlobSinkHandle::finish(const Napi::CallbackInfo& info) {
   result.Set("digest", to_js(info.Env(), sink->finish()));
   result.Set("size", static_cast<double>(sink->size()));
   return result;
+}
+
+Napi::Value BlobSinkHandle::close(const Napi::CallbackInfo& info) {
+  sink_.reset();
+  return info.Env().Undefined();
 }
 
 }  // namespace seekable::binding

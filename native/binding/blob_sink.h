@@ -21,6 +21,7 @@ class BlobSinkHandle final : public Napi::ObjectWrap<BlobSinkHandle> {
   Napi::Value append(const Napi::CallbackInfo& info);
   Napi::Value append_source(const Napi::CallbackInfo& info);
   Napi::Value finish(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
 
   std::shared_ptr<layer::BlobSink> sink_;
 };

@@ -26,12 +26,13 @@ export async function encodeContainerd(
   const { chunkSize, level } = settings;
   const sink = new native.BlobSink(blob.fd, blob.name);
   const verity = settings.verity && verityParameters(settings.verity);
-  const encoded = await runNative(
-    options,
-    (job) => native.encodeImage(image, sink, { chunkSize, level, threads, tmpDir, verity }, job),
-    item,
-  );
+  let encoded: EncodedImage | undefined;
   try {
+    encoded = await runNative(
+      options,
+      (job) => native.encodeImage(image, sink, { chunkSize, level, threads, tmpDir, verity }, job),
+      item,
+    );
     const table = appendTable(sink, image.size, chunkSize, encoded);
     const tree = settings.verity && (await appendTree(sink, settings.verity, encoded, options));
     const { digest, size } = sink.finish();
@@ -46,7 +47,8 @@ export async function encodeContainerd(
       chunks: encoded.offsets.length - 1,
     };
   } finally {
-    encoded.verity?.tree.close();
+    sink.close();
+    encoded?.verity?.tree.close();
   }
 }
 

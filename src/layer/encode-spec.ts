@@ -29,8 +29,8 @@ export async function encodeSpec(
 ): Promise<EncodedLayer & { indexLayer: IndexLayer | null }> {
   checkSizes(image.size, settings);
   const data = await joinTree(image, settings.verity, options, item);
+  const sink = new native.BlobSink(blob.fd, blob.name);
   try {
-    const sink = new native.BlobSink(blob.fd, blob.name);
     const stored = await writeChunks(data.source, sink, settings, options, item);
     const { chunkSize, compression } = settings;
     const { offsets, checksums } = stored;
@@ -55,6 +55,7 @@ export async function encodeSpec(
       indexLayer: isEmbedded ? null : indexLayerOf(payload, digest),
     };
   } finally {
+    sink.close();
     data.close();
   }
 }

@@ -24,12 +24,14 @@ export interface NativeSource {
   close(): void;
 }
 
-/** A blob while it is written: the descriptor's position and the running SHA-256 stay open until finish(). */
+/** A blob while it is written: the running SHA-256, and a descriptor of its own until finish() or close(). */
 export interface NativeBlobSink {
   append(bytes: Uint8Array): void;
   appendSource(source: NativeSource, job: NativeJob): Promise<void>;
   /** The digest (32 bytes) and the length of all that was appended. Called once. */
   finish(): { digest: Buffer; size: number };
+  /** Lets go of the file, and of the disk space of a draft that was given up. Work that has begun goes on. */
+  close(): void;
 }
 
 /** Hash algorithms of a Merkle tree. */
