@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/buffer.h"
 #include "binding/convert.h"
 #include "binding/exports.h"
 #include "binding/job.h"
@@ -44,11 +45,11 @@ Napi::Value compare_bytes(const Napi::CallbackInfo& info) {
       info.Env(), std::make_shared<Job>(),
       [source = SourceHandle::of(info[0]), offsets = std::move(offsets),
        expected = std::move(expected)](Job& job) -> Result<std::vector<double>> {
-        std::vector<uint8_t> piece(kPieceSize);
+        Buffer piece = TRY(Buffer::allocate(kPieceSize));
         std::vector<double> found;
         for (size_t i = 0; i < expected.size(); ++i) {
           TRY(job.check());
-          found.push_back(TRY(first_difference(*source, offsets[i], expected[i], piece)));
+          found.push_back(TRY(first_difference(*source, offsets[i], expected[i], piece.first(kPieceSize))));
         }
         return found;
       },

@@ -5,23 +5,25 @@
 namespace seekable::tar {
 
 Result<Bytes> MetadataReader::view(uint64_t offset, size_t length) {
-  const bool buffered = offset >= buffer_offset_ && offset - buffer_offset_ <= buffer_length_ &&
-                        length <= buffer_length_ - (offset - buffer_offset_);
-  if (!buffered) TRY(fill(offset));
-  return Bytes(buffer_).subspan(static_cast<size_t>(offset - buffer_offset_), length);
+  const bool is_buffered = offset >= buffer_offset_ && offset - buffer_offset_ <= buffered_.size() &&
+                           length <= buffered_.size() - (offset - buffer_offset_);
+  if (!is_buffered) TRY(fill(offset));
+  return buffered_.subspan(static_cast<size_t>(offset - buffer_offset_), length);
 }
 
 Status MetadataReader::fill(uint64_t offset) {
-  buffer_length_ = 0;  // stays so if the read fails
-  auto length = static_cast<size_t>(std::min<uint64_t>(kReadAhead, size_ - offset));
-  if (!source_.read_cached(offset, MutableBytes(buffer_).first(length))) {
-    length = static_cast<size_t>(std::min<uint64_t>(kReadAheadOnDisk, size_ - offset));
-    if (buffer_.size() < length) buffer_.resize(length);
-    TRY(source_.read_at(offset, MutableBytes(buffer_).first(length)));
-  }
+  buffered_ = {};  // stays so if the read fails
+  const MutableBytes page = MutableBytes(page_).first(std::min<uint64_t>(kReadAhead, size_ - offset));
+  buffered_ = source_.read_cached(offset, page) ? page : TRY(read_from_disk(offset));
   buffer_offset_ = offset;
-  buffer_length_ = length;
   return ok();
+}
+
+Result<MutableBytes> MetadataReader::read_from_disk(uint64_t offset) {
+  if (large_.size() == 0) large_ = TRY(Buffer::allocate(std::min<uint64_t>(kReadAheadOnDisk, size_)));
+  const MutableBytes piece = large_.first(std::min<uint64_t>(large_.size(), size_ - offset));
+  TRY(source_.read_at(offset, piece));
+  return piece;
 }
 
 Result<std::string> MetadataReader::copy(uint64_t offset, size_t length) {

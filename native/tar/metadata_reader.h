@@ -1,10 +1,11 @@
 // How a tar's headers are read: in order, a little ahead, and its file data only where it is on disk.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
-#include <vector>
 
+#include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/io.h"
@@ -37,12 +38,14 @@ class MetadataReader {
   static constexpr size_t kReadAheadOnDisk = 1 << 20;
 
   Status fill(uint64_t offset);
+  Result<MutableBytes> read_from_disk(uint64_t offset);
 
   const ByteSource& source_;
   uint64_t size_;
   uint64_t buffer_offset_ = 0;
-  size_t buffer_length_ = 0;
-  std::vector<uint8_t> buffer_ = std::vector<uint8_t>(kReadAhead);
+  Bytes buffered_;  // of one of these two
+  std::array<uint8_t, kReadAhead> page_;
+  Buffer large_;  // allocated when it is first needed
 };
 
 }  // namespace seekable::tar
