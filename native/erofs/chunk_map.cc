@@ -15,7 +15,7 @@ constexpr uint64_t kMaxChunks = (1 << 20) / kChunkEntrySize;
 // Larger chunks save nothing that matters, and other readers may hold their size in 32 bits.
 constexpr unsigned kMaxChunkBits = 30;
 
-bool covers_all(const std::vector<Extent>& extents, uint64_t size) {
+bool covers_all(std::span<const Extent> extents, uint64_t size) {
   uint64_t end = 0;
   for (const Extent& extent : extents) {
     if (extent.file_offset != end) return false;
@@ -26,7 +26,7 @@ bool covers_all(const std::vector<Extent>& extents, uint64_t size) {
 
 // Calls emit(first, count) for each run of chunks of 2^bits bytes that extents touch.
 template <typename Emit>
-void for_each_run(const std::vector<Extent>& extents, unsigned bits, const Emit& emit) {
+void for_each_run(std::span<const Extent> extents, unsigned bits, const Emit& emit) {
   uint64_t first = 0;
   uint64_t end = 0;
   for (const Extent& extent : extents) {
@@ -42,7 +42,7 @@ void for_each_run(const std::vector<Extent>& extents, unsigned bits, const Emit&
 }
 
 // The map for chunks of 2^bits bytes, without its runs.
-ChunkMap measure(const std::vector<Extent>& extents, uint64_t size, unsigned bits, unsigned block_bits) {
+ChunkMap measure(std::span<const Extent> extents, uint64_t size, unsigned bits, unsigned block_bits) {
   ChunkMap map;
   map.block_bits = bits - block_bits;
   map.chunks = ceil_divide(size, uint64_t{1} << bits);
@@ -55,7 +55,7 @@ ChunkMap measure(const std::vector<Extent>& extents, uint64_t size, unsigned bit
   return map;
 }
 
-void add_runs(const std::vector<Extent>& extents, unsigned bits, ChunkMap& map) {
+void add_runs(std::span<const Extent> extents, unsigned bits, ChunkMap& map) {
   uint64_t stored = 0;
   for_each_run(extents, bits, [&](uint64_t first, uint64_t count) {
     map.runs.push_back({static_cast<uint32_t>(first), static_cast<uint32_t>(count),
@@ -66,7 +66,7 @@ void add_runs(const std::vector<Extent>& extents, unsigned bits, ChunkMap& map) 
 
 }  // namespace
 
-std::optional<ChunkMap> plan_chunks(const std::vector<Extent>& extents, uint64_t size, uint32_t block_size) {
+std::optional<ChunkMap> plan_chunks(std::span<const Extent> extents, uint64_t size, uint32_t block_size) {
   if (covers_all(extents, size)) return std::nullopt;
   const unsigned block_bits = static_cast<unsigned>(std::countr_zero(block_size));
   std::optional<ChunkMap> best;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "erofs/tree.h"
@@ -26,6 +27,6 @@ struct ChunkMap {
 // holes, large ones keep the table small, which is at most 1 MiB. Nothing if the file takes no more when it
 // is stored whole, as files without holes do. A map that exceeds the 32 bits of a block address has no runs;
 // the caller refuses it.
-std::optional<ChunkMap> plan_chunks(const std::vector<Extent>& extents, uint64_t size, uint32_t block_size);
+std::optional<ChunkMap> plan_chunks(std::span<const Extent> extents, uint64_t size, uint32_t block_size);
 
 }  // namespace seekable::erofs

@@ -23,34 +23,39 @@ FileType file_type(uint16_t mode) {
   }
 }
 
+DirectoryContent directory_content(const Tree& tree, InodeId id) {
+  const Directory& directory = tree.directory(tree.inodes[id]);
+  return {id, directory.parent, tree.names_in(directory)};
+}
+
 // Names such as "+x" come before ".", and names such as ".-x" between "." and "..".
-bool DirectoryCursor::at_dot(const Directory& directory) const {
-  return dots_ < 2 && (entry_ == directory.entries.end() || kDots[dots_] < entry_->first);
+bool DirectoryCursor::at_dot(const DirectoryContent& directory) const {
+  return dots_ < 2 && (next_ == directory.names.size() || kDots[dots_] < directory.names[next_].text.view());
 }
 
-std::string_view DirectoryCursor::name(const Directory& directory) const {
-  return at_dot(directory) ? kDots[dots_] : std::string_view(entry_->first);
+std::string_view DirectoryCursor::name(const DirectoryContent& directory) const {
+  return at_dot(directory) ? kDots[dots_] : directory.names[next_].text.view();
 }
 
-InodeId DirectoryCursor::target(const Directory& directory, InodeId self) const {
-  if (!at_dot(directory)) return entry_->second;
-  return dots_ == 0 ? self : directory.parent;
+InodeId DirectoryCursor::target(const DirectoryContent& directory) const {
+  if (!at_dot(directory)) return directory.names[next_].inode;
+  return dots_ == 0 ? directory.self : directory.parent;
 }
 
-void DirectoryCursor::advance(const Directory& directory) {
+void DirectoryCursor::advance(const DirectoryContent& directory) {
   if (at_dot(directory)) {
     ++dots_;
   } else {
-    ++entry_;
+    ++next_;
   }
 }
 
-Result<uint64_t> plan_directory(const Directory& directory, uint32_t block_size,
+Result<uint64_t> plan_directory(const DirectoryContent& directory, uint32_t block_size,
                                 std::vector<DirectoryBlock>& blocks) {
   uint64_t full_blocks = 0;
   uint32_t used = 0;
-  blocks.push_back({DirectoryCursor(directory), 0});
-  for (DirectoryCursor cursor(directory); !cursor.at_end(directory); cursor.advance(directory)) {
+  blocks.push_back({DirectoryCursor(), 0});
+  for (DirectoryCursor cursor; !cursor.at_end(directory); cursor.advance(directory)) {
     const std::string_view name = cursor.name(directory);
     if (name.empty() || name.size() > kMaxNameLength) {
       return unsupported(std::string(name), "a name of " + std::to_string(name.size()) +

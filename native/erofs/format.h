@@ -49,6 +49,8 @@ struct Superblock {
   uint64_t reserved2;
 };
 static_assert(sizeof(Superblock) == 128);
+// Where the shared xattrs begin.
+inline constexpr uint64_t kSuperblockEnd = kSuperblockOffset + sizeof(Superblock);
 
 enum class Layout : uint8_t {
   kPlain = 0,    // consecutive blocks

@@ -12,10 +12,9 @@ namespace {
 
 class PlannedImage final : public Image {
  public:
-  // REQUIRES: `plan` was made of `tree`, whose strings and maps stay where they are when it moves.
-  PlannedImage(Tree tree, Plan plan, const ByteSource& data)
-      : tree_(std::move(tree)), plan_(std::move(plan)), data_(data) {
-    summary_ = {plan_.inodes.size(), plan_.metadata_blocks * plan_.block_size, plan_.block_size, tree_.epoch};
+  PlannedImage(Plan plan, const ByteSource& data) : plan_(std::move(plan)), data_(data) {
+    summary_ = {plan_.inodes.size(), plan_.metadata_blocks * plan_.block_size, plan_.block_size,
+                plan_.tree.epoch};
   }
 
   uint64_t size() const override { return plan_.total_blocks * plan_.block_size; }
@@ -27,11 +26,10 @@ class PlannedImage final : public Image {
       return usage("image", "bytes " + std::to_string(offset) + "+" + std::to_string(out.size()) +
                                 " are beyond its end at " + std::to_string(size()));
     }
-    return write_range({tree_, plan_, data_}, uuid_, offset, out);
+    return write_range({plan_, data_}, uuid_, offset, out);
   }
 
  private:
-  const Tree tree_;
   const Plan plan_;
   const ByteSource& data_;
   ImageSummary summary_;
@@ -46,8 +44,8 @@ Result<std::unique_ptr<Image>> plan_image(Tree tree, const ByteSource& data, con
   if (!std::has_single_bit(block_size) || block_size < kMinBlockSize || block_size > kMaxBlockSize) {
     return usage("block size", std::to_string(block_size) + " is none of 512, 1024, 2048, 4096");
   }
-  Plan plan = TRY(make_plan(tree, options, job));
-  return std::unique_ptr<Image>(std::make_unique<PlannedImage>(std::move(tree), std::move(plan), data));
+  return std::unique_ptr<Image>(
+      std::make_unique<PlannedImage>(TRY(make_plan(std::move(tree), options, job)), data));
 }
 
 }  // namespace seekable::erofs

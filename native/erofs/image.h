@@ -26,12 +26,14 @@ class Image : public ByteSource {
  public:
   virtual const ImageSummary& summary() const = 0;
   // The content-derived UUID of the superblock is computed by layer/build_image.cc: it hashes
-  // [0, metadata_size) while UUID and checksum are zero, then calls this once, before any other read.
+  // [0, metadata_size) while UUID and checksum are zero, then calls this once, before anybody else reads the
+  // superblock. What lies behind that may be read meanwhile.
   virtual void set_uuid(Bytes uuid) = 0;
 };
 
-// Plans the image of `tree`. `data` is what its extents point into; it outlives the image. Errors name the
-// path: kUnsupported for what EROFS cannot hold (too many xattr bytes, a name or file too large).
+// Plans the image of `tree`, whose names are sorted. `data` is what its extents point into; it outlives the
+// image. Errors name the path: kUnsupported for what EROFS cannot hold (too many xattr bytes, a name or file
+// too large).
 Result<std::unique_ptr<Image>> plan_image(Tree tree, const ByteSource& data, const PlanOptions& options,
                                           Job& job);
 

@@ -24,7 +24,8 @@ bool is_device(const Inode& inode) { return is_type(inode, S_IFCHR) || is_type(i
 
 class Planner {
  public:
-  Planner(const Tree& tree, const PlanOptions& options, Job& job) : tree_(tree), job_(job) {
+  Planner(Tree tree, const PlanOptions& options, Job& job) : job_(job) {
+    plan_.tree = std::move(tree);
     plan_.block_size = options.block_size;
   }
 
@@ -43,6 +44,8 @@ class Planner {
 
   Status place_inodes();
   Status plan_inode(PlannedInode& planned);
+  Status check_device(const PlannedInode& planned) const;
+  Status plan_xattrs(const PlannedInode& planned, const Inode& inode);
   bool fits_compact(const Inode& inode, uint64_t size) const;
   void choose_layout(PlannedInode& planned, const Inode& inode);
   std::optional<uint64_t> place_inline_tail(const PlannedInode& planned, const Inode& inode) const;
@@ -50,13 +53,13 @@ class Planner {
   Status place_blocks();
   Status place_blocks_of(uint32_t index);
 
-  const Inode& tree_inode(const PlannedInode& planned) const { return tree_.inodes[planned.id]; }
+  const Inode& tree_inode(const PlannedInode& planned) const { return plan_.tree_inode(planned); }
   std::string path_of(InodeId id) const;
-  std::string name_in(const Directory& directory, InodeId id) const;
+  std::string name_in(InodeId directory, InodeId id) const;
 
-  const Tree& tree_;
   Job& job_;
   Plan plan_;
+  const Tree& tree_ = plan_.tree;
 };
 
 // Phase 1: the order of inodes, the sizes of directories, and how often each xattr occurs.
@@ -72,7 +75,7 @@ Status Planner::number_inodes() {
     const size_t first_child = plan_.inodes.size();
     TRY(plan_directory_of(index));
     for (size_t child = plan_.inodes.size(); child-- > first_child;) {
-      if (tree_inode(plan_.inodes[child]).directory) pending.push_back(static_cast<uint32_t>(child));
+      if (is_type(tree_inode(plan_.inodes[child]), S_IFDIR)) pending.push_back(static_cast<uint32_t>(child));
     }
   }
   return ok();
@@ -81,25 +84,22 @@ Status Planner::number_inodes() {
 void Planner::number_inode(InodeId id) {
   if (plan_.index_of[id] != Plan::kNotWritten) return;  // a further name of a hard link
   plan_.index_of[id] = static_cast<uint32_t>(plan_.inodes.size());
-  PlannedInode& planned = plan_.inodes.emplace_back();
-  planned.id = id;
-  const Inode& inode = tree_.inodes[id];
-  if (is_type(inode, S_IFREG)) planned.size = inode.size;
-  if (is_type(inode, S_IFLNK)) planned.size = inode.target.size();
-  if (inode.xattrs) plan_.shared_xattrs.count(*inode.xattrs);
+  plan_.inodes.emplace_back().id = id;
+  if (const Xattrs* xattrs = tree_.xattrs_of(tree_.inodes[id])) plan_.shared_xattrs.count(*xattrs);
 }
 
 Status Planner::plan_directory_of(uint32_t index) {
   const InodeId id = plan_.inodes[index].id;
-  const Directory& directory = *tree_.inodes[id].directory;
-  plan_.inodes[index].detail = static_cast<uint32_t>(plan_.directory_blocks.size());
+  const DirectoryContent directory = directory_content(tree_, id);
+  const auto first_block = static_cast<uint32_t>(plan_.directory_blocks.size());
   auto size = plan_directory(directory, plan_.block_size, plan_.directory_blocks);
   if (!size.ok()) {
     size.error().what = path_of(id) + (id == Tree::kRoot ? "" : "/") + size.error().what;
     return size.error();
   }
-  plan_.inodes[index].size = size.value();
-  for (const auto& [name, child] : directory.entries) number_inode(child);
+  plan_.inodes[index].detail = static_cast<uint32_t>(plan_.directories.size());
+  plan_.directories.push_back({size.value(), first_block});
+  for (const Name& name : directory.names) number_inode(name.inode);
   return plan_.directory_blocks.size() <= UINT32_MAX ? ok()
                                                      : unsupported(path_of(id), "too many directory entries");
 }
@@ -107,6 +107,7 @@ Status Planner::plan_directory_of(uint32_t index) {
 // Phase 2: inode formats and layouts, and with them every inode number.
 Status Planner::place_inodes() {
   plan_.inodes_end = kSuperblockEnd + plan_.shared_xattrs.area().size();
+  plan_.xattr_sizes.resize(tree_.xattrs.size());
   for (size_t i = 0; i < plan_.inodes.size(); ++i) {
     if (i % kInodesPerCheck == 0) TRY(job_.check());
     TRY(plan_inode(plan_.inodes[i]));
@@ -116,24 +117,31 @@ Status Planner::place_inodes() {
 
 Status Planner::plan_inode(PlannedInode& planned) {
   const Inode& inode = tree_inode(planned);
-  if (inode.xattrs) {
-    auto size = xattr_body_size(*inode.xattrs, plan_.shared_xattrs);
-    if (!size.ok()) {
-      size.error().what = path_of(planned.id);
-      return size.error();
-    }
-    planned.xattr_size = size.value();
-  }
-  if (is_device(inode) && (inode.rdev_major > kMaxDeviceMajor || inode.rdev_minor > kMaxDeviceMinor)) {
-    return unsupported(path_of(planned.id), "device " + std::to_string(inode.rdev_major) + ":" +
-                                                std::to_string(inode.rdev_minor) +
-                                                "; EROFS holds at most 4095:1048575");
-  }
-  planned.extended = !fits_compact(inode, planned.size);
+  if (inode.xattrs != Inode::kNoXattrs) TRY(plan_xattrs(planned, inode));
+  if (is_device(inode)) TRY(check_device(planned));
+  planned.extended = !fits_compact(inode, plan_.size_of(planned));
   planned.offset = round_up(plan_.inodes_end, kSlotSize);
   choose_layout(planned, inode);
-  plan_.inodes_end = planned.body_offset() + plan_.body_size(planned);
+  plan_.inodes_end = plan_.body_offset(planned) + plan_.body_size(planned);
   return ok();
+}
+
+Status Planner::plan_xattrs(const PlannedInode& planned, const Inode& inode) {
+  auto size = xattr_body_size(*tree_.xattrs_of(inode), plan_.shared_xattrs);
+  if (!size.ok()) {
+    size.error().what = path_of(planned.id);
+    return size.error();
+  }
+  plan_.xattr_sizes[inode.xattrs] = size.value();
+  return ok();
+}
+
+Status Planner::check_device(const PlannedInode& planned) const {
+  const Device device = tree_.device(tree_inode(planned));
+  if (device.major <= kMaxDeviceMajor && device.minor <= kMaxDeviceMinor) return ok();
+  return unsupported(path_of(planned.id), "device " + std::to_string(device.major) + ":" +
+                                              std::to_string(device.minor) +
+                                              "; EROFS holds at most 4095:1048575");
 }
 
 bool Planner::fits_compact(const Inode& inode, uint64_t size) const {
@@ -142,8 +150,8 @@ bool Planner::fits_compact(const Inode& inode, uint64_t size) const {
 }
 
 void Planner::choose_layout(PlannedInode& planned, const Inode& inode) {
-  if (is_type(inode, S_IFREG)) {
-    if (auto map = plan_chunks(inode.extents, inode.size, plan_.block_size)) {
+  if (is_type(inode, S_IFREG) && inode.data != Inode::Data::kWhole) {
+    if (auto map = plan_chunks(tree_.extents_of(inode), inode.size, plan_.block_size)) {
       planned.layout = Layout::kChunked;
       planned.detail = static_cast<uint32_t>(plan_.chunk_maps.size());
       plan_.chunk_maps.push_back(std::move(*map));
@@ -161,12 +169,13 @@ void Planner::choose_layout(PlannedInode& planned, const Inode& inode) {
 // is no such place, or if the gap and the tail cost more than a block.
 std::optional<uint64_t> Planner::place_inline_tail(const PlannedInode& planned, const Inode& inode) const {
   const uint64_t block_size = plan_.block_size;
-  const uint64_t tail = planned.size % block_size;
+  const uint64_t size = plan_.size_of(planned);
+  const uint64_t tail = size % block_size;
   const bool is_link = is_type(inode, S_IFLNK);
   if (tail == 0 || (is_type(inode, S_IFREG) && tail > kMaxInlineFileTail)) return std::nullopt;
-  if (is_link && planned.size > block_size) return std::nullopt;
-  const uint64_t start = is_link ? planned.offset : planned.body_offset();
-  const uint64_t length = is_link ? planned.head_size() + tail : tail;
+  if (is_link && size > block_size) return std::nullopt;
+  const uint64_t start = is_link ? planned.offset : plan_.body_offset(planned);
+  const uint64_t length = is_link ? plan_.head_size(planned) + tail : tail;
   const auto fits = [&](uint64_t gap) { return (start + gap) % block_size + length <= block_size; };
   if (fits(0)) return planned.offset;
   const uint64_t gap = round_up(block_size - start % block_size, kSlotSize);
@@ -194,8 +203,8 @@ Status Planner::place_blocks_of(uint32_t index) {
   const uint64_t first = plan_.total_blocks;
   plan_.total_blocks += blocks;
   if (plan_.total_blocks > UINT32_MAX) {
-    return unsupported(path_of(planned.id), "its " + std::to_string(planned.size) + " bytes, after " +
-                                                std::to_string(first) + " blocks of " +
+    return unsupported(path_of(planned.id), "its " + std::to_string(plan_.size_of(planned)) +
+                                                " bytes, after " + std::to_string(first) + " blocks of " +
                                                 std::to_string(plan_.block_size) +
                                                 ", exceed the 4294967295 blocks of an image");
   }
@@ -209,17 +218,16 @@ Status Planner::place_blocks_of(uint32_t index) {
 std::string Planner::path_of(InodeId id) const {
   std::vector<std::string> names;
   const auto holds = [&](const PlannedInode& planned) {
-    const Inode& inode = tree_inode(planned);
-    return inode.directory && !name_in(*inode.directory, id).empty();
+    return is_type(tree_inode(planned), S_IFDIR) && !name_in(planned.id, id).empty();
   };
-  if (!tree_.inodes[id].directory) {
+  if (!is_type(tree_.inodes[id], S_IFDIR)) {
     const auto parent = std::ranges::find_if(plan_.inodes, holds);
-    names.push_back(name_in(*tree_inode(*parent).directory, id));
+    names.push_back(name_in(parent->id, id));
     id = parent->id;
   }
   while (id != Tree::kRoot) {
-    const InodeId parent = tree_.inodes[id].directory->parent;
-    names.push_back(name_in(*tree_.inodes[parent].directory, id));
+    const InodeId parent = tree_.directory(tree_.inodes[id]).parent;
+    names.push_back(name_in(parent, id));
     id = parent;
   }
   std::string path;
@@ -227,35 +235,49 @@ std::string Planner::path_of(InodeId id) const {
   return path.empty() ? "/" : path;
 }
 
-std::string Planner::name_in(const Directory& directory, InodeId id) const {
-  for (const auto& [name, entry] : directory.entries) {
-    if (entry == id) return name;
+std::string Planner::name_in(InodeId directory, InodeId id) const {
+  for (const Name& name : directory_content(tree_, directory).names) {
+    if (name.inode == id) return std::string(name.text.view());
   }
   return {};
 }
 
 }  // namespace
 
+uint64_t Plan::size_of(const PlannedInode& inode) const {
+  const Inode& planned = tree_inode(inode);
+  return is_type(planned, S_IFDIR) ? directories[inode.detail].size : planned.size;
+}
+
+uint32_t Plan::xattr_size_of(const PlannedInode& inode) const {
+  const uint32_t xattrs = tree_inode(inode).xattrs;
+  return xattrs == Inode::kNoXattrs ? 0 : xattr_sizes[xattrs];
+}
+
+uint64_t Plan::head_size(const PlannedInode& inode) const {
+  return (inode.extended ? sizeof(ExtendedInode) : sizeof(CompactInode)) + xattr_size_of(inode);
+}
+
 uint64_t Plan::blocks_of(const PlannedInode& inode) const {
   switch (inode.layout) {
-    case Layout::kInline: return inode.size / block_size;
+    case Layout::kInline: return size_of(inode) / block_size;
     case Layout::kChunked: return chunk_maps[inode.detail].blocks;
     case Layout::kPlain: break;
   }
-  return ceil_divide(inode.size, block_size);
+  return ceil_divide(size_of(inode), block_size);
 }
 
 uint64_t Plan::body_size(const PlannedInode& inode) const {
   switch (inode.layout) {
-    case Layout::kInline: return inode.size % block_size;
+    case Layout::kInline: return size_of(inode) % block_size;
     case Layout::kChunked: return chunk_maps[inode.detail].chunks * kChunkEntrySize;
     case Layout::kPlain: break;
   }
   return 0;
 }
 
-Result<Plan> make_plan(const Tree& tree, const PlanOptions& options, Job& job) {
-  return Planner(tree, options, job).run();
+Result<Plan> make_plan(Tree tree, const PlanOptions& options, Job& job) {
+  return Planner(std::move(tree), options, job).run();
 }
 
 }  // namespace seekable::erofs

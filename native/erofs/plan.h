@@ -21,48 +21,56 @@
 
 namespace seekable::erofs {
 
+// Of every inode; Plan tells what few of them have.
 struct PlannedInode {
   uint64_t offset = 0;              // of the inode in the image; a multiple of kSlotSize
-  uint64_t size = 0;                // i_size
   InodeId id = 0;                   // in the tree
   uint32_t first_block = kNoBlock;  // of its blocks, if it has any
-  uint32_t xattr_size = 0;          // bytes of its xattr body
-  uint32_t detail = 0;  // directories: index of the first of Plan::directory_blocks; kChunked: of chunk_maps
+  uint32_t detail = 0;              // directories: index into Plan::directories; kChunked: of chunk_maps
   Layout layout = Layout::kPlain;
   bool extended = false;
 
   uint64_t nid() const { return offset / kSlotSize; }
-  uint64_t head_size() const {
-    return (extended ? sizeof(ExtendedInode) : sizeof(CompactInode)) + xattr_size;
-  }
-  // Where the inline tail or the chunk table lies in the image.
-  uint64_t body_offset() const { return offset + head_size(); }
+};
+
+struct PlannedDirectory {
+  uint64_t size = 0;         // i_size
+  uint32_t first_block = 0;  // index into Plan::directory_blocks
 };
 
 struct Plan {
   static constexpr uint32_t kNotWritten = 0xFFFFFFFF;
 
+  Tree tree;
   uint32_t block_size = 0;
   std::vector<PlannedInode> inodes;    // by rising offset
   std::vector<uint32_t> index_of;      // InodeId → index into `inodes`, or kNotWritten
   std::vector<uint32_t> block_owners;  // indices of inodes that have blocks, by rising first_block
+  std::vector<PlannedDirectory> directories;
   std::vector<DirectoryBlock> directory_blocks;
   std::vector<ChunkMap> chunk_maps;
-  SharedXattrs shared_xattrs;
-  uint64_t inodes_end = 0;       // byte after the last inode and its body
-  uint64_t metadata_blocks = 0;  // before the first block of file data
+  SharedXattrs shared_xattrs;         // its keys are views of the tree's strings, which stay where they are
+  std::vector<uint32_t> xattr_sizes;  // bytes of the bodies of Tree::xattrs
+  uint64_t inodes_end = 0;            // byte after the last inode and its body
+  uint64_t metadata_blocks = 0;       // before the first block of file data
   uint64_t total_blocks = 0;
 
+  const Inode& tree_inode(const PlannedInode& inode) const { return tree.inodes[inode.id]; }
+  // i_size.
+  uint64_t size_of(const PlannedInode& inode) const;
+  // Bytes of the xattr body behind the inode.
+  uint32_t xattr_size_of(const PlannedInode& inode) const;
+  // Bytes of inode and xattrs.
+  uint64_t head_size(const PlannedInode& inode) const;
+  // Where the inline tail or the chunk table lies in the image.
+  uint64_t body_offset(const PlannedInode& inode) const { return inode.offset + head_size(inode); }
   // Blocks that `inode` owns, from its first_block on.
   uint64_t blocks_of(const PlannedInode& inode) const;
   // Bytes of the body right behind the head of `inode`: inline tail or chunk table.
   uint64_t body_size(const PlannedInode& inode) const;
 };
 
-// Where the shared xattrs begin.
-inline constexpr uint64_t kSuperblockEnd = kSuperblockOffset + sizeof(Superblock);
-
-// The plan keeps views of `tree`, which outlives it unchanged. Errors as those of plan_image().
-Result<Plan> make_plan(const Tree& tree, const PlanOptions& options, Job& job);
+// Takes a tree whose names are sorted. Errors as those of plan_image().
+Result<Plan> make_plan(Tree tree, const PlanOptions& options, Job& job);
 
 }  // namespace seekable::erofs

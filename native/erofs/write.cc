@@ -18,7 +18,7 @@ namespace {
 class Writer {
  public:
   Writer(const ImageContent& content, SmallReads& data, Window window)
-      : tree_(content.tree), plan_(content.plan), data_(data), window_(window) {}
+      : plan_(content.plan), tree_(plan_.tree), data_(data), window_(window) {}
 
   // The whole window but the superblock, whose place is zero.
   Status write_content() const {
@@ -45,8 +45,8 @@ class Writer {
 
   uint64_t block_offset(uint64_t block) const { return block * plan_.block_size; }
 
-  const Tree& tree_;
   const Plan& plan_;
+  const Tree& tree_;
   SmallReads& data_;
   const Window window_;
 };
@@ -74,14 +74,14 @@ Status Writer::write_inode(uint32_t index) const {
   } else {
     write_compact(index);
   }
-  if (planned.xattr_size > 0) {
-    const uint64_t offset = planned.body_offset() - planned.xattr_size;
-    window_.put(offset, xattr_body(*inode.xattrs, plan_.shared_xattrs, planned.xattr_size));
+  if (const uint32_t size = plan_.xattr_size_of(planned); size > 0) {
+    const uint64_t offset = plan_.body_offset(planned) - size;
+    window_.put(offset, xattr_body(*tree_.xattrs_of(inode), plan_.shared_xattrs, size));
   }
   if (planned.layout == Layout::kChunked) write_chunk_table(planned);
   if (planned.layout == Layout::kInline) {
     const uint64_t tail = plan_.body_size(planned);
-    TRY(write_data(planned, planned.size - tail, tail, planned.body_offset()));
+    TRY(write_data(planned, plan_.size_of(planned) - tail, tail, plan_.body_offset(planned)));
   }
   return ok();
 }
@@ -91,16 +91,18 @@ uint16_t format_field(const PlannedInode& planned) {
   return static_cast<uint16_t>(layout << kLayoutShift | (planned.extended ? kExtendedInode : 0));
 }
 
-uint16_t xattr_count_field(const PlannedInode& planned) {
-  if (planned.xattr_size == 0) return 0;
-  return static_cast<uint16_t>((planned.xattr_size - sizeof(XattrHeader)) / kXattrUnit + 1);
+uint16_t xattr_count_field(uint32_t xattr_size) {
+  if (xattr_size == 0) return 0;
+  return static_cast<uint16_t>((xattr_size - sizeof(XattrHeader)) / kXattrUnit + 1);
 }
 
 uint32_t Writer::body_field(const PlannedInode& planned, const Inode& inode) const {
   switch (inode.mode & S_IFMT) {
     case S_IFCHR:
-    case S_IFBLK:
-      return (inode.rdev_minor & 0xFF) | inode.rdev_major << 8 | (inode.rdev_minor & ~0xFFU) << 12;
+    case S_IFBLK: {
+      const Device device = tree_.device(inode);
+      return (device.minor & 0xFF) | device.major << 8 | (device.minor & ~0xFFU) << 12;
+    }
     case S_IFIFO:
     case S_IFSOCK: return 0;
     default: break;
@@ -114,10 +116,10 @@ void Writer::write_compact(uint32_t index) const {
   const Inode& inode = tree_.inodes[planned.id];
   window_.put(planned.offset, bytes_of(CompactInode{
                                   .format = format_field(planned),
-                                  .xattr_count = xattr_count_field(planned),
+                                  .xattr_count = xattr_count_field(plan_.xattr_size_of(planned)),
                                   .mode = inode.mode,
                                   .nlink = static_cast<uint16_t>(inode.nlink),
-                                  .size = static_cast<uint32_t>(planned.size),
+                                  .size = static_cast<uint32_t>(plan_.size_of(planned)),
                                   .mtime_delta = 0,
                                   .body = body_field(planned, inode),
                                   .ino = index + 1,
@@ -132,10 +134,10 @@ void Writer::write_extended(uint32_t index) const {
   const Inode& inode = tree_.inodes[planned.id];
   window_.put(planned.offset, bytes_of(ExtendedInode{
                                   .format = format_field(planned),
-                                  .xattr_count = xattr_count_field(planned),
+                                  .xattr_count = xattr_count_field(plan_.xattr_size_of(planned)),
                                   .mode = inode.mode,
                                   .blocks_high = 0,
-                                  .size = planned.size,
+                                  .size = plan_.size_of(planned),
                                   .body = body_field(planned, inode),
                                   .ino = index + 1,
                                   .uid = inode.uid,
@@ -149,7 +151,7 @@ void Writer::write_extended(uint32_t index) const {
 
 void Writer::write_chunk_table(const PlannedInode& planned) const {
   const ChunkMap& map = plan_.chunk_maps[planned.detail];
-  const uint64_t table = planned.body_offset();
+  const uint64_t table = plan_.body_offset(planned);
   const Window::Part part = window_.part(table, map.chunks * kChunkEntrySize);
   if (part.bytes.empty()) return;
   const uint64_t first = part.skip / kChunkEntrySize;
@@ -197,7 +199,7 @@ Status Writer::write_chunks(const PlannedInode& planned) const {
     return offset_of(run) + block_offset(uint64_t{run.count} << map.block_bits) <= window_.begin();
   };
   const Inode& inode = tree_.inodes[planned.id];
-  const uint64_t padded_size = round_up(planned.size, plan_.block_size);
+  const uint64_t padded_size = round_up(plan_.size_of(planned), plan_.block_size);
   auto run = std::ranges::partition_point(map.runs, ends_before_window);
   for (; run != map.runs.end() && offset_of(*run) < window_.end(); ++run) {
     const uint64_t from = block_offset(uint64_t{run->chunk} << map.block_bits);
@@ -212,14 +214,15 @@ Status Writer::write_chunks(const PlannedInode& planned) const {
 Status Writer::write_data(const PlannedInode& planned, uint64_t from, uint64_t length,
                           uint64_t offset) const {
   const Inode& inode = tree_.inodes[planned.id];
-  if (inode.directory) {
+  if (S_ISDIR(inode.mode)) {
     write_directory(planned, from, length, offset);
     return ok();
   }
-  if ((inode.mode & S_IFMT) != S_IFLNK) return write_file(inode, from, length, offset);
+  if (!S_ISLNK(inode.mode)) return write_file(inode, from, length, offset);
   window_.clear(offset, length);
-  window_.put(offset,
-              as_bytes(inode.target));  // never split: one inline tail, or blocks from its first byte on
+  window_.put(
+      offset,
+      as_bytes(tree_.target(inode)));  // never split: one inline tail, or blocks from its first byte on
   return ok();
 }
 
@@ -227,7 +230,8 @@ Status Writer::write_data(const PlannedInode& planned, uint64_t from, uint64_t l
 void Writer::write_directory(const PlannedInode& planned, uint64_t from, uint64_t length,
                              uint64_t offset) const {
   const Window::Part part = window_.part(offset, length);
-  const Directory& directory = *tree_.inodes[planned.id].directory;
+  const DirectoryContent directory = directory_content(tree_, planned.id);
+  const uint64_t first_block = plan_.directories[planned.detail].first_block;
   const auto target_of = [&](InodeId id) {
     const uint64_t nid = plan_.inodes[plan_.index_of[id]].nid();
     return DirentTarget{nid, file_type(tree_.inodes[id].mode)};
@@ -236,8 +240,8 @@ void Writer::write_directory(const PlannedInode& planned, uint64_t from, uint64_
   const MutableBytes block(buffer, plan_.block_size);
   const uint64_t end = part.skip + part.bytes.size();
   for (uint64_t at = part.skip / block.size() * block.size(); at < end; at += block.size()) {
-    const uint64_t number = planned.detail + (from + at) / block.size();
-    write_directory_block(directory, planned.id, plan_.directory_blocks[number], target_of, block);
+    const uint64_t number = first_block + (from + at) / block.size();
+    write_directory_block(directory, plan_.directory_blocks[number], target_of, block);
     window_.put(offset + at, block.first(std::min(block.size(), length - at)));
   }
 }
@@ -253,9 +257,12 @@ Status Writer::write_file(const Inode& inode, uint64_t from, uint64_t length, ui
     std::fill_n(part.bytes.data() + (position - begin), to - position, uint8_t{0});
     position = to;
   };
+  const Extent whole{0, inode.content, inode.size};
+  const std::span extents =
+      inode.data == Inode::Data::kWhole ? std::span(&whole, 1) : tree_.extents_of(inode);
   auto extent = std::ranges::partition_point(
-      inode.extents, [&](const Extent& e) { return e.file_offset + e.length <= begin; });
-  for (; extent != inode.extents.end() && extent->file_offset < end; ++extent) {
+      extents, [&](const Extent& e) { return e.file_offset + e.length <= begin; });
+  for (; extent != extents.end() && extent->file_offset < end; ++extent) {
     fill_up_to(std::max(position, extent->file_offset));
     const uint64_t skipped = position - extent->file_offset;
     const uint64_t count = std::min(extent->length - skipped, end - position);
@@ -266,14 +273,14 @@ Status Writer::write_file(const Inode& inode, uint64_t from, uint64_t length, ui
   return ok();
 }
 
-Superblock make_superblock(const Tree& tree, const Plan& plan) {
+Superblock make_superblock(const Plan& plan) {
   Superblock superblock{};
   superblock.magic = kMagic;
   superblock.feature_compat = kCompatChecksum | kCompatMtime;
   superblock.block_bits = static_cast<uint8_t>(std::countr_zero(plan.block_size));
   superblock.root_nid = static_cast<uint16_t>(plan.inodes[plan.index_of[Tree::kRoot]].nid());
   superblock.inodes = plan.inodes.size();
-  superblock.epoch = tree.epoch;
+  superblock.epoch = plan.tree.epoch;
   superblock.blocks = static_cast<uint32_t>(plan.total_blocks);
   superblock.feature_incompat = plan.chunk_maps.empty() ? 0 : kIncompatChunkedFile;
   return superblock;
@@ -302,7 +309,7 @@ Status write_range(const ImageContent& content, const std::optional<Uuid>& uuid,
   SmallReads data(content.data);
   TRY(Writer(content, data, window).write_content());
   if (window.part(kSuperblockOffset, sizeof(Superblock)).bytes.empty()) return ok();
-  Superblock superblock = make_superblock(content.tree, content.plan);
+  Superblock superblock = make_superblock(content.plan);
   if (uuid) {
     std::copy(uuid->begin(), uuid->end(), superblock.uuid);
     TRY(add_checksum(content, superblock));

@@ -6,7 +6,6 @@
 
 #include "base/io.h"
 #include "erofs/plan.h"
-#include "erofs/tree.h"
 
 namespace seekable::erofs {
 
@@ -14,7 +13,6 @@ using Uuid = std::array<uint8_t, 16>;
 
 // What an image consists of. All of it is only read, by any number of threads.
 struct ImageContent {
-  const Tree& tree;
   const Plan& plan;
   const ByteSource& data;  // what the extents of the tree point into
 };

@@ -41,7 +41,7 @@ bool has_namespace(std::string_view name) {
   return name == "system.posix_acl_access" || name == "system.posix_acl_default";
 }
 
-Status take_xattrs(tar::Entry& entry, Warnings& warnings, erofs::Inode& inode) {
+Status take_xattrs(tar::Entry& entry, erofs::Tree& tree, Warnings& warnings, erofs::Inode& inode) {
   for (auto& [name, value] : entry.xattrs) {
     if (!has_namespace(name)) {
       warnings.add(entry.name, "xattr " + quoted(name) + " dropped: EROFS can't hold its namespace");
@@ -52,13 +52,12 @@ Status take_xattrs(tar::Entry& entry, Warnings& warnings, erofs::Inode& inode) {
                              " and a value of " + std::to_string(value.size()) +
                              " bytes; at most 255 and 65535 fit");
     }
-    if (!inode.xattrs) inode.xattrs = std::make_unique<erofs::Xattrs>();
-    inode.xattrs->insert_or_assign(name, std::move(value));
+    tree.make_xattrs(inode).insert_or_assign(name, std::move(value));
   }
   return ok();
 }
 
-Status take_target(tar::Entry& entry, erofs::Inode& inode) {
+Status take_target(const tar::Entry& entry, erofs::Tree& tree, erofs::Inode& inode) {
   if (entry.target.empty()) return refused({}, "a symbolic link without a target");
   if (entry.target.size() > kMaxPath) {
     return refused({}, "a symbolic link with a target of " + std::to_string(entry.target.size()) +
@@ -66,54 +65,54 @@ Status take_target(tar::Entry& entry, erofs::Inode& inode) {
   }
   if (entry.target.find('\0') != std::string::npos)
     return refused({}, "a symbolic link with a NUL in its target");
-  inode.size = entry.target.size();
-  inode.target = std::move(entry.target);
+  tree.set_target(inode, entry.target);
   return ok();
 }
 
-void take_data(const tar::Entry& entry, erofs::Inode& inode) {
-  inode.size = entry.size;
-  inode.extents.reserve(entry.data.size());
+void take_data(const tar::Entry& entry, erofs::Tree& tree, erofs::Inode& inode) {
+  std::vector<erofs::Extent> extents;
+  extents.reserve(entry.data.size());
   for (const tar::DataRange& range : entry.data) {
-    inode.extents.push_back({range.file_offset, range.source_offset, range.length});
+    extents.push_back({range.file_offset, range.source_offset, range.length});
   }
+  inode.size = entry.size;
+  tree.set_data(inode, std::move(extents));
 }
 
-Status take_device(const tar::Entry& entry, erofs::Inode& inode) {
+Status take_device(const tar::Entry& entry, erofs::Tree& tree, erofs::Inode& inode) {
   if (entry.device_major > kMaxMajor || entry.device_minor > kMaxMinor) {
     return refused({}, "device " + std::to_string(entry.device_major) + ":" +
                            std::to_string(entry.device_minor) + "; at most 4095:1048575 fits");
   }
-  inode.rdev_major = entry.device_major;
-  inode.rdev_minor = entry.device_minor;
+  tree.set_device(inode, {entry.device_major, entry.device_minor});
   return ok();
 }
 
 }  // namespace
 
-Result<erofs::Inode> make_inode(tar::Entry& entry, Warnings& warnings) {
+Result<erofs::Inode> make_inode(tar::Entry& entry, erofs::Tree& tree, Warnings& warnings) {
   erofs::Inode inode;
   inode.mode = type_bits(entry.type);
-  TRY(apply_metadata(entry, warnings, inode));
+  TRY(apply_metadata(entry, tree, warnings, inode));
   switch (entry.type) {
-    case tar::EntryType::kFile: take_data(entry, inode); break;
-    case tar::EntryType::kSymlink: TRY(take_target(entry, inode)); break;
+    case tar::EntryType::kFile: take_data(entry, tree, inode); break;
+    case tar::EntryType::kSymlink: TRY(take_target(entry, tree, inode)); break;
     case tar::EntryType::kCharDevice:
-    case tar::EntryType::kBlockDevice: TRY(take_device(entry, inode)); break;
-    case tar::EntryType::kDirectory: inode.directory = std::make_unique<erofs::Directory>(); break;
+    case tar::EntryType::kBlockDevice: TRY(take_device(entry, tree, inode)); break;
+    case tar::EntryType::kDirectory:
     case tar::EntryType::kFifo:
     case tar::EntryType::kHardLink: break;
   }
   return inode;
 }
 
-Status apply_metadata(tar::Entry& entry, Warnings& warnings, erofs::Inode& inode) {
+Status apply_metadata(tar::Entry& entry, erofs::Tree& tree, Warnings& warnings, erofs::Inode& inode) {
   inode.mode = static_cast<uint16_t>((inode.mode & S_IFMT) | permissions_on(inode, entry));
   inode.uid = entry.uid;
   inode.gid = entry.gid;
   inode.mtime = entry.mtime;
   inode.mtime_nsec = entry.mtime_nsec;
-  return take_xattrs(entry, warnings, inode);
+  return take_xattrs(entry, tree, warnings, inode);
 }
 
 bool metadata_differs(const tar::Entry& entry, const erofs::Inode& inode) {

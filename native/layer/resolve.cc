@@ -12,7 +12,7 @@ constexpr int kMaxLinks = 40;  // as Linux
 
 class Walk {
  public:
-  Walk(const erofs::Tree& tree, std::string_view path) : tree_(tree), rest_{path} {}
+  Walk(const TreeBuilder& tree, std::string_view path) : tree_(tree), rest_{path} {}
 
   Result<Place> to_end() {
     while (!rest_.empty()) {
@@ -31,20 +31,20 @@ class Walk {
  private:
   void leave() {
     if (at_.missing.empty()) {
-      at_.directory = tree_.inodes[at_.directory].directory->parent;
+      at_.directory = tree_.tree().directory(tree_.inode(at_.directory)).parent;
     } else {
       at_.missing.pop_back();
     }
   }
 
   Status enter(std::string_view name) {
-    const auto child = at_.missing.empty() ? find_child(tree_, at_.directory, name) : std::nullopt;
+    const auto child = at_.missing.empty() ? tree_.child(at_.directory, name) : std::nullopt;
     if (!child) {
       at_.missing.emplace_back(name);
       return ok();
     }
-    const erofs::Inode& inode = tree_.inodes[*child];
-    if (S_ISLNK(inode.mode)) return follow(inode.target);
+    const erofs::Inode& inode = tree_.inode(*child);
+    if (S_ISLNK(inode.mode)) return follow(tree_.tree().target(inode));
     if (!S_ISDIR(inode.mode)) return refused({}, "'" + quoted(name) + "' on its path is not a directory");
     at_.directory = *child;
     return ok();
@@ -62,7 +62,7 @@ class Walk {
     return ok();
   }
 
-  const erofs::Tree& tree_;
+  const TreeBuilder& tree_;
   Place at_;
   std::vector<std::string_view> rest_;  // what is still to walk, the innermost link's target last
   int links_ = 0;
@@ -71,14 +71,6 @@ class Walk {
 
 }  // namespace
 
-Result<Place> resolve(const erofs::Tree& tree, std::string_view path) { return Walk(tree, path).to_end(); }
-
-std::optional<erofs::InodeId> find_child(const erofs::Tree& tree, erofs::InodeId directory,
-                                         std::string_view name) {
-  const auto& entries = tree.inodes[directory].directory->entries;
-  const auto found = entries.find(name);
-  if (found == entries.end()) return std::nullopt;
-  return found->second;
-}
+Result<Place> resolve(const TreeBuilder& tree, std::string_view path) { return Walk(tree, path).to_end(); }
 
 }  // namespace seekable::layer

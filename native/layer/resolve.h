@@ -1,13 +1,13 @@
 // Where a path leads in a tree, its symbolic links followed without ever leaving the root.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
 #include "erofs/tree.h"
+#include "layer/tree_builder.h"
 
 namespace seekable::layer {
 
@@ -20,10 +20,6 @@ struct Place {
 // Follows every component of `path`, the last one too; ".." in a link's target is the real parent directory.
 // kRefused (without `what`): through something that is neither directory nor link; more than 40 links;
 // targets of more than 4095 bytes in all, which bounds the work that a short path can cause.
-Result<Place> resolve(const erofs::Tree& tree, std::string_view path);
-
-// The inode called `name`. REQUIRES: `directory` is one.
-std::optional<erofs::InodeId> find_child(const erofs::Tree& tree, erofs::InodeId directory,
-                                         std::string_view name);
+Result<Place> resolve(const TreeBuilder& tree, std::string_view path);
 
 }  // namespace seekable::layer

@@ -10,6 +10,7 @@
 namespace seekable::layer {
 namespace {
 
+using erofs::DirectoryId;
 using erofs::Inode;
 using erofs::InodeId;
 using erofs::Tree;
@@ -18,46 +19,57 @@ using erofs::Tree;
 constexpr uint64_t kMaxXattrBody = 262148;
 constexpr uint64_t kXattrHeader = 12;
 
-erofs::Xattrs& xattrs_of(Inode& inode) {
-  if (!inode.xattrs) inode.xattrs = std::make_unique<erofs::Xattrs>();
-  return *inode.xattrs;
+bool is_directory(const Inode& inode) { return S_ISDIR(inode.mode); }
+
+void add_whiteout(Draft& draft, const Whiteout& whiteout) {
+  Tree& tree = draft.tree;
+  Inode& directory = tree.inodes[whiteout.directory];
+  // Makes overlayfs look for whiteouts in this directory even if no layer below has it.
+  tree.make_xattrs(directory).try_emplace("trusted.overlay.origin");
+  tree.names.push_back({tree.texts.add(whiteout.name), static_cast<DirectoryId>(directory.content),
+                        static_cast<InodeId>(tree.inodes.size())});
+  Inode& inode = tree.inodes.emplace_back();
+  inode.mode = S_IFCHR;
+  tree.set_device(inode, {0, 0});
+  draft.notes.emplace_back();
 }
 
 // An entry beats the whiteout of its name. A directory then still hides the one below, which it would be
 // merged with otherwise; everything else hides what is below anyhow.
 void place_whiteouts(Draft& draft) {
-  auto& inodes = draft.tree.inodes;
+  Tree& tree = draft.tree;
+  std::ranges::sort(draft.whiteouts);
+  const auto again = std::ranges::unique(draft.whiteouts);
+  draft.whiteouts.erase(again.begin(), again.end());
   for (const Whiteout& whiteout : draft.whiteouts) {
-    const auto [at, added] = inodes[whiteout.directory].directory->entries.try_emplace(
-        whiteout.name, static_cast<InodeId>(inodes.size()));
-    if (!added) {
-      if (inodes[at->second].directory) draft.notes[at->second].opaque = true;
-      continue;
+    const auto entry = tree.child(whiteout.directory, whiteout.name);
+    if (!entry) {
+      add_whiteout(draft, whiteout);
+    } else if (is_directory(tree.inodes[*entry])) {
+      draft.notes[*entry].opaque = true;
     }
-    // Makes overlayfs look for whiteouts in this directory even if no layer below has it.
-    xattrs_of(inodes[whiteout.directory]).try_emplace("trusted.overlay.origin");
-    inodes.emplace_back().mode = S_IFCHR;
-    draft.notes.emplace_back();
   }
+  if (!draft.whiteouts.empty()) tree.sort_names();
 }
 
 void mark_opaque_directories(Draft& draft) {
   for (size_t id = 0; id < draft.notes.size(); ++id) {
-    if (draft.notes[id].opaque) xattrs_of(draft.tree.inodes[id])["trusted.overlay.opaque"] = "y";
+    if (draft.notes[id].opaque) draft.tree.make_xattrs(draft.tree.inodes[id])["trusted.overlay.opaque"] = "y";
   }
 }
 
 // What overlayfs would read as "hides what is below", wherever it comes from: of the bottom layer it means
 // nothing.
 void drop_whiteouts(Tree& tree) {
-  const auto is_whiteout = [&](const auto& entry) {
-    const Inode& inode = tree.inodes[entry.second];
-    return S_ISCHR(inode.mode) && inode.rdev_major == 0 && inode.rdev_minor == 0;
-  };
+  std::erase_if(tree.names, [&](const erofs::Name& name) {
+    const Inode& inode = tree.inodes[name.inode];
+    return S_ISCHR(inode.mode) && tree.device(inode).major == 0 && tree.device(inode).minor == 0;
+  });
   for (Inode& inode : tree.inodes) {
-    if (inode.directory) std::erase_if(inode.directory->entries, is_whiteout);
-    if (inode.xattrs) inode.xattrs->erase("trusted.overlay.opaque");
-    if (inode.xattrs && inode.xattrs->empty()) inode.xattrs.reset();
+    if (inode.xattrs == Inode::kNoXattrs) continue;
+    erofs::Xattrs& xattrs = tree.xattrs[inode.xattrs];
+    xattrs.erase("trusted.overlay.opaque");
+    if (xattrs.empty()) inode.xattrs = Inode::kNoXattrs;
   }
 }
 
@@ -69,23 +81,23 @@ void count_links(Tree& tree) {
   while (!todo.empty()) {
     Inode& directory = tree.inodes[todo.back()];
     todo.pop_back();
-    for (const auto& [name, id] : directory.directory->entries) {
-      Inode& inode = tree.inodes[id];
-      if (!inode.directory) {
+    for (const erofs::Name& name : tree.names_in(tree.directory(directory))) {
+      Inode& inode = tree.inodes[name.inode];
+      if (!is_directory(inode)) {
         ++inode.nlink;
         continue;
       }
       inode.nlink = 2;
       ++directory.nlink;
-      todo.push_back(id);
+      todo.push_back(name.inode);
     }
   }
 }
 
 // The name of `id` in `directory`; "" if it has none there.
 std::string name_in(const Tree& tree, InodeId directory, InodeId id) {
-  for (const auto& [name, child] : tree.inodes[directory].directory->entries) {
-    if (child == id) return name;
+  for (const erofs::Name& name : tree.names_in(tree.directory(tree.inodes[directory]))) {
+    if (name.inode == id) return std::string(name.text.view());
   }
   return {};
 }
@@ -93,17 +105,17 @@ std::string name_in(const Tree& tree, InodeId directory, InodeId id) {
 // A path of an inode that has one. Slow: for errors.
 std::string path_of(const Tree& tree, InodeId id) {
   std::string path;
-  if (!tree.inodes[id].directory) {
+  if (!is_directory(tree.inodes[id])) {
     InodeId directory = Tree::kRoot;
     for (InodeId candidate = 0; candidate < tree.inodes.size() && path.empty(); ++candidate) {
-      if (tree.inodes[candidate].nlink == 0 || !tree.inodes[candidate].directory) continue;
+      if (tree.inodes[candidate].nlink == 0 || !is_directory(tree.inodes[candidate])) continue;
       path = name_in(tree, candidate, id);
       directory = candidate;
     }
     id = directory;
   }
   for (InodeId parent; id != Tree::kRoot; id = parent) {
-    parent = tree.inodes[id].directory->parent;
+    parent = tree.directory(tree.inodes[id]).parent;
     path = name_in(tree, parent, id) + (path.empty() ? "" : "/") + path;
   }
   return path.empty() ? "/" : path;
@@ -112,10 +124,11 @@ std::string path_of(const Tree& tree, InodeId id) {
 Status check_xattr_sizes(const Tree& tree) {
   for (InodeId id = 0; id < tree.inodes.size(); ++id) {
     const Inode& inode = tree.inodes[id];
-    if (inode.nlink == 0 || !inode.xattrs) continue;
+    if (inode.nlink == 0 || inode.xattrs == Inode::kNoXattrs) continue;
     uint64_t body = kXattrHeader;
     // 4 bytes of entry header; counting a name's prefix, which EROFS doesn't store, leaves a little unused.
-    for (const auto& [name, value] : *inode.xattrs) body += round_up(4 + name.size() + value.size(), 4);
+    for (const auto& [name, value] : *tree.xattrs_of(inode))
+      body += round_up(4 + name.size() + value.size(), 4);
     if (body > kMaxXattrBody) {
       return refused(
           entry_label(path_of(tree, id)),
@@ -156,9 +169,9 @@ void set_epoch(Draft& draft) {
 }  // namespace
 
 Result<Tree> settle(Draft draft, const TreeOptions& options) {
-  if (options.bottom_layer) {
-    drop_whiteouts(draft.tree);
-  } else {
+  if (options.bottom_layer) drop_whiteouts(draft.tree);
+  draft.tree.sort_names();
+  if (!options.bottom_layer) {
     place_whiteouts(draft);
     mark_opaque_directories(draft);
   }

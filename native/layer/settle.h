@@ -9,7 +9,7 @@
 
 namespace seekable::layer {
 
-// Whiteouts in overlay form, link counts, epoch, times of inodes without an entry.
+// Names sorted, whiteouts in overlay form, link counts, epoch, times of inodes without an entry.
 // kRefused, naming the path, if the xattrs of one inode are more than EROFS can hold.
 Result<erofs::Tree> settle(Draft draft, const TreeOptions& options);
 

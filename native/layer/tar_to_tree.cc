@@ -1,5 +1,7 @@
 #include "layer/tar_to_tree.h"
 
+#include <sys/stat.h>
+
 #include "layer/entry_inode.h"
 #include "layer/path.h"
 #include "layer/settle.h"
@@ -82,17 +84,17 @@ class Layer {
   Status add_directory(std::string_view parent, std::string_view name, Entry& entry) {
     const InodeId directory = TRY(tree_.directory_at(parent));
     const auto old = tree_.child(directory, name);
-    if (old && tree_.inode(*old).directory) return update_directory(*old, entry);
-    return tree_.add(directory, name, TRY(make_inode(entry, warnings_)));
+    if (old && S_ISDIR(tree_.inode(*old).mode)) return update_directory(*old, entry);
+    return tree_.add(directory, name, TRY(make_inode(entry, tree_.tree(), warnings_)));
   }
 
   Status update_directory(InodeId directory, Entry& entry) {
     tree_.mark_has_entry(directory);
-    return apply_metadata(entry, warnings_, tree_.inode(directory));
+    return apply_metadata(entry, tree_.tree(), warnings_, tree_.inode(directory));
   }
 
   Status add_other(std::string_view parent, std::string_view name, Entry& entry) {
-    return tree_.add(TRY(tree_.directory_at(parent)), name, TRY(make_inode(entry, warnings_)));
+    return tree_.add(TRY(tree_.directory_at(parent)), name, TRY(make_inode(entry, tree_.tree(), warnings_)));
   }
 
   Status add_hard_link(std::string_view parent, std::string_view name, Entry& entry) {
@@ -105,7 +107,7 @@ class Layer {
                     "hard link to " + quoted(entry.target) +
                         " with other mode, owner or time; as in a container, the link's are taken");
     }
-    TRY(apply_metadata(entry, warnings_, inode));
+    TRY(apply_metadata(entry, tree_.tree(), warnings_, inode));
     return tree_.link(directory, name, target.inode);
   }
 
@@ -118,7 +120,7 @@ class Layer {
     const auto found = tree_.find(path.text);
     if (!found.ok()) return refuse(": " + found.error().why);
     if (!found.value()) return refuse(missing_reason(path.text));
-    if (tree_.inode(found.value()->inode).directory) return refuse(", which is a directory");
+    if (S_ISDIR(tree_.inode(found.value()->inode).mode)) return refuse(", which is a directory");
     return *found.value();
   }
 

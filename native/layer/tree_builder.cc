@@ -15,25 +15,29 @@ using erofs::Tree;
 
 namespace {
 
+constexpr size_t kMostNames = UINT32_MAX - 1;   // inodes and names are counted in 32 bits
 constexpr size_t kMostKnownDirectories = 4096;  // bounds memory: paths have up to 4095 bytes
 
 Inode implied_directory() {
   Inode inode;
   inode.mode = S_IFDIR | 0755;
-  inode.directory = std::make_unique<erofs::Directory>();
   return inode;
+}
+
+erofs::DirectoryId directory_id(const Tree& tree, InodeId directory) {
+  return static_cast<erofs::DirectoryId>(tree.inodes[directory].content);
 }
 
 }  // namespace
 
 TreeBuilder::TreeBuilder() {
-  draft_.tree.inodes.push_back(implied_directory());
+  draft_.tree.set_directory(draft_.tree.inodes.emplace_back(implied_directory()), Tree::kRoot);
   draft_.notes.emplace_back();
 }
 
 Result<InodeId> TreeBuilder::directory_at(std::string_view path) {
   if (const auto known = known_directory(path)) return *known;
-  const Place place = TRY(resolve(draft_.tree, path));
+  const Place place = TRY(resolve(*this, path));
   InodeId directory = place.directory;
   for (const std::string& name : place.missing) directory = TRY(imply_directory(directory, name));
   // A link's target may lead elsewhere after the next entry; a path of directories only if one is replaced.
@@ -56,7 +60,7 @@ Result<std::optional<TreeBuilder::Found>> TreeBuilder::find(std::string_view pat
   const std::string_view parent = parent_of(path);
   auto directory = known_directory(parent);
   if (!directory) {
-    const Place place = TRY(resolve(draft_.tree, parent));
+    const Place place = TRY(resolve(*this, parent));
     if (!place.missing.empty()) return std::optional<Found>();
     directory = place.directory;
   }
@@ -65,12 +69,17 @@ Result<std::optional<TreeBuilder::Found>> TreeBuilder::find(std::string_view pat
 }
 
 std::optional<InodeId> TreeBuilder::child(InodeId directory, std::string_view name) const {
-  return find_child(draft_.tree, directory, name);
+  const auto number = name_number(directory, name);
+  return number ? std::optional(draft_.tree.names[*number].inode) : std::nullopt;
+}
+
+std::optional<uint32_t> TreeBuilder::name_number(InodeId directory, std::string_view name) const {
+  return index_.find(draft_.tree.names, directory_id(draft_.tree, directory), name);
 }
 
 Status TreeBuilder::add(InodeId directory, std::string_view name, Inode inode) {
   TRY(check_name(directory, name));
-  append(directory, name, std::move(inode), /*has_entry=*/true);
+  append(directory, name, inode, /*has_entry=*/true);
   return ok();
 }
 
@@ -92,6 +101,7 @@ size_t TreeBuilder::path_length(InodeId directory, std::string_view name) const 
 
 // Symbolic links can make a path longer than the entry's name, so the real path is what counts.
 Status TreeBuilder::check_name(InodeId directory, std::string_view name) const {
+  if (draft_.tree.names.size() >= kMostNames) return refused({}, "too many entries");
   if (name.size() > kMaxName) {
     return refused({}, "a name of " + std::to_string(name.size()) + " bytes; at most 255 fit");
   }
@@ -114,26 +124,28 @@ Result<InodeId> TreeBuilder::imply_directory(InodeId parent, std::string_view na
 InodeId TreeBuilder::append(InodeId directory, std::string_view name, Inode inode, bool has_entry) {
   const auto id = static_cast<InodeId>(draft_.tree.inodes.size());
   Note note{.has_entry = has_entry};
-  if (inode.directory) {
-    inode.directory->parent = directory;
+  if (S_ISDIR(inode.mode)) {
+    draft_.tree.set_directory(inode, directory);
     note.path_length = static_cast<uint16_t>(path_length(directory, name));
   }
-  draft_.tree.inodes.push_back(std::move(inode));
+  draft_.tree.inodes.push_back(inode);
   draft_.notes.push_back(note);
   set_name(directory, name, id);
   return id;
 }
 
 void TreeBuilder::set_name(InodeId directory, std::string_view name, InodeId inode) {
-  auto& entries = draft_.tree.inodes[directory].directory->entries;
-  const auto at = entries.lower_bound(name);
-  if (at == entries.end() || at->first != name) {
-    entries.emplace_hint(at, name, inode);
+  Tree& tree = draft_.tree;
+  const auto number = name_number(directory, name);
+  if (!number) {
+    tree.names.push_back({tree.texts.add(name), directory_id(tree, directory), inode});
+    index_.add(tree.names);
     return;
   }
+  erofs::Name& replaced = tree.names[*number];
   // Known paths may have led through the replaced one.
-  if (draft_.tree.inodes[at->second].directory) directories_.clear();
-  at->second = inode;
+  if (S_ISDIR(tree.inodes[replaced.inode].mode)) directories_.clear();
+  replaced.inode = inode;
 }
 
 }  // namespace seekable::layer

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "erofs/tree.h"
+#include "layer/name_index.h"
 
 namespace seekable::layer {
 
@@ -25,10 +26,11 @@ struct Note {
 struct Whiteout {
   erofs::InodeId directory;
   std::string name;
+  auto operator<=>(const Whiteout&) const = default;
 };
 
-// A tree whose entries are all in, but where whiteouts, link counts, the epoch and the times of inodes
-// without an entry are still to be settled: they depend on entries that come later.
+// A tree whose entries are all in, but where the order of names, whiteouts, link counts, the epoch and the
+// times of inodes without an entry are still to be settled: they depend on entries that come later.
 struct Draft {
   erofs::Tree tree;
   std::vector<Note> notes;  // of tree.inodes
@@ -54,7 +56,8 @@ class TreeBuilder {
   // The inode called `name` in `directory`, if any.
   std::optional<erofs::InodeId> child(erofs::InodeId directory, std::string_view name) const;
 
-  // Adds a new inode under `name`, in place of whatever had that name.
+  // Adds a new inode under `name`, in place of whatever had that name; a directory is empty. What the inode
+  // has beyond itself is in tree() already.
   Status add(erofs::InodeId directory, std::string_view name, erofs::Inode inode);
   // Gives an inode a further name, in place of whatever had it.
   Status link(erofs::InodeId directory, std::string_view name, erofs::InodeId inode);
@@ -63,7 +66,10 @@ class TreeBuilder {
   void make_opaque(erofs::InodeId directory) { draft_.notes[directory].opaque = true; }
   void mark_has_entry(erofs::InodeId inode) { draft_.notes[inode].has_entry = true; }
 
+  erofs::Tree& tree() { return draft_.tree; }
+  const erofs::Tree& tree() const { return draft_.tree; }
   erofs::Inode& inode(erofs::InodeId id) { return draft_.tree.inodes[id]; }
+  const erofs::Inode& inode(erofs::InodeId id) const { return draft_.tree.inodes[id]; }
   Draft take() && { return std::move(draft_); }
 
  private:
@@ -72,6 +78,7 @@ class TreeBuilder {
   Result<erofs::InodeId> imply_directory(erofs::InodeId parent, std::string_view name);
   erofs::InodeId append(erofs::InodeId directory, std::string_view name, erofs::Inode inode, bool has_entry);
   void set_name(erofs::InodeId directory, std::string_view name, erofs::InodeId inode);
+  std::optional<uint32_t> name_number(erofs::InodeId directory, std::string_view name) const;
 
   std::optional<erofs::InodeId> known_directory(std::string_view path) const;
   void remember(std::string_view path, erofs::InodeId directory);
@@ -82,6 +89,7 @@ class TreeBuilder {
   };
 
   Draft draft_;
+  NameIndex index_;  // of draft_.tree.names
   // Where paths without links led lately: walking them takes longer than all else of an entry.
   std::unordered_map<std::string, erofs::InodeId, PathHash, std::equal_to<>> directories_;
 };

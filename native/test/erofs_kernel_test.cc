@@ -81,7 +81,7 @@ class Comparison {
       const auto [path, id] = pending.back();
       pending.pop_back();
       compare(path, id);
-      const Inode& inode = tree_.inodes[id];
+      const PlainInode& inode = tree_.inodes[id];
       if (!inode.directory) continue;
       for (const auto& [name, child] : inode.directory->entries)
         pending.emplace_back(path + "/" + name, child);
@@ -90,7 +90,7 @@ class Comparison {
 
  private:
   void compare(const std::string& path, InodeId id) {
-    const Inode& inode = tree_.inodes[id];
+    const PlainInode& inode = tree_.inodes[id];
     struct stat info;
     ASSERT_EQ(lstat(path.c_str(), &info), 0) << path << ": " << strerror(errno);
     const auto [first, is_new] = inode_numbers_.emplace(id, info.st_ino);
@@ -111,7 +111,7 @@ class Comparison {
     if (inode.directory) compare_names(path, *inode.directory);
   }
 
-  void compare_xattrs(const std::string& path, const Inode& inode) {
+  void compare_xattrs(const std::string& path, const PlainInode& inode) {
     std::vector<char> list(65536);
     const ssize_t length = llistxattr(path.c_str(), list.data(), list.size());
     ASSERT_GE(length, 0) << path << ": " << strerror(errno);
@@ -127,7 +127,7 @@ class Comparison {
   }
 
   // All of a small file; of a huge one, the surroundings of every extent and of both ends.
-  void compare_content(const std::string& path, const Inode& inode, uint64_t size) {
+  void compare_content(const std::string& path, const PlainInode& inode, uint64_t size) {
     ASSERT_EQ(size, inode.size) << path;
     const File file(open(path.c_str(), O_RDONLY | O_CLOEXEC), path);
     ASSERT_GE(file.descriptor(), 0) << path << ": " << strerror(errno);
@@ -147,14 +147,14 @@ class Comparison {
     }
   }
 
-  void compare_target(const std::string& path, const Inode& inode) {
+  void compare_target(const std::string& path, const PlainInode& inode) {
     std::string target(8192, '\0');
     const ssize_t length = readlink(path.c_str(), target.data(), target.size());
     ASSERT_GE(length, 0) << path << ": " << strerror(errno);
     EXPECT_EQ(target.substr(0, static_cast<size_t>(length)), inode.target) << path;
   }
 
-  void compare_names(const std::string& path, const Directory& directory) {
+  void compare_names(const std::string& path, const PlainDirectory& directory) {
     std::vector<std::string> expected{".", ".."};
     for (const auto& [name, id] : directory.entries) expected.push_back(name);
     std::sort(expected.begin(), expected.end());
@@ -166,7 +166,7 @@ class Comparison {
     EXPECT_EQ(found, expected) << path;
   }
 
-  const Tree& tree_;
+  const PlainTree& tree_;
   const std::vector<uint8_t>& source_;
   std::map<InodeId, ino_t> inode_numbers_;
 };
@@ -178,10 +178,10 @@ TEST_P(Kernel, ShowsTheTreeThatTheImageWasMadeOf) {
   if (const auto reason = mounted.prepare()) GTEST_SKIP() << *reason;
   const int wide = GetParam() == 4096 ? 100000 : 2000;
   const TreeBuilder expected = make_everything(wide);
-  TreeBuilder built = make_everything(wide);
+  const TreeBuilder built = make_everything(wide);
   const MemorySource data(built.source);
   Job job;
-  auto image = plan_image(std::move(built.tree), data, {.block_size = GetParam()}, job);
+  auto image = plan_image(to_tree(built.tree), data, {.block_size = GetParam()}, job);
   ASSERT_TRUE(image.ok()) << image.error().what << ": " << image.error().why;
   image.value()->set_uuid(as_bytes("0123456789abcdef"));
   mounted.write_image(*image.value());

@@ -7,9 +7,9 @@
 namespace seekable::erofs::test {
 namespace {
 
-Result<Plan> plan_of(const Tree& tree, uint32_t block_size = 4096) {
+Result<Plan> plan_of(const PlainTree& tree, uint32_t block_size = 4096) {
   Job job;
-  return make_plan(tree, {.block_size = block_size}, job);
+  return make_plan(to_tree(tree), {.block_size = block_size}, job);
 }
 
 const PlannedInode& planned(const Plan& plan, InodeId id) { return plan.inodes[plan.index_of[id]]; }
@@ -24,9 +24,9 @@ void expect_unsupported(const TreeBuilder& b, const std::string& what, const std
 
 TEST(ErofsPlan, PutsALoneRootBehindTheSuperblock) {
   const TreeBuilder b;
-  const Plan plan = plan_of(b.tree).value();
+  const Plan plan = std::move(plan_of(b.tree).value());
   EXPECT_EQ(planned(plan, Tree::kRoot).nid(), 36U);
-  EXPECT_EQ(planned(plan, Tree::kRoot).size, 27U);  // "." and ".."
+  EXPECT_EQ(plan.size_of(planned(plan, Tree::kRoot)), 27U);  // "." and ".."
   EXPECT_EQ(planned(plan, Tree::kRoot).layout, Layout::kInline);
   EXPECT_EQ(plan.total_blocks, 1U);
   EXPECT_EQ(plan.metadata_blocks, 1U);
@@ -44,7 +44,7 @@ TEST(ErofsPlan, NumbersSiblingsByNameThenEachSubdirectory) {
   b.hard_link(a_sub, "again", m);
   const InodeId unnamed = static_cast<InodeId>(b.tree.inodes.size());
   b.tree.inodes.emplace_back().mode = S_IFREG;
-  const Plan plan = plan_of(b.tree).value();
+  const Plan plan = std::move(plan_of(b.tree).value());
   std::vector<InodeId> order;
   for (const PlannedInode& inode : plan.inodes) order.push_back(inode.id);
   EXPECT_EQ(order, (std::vector<InodeId>{0, a, m, z, a_sub, a_tail, a_sub_file, z_file}));
@@ -69,7 +69,7 @@ TEST(ErofsPlan, KeepsInodesCompactOnlyWhereNothingIsLost) {
   b[time].mtime = 78;
   b[nsec].mtime_nsec = 1;
   b[size].size = 1ULL << 32;
-  const Plan plan = plan_of(b.tree).value();
+  const Plan plan = std::move(plan_of(b.tree).value());
   EXPECT_FALSE(planned(plan, compact).extended);
   for (const InodeId id : {uid, gid, nlink, time, nsec, size}) EXPECT_TRUE(planned(plan, id).extended) << id;
 }
@@ -79,7 +79,7 @@ TEST(ErofsPlan, InlinesFileTailsUpTo512Bytes) {
   const InodeId empty = b.file(0, "empty", 0);
   const InodeId small = b.file(0, "small", 512), large = b.file(0, "large", 513);
   const InodeId tail = b.file(0, "tail", 8192 + 512), whole = b.file(0, "whole", 8192);
-  const Plan plan = plan_of(b.tree).value();
+  const Plan plan = std::move(plan_of(b.tree).value());
   EXPECT_EQ(planned(plan, empty).layout, Layout::kPlain);
   EXPECT_EQ(planned(plan, empty).first_block, kNoBlock);
   EXPECT_EQ(planned(plan, small).layout, Layout::kInline);
@@ -96,67 +96,76 @@ TEST(ErofsPlan, GivesBlocksToASymlinkThatFitsNoBlockWithItsInode) {
   TreeBuilder b;
   const InodeId fits = b.symlink(0, "fits", std::string(4096 - 64, 'x'));
   const InodeId exceeds = b.symlink(0, "exceeds", std::string(4096 - 63, 'x'));
-  b[Tree::kRoot].xattrs = std::make_unique<Xattrs>();
-  (*b[Tree::kRoot].xattrs)["user.filler"] = std::string(2710, 'x');  // so that the gap before `fits` is small
+  b.xattr(Tree::kRoot, "user.filler", std::string(2710, 'x'));  // so that the gap before `fits` is small
   b[fits].mtime = b[exceeds].mtime = 1;
-  const Plan plan = plan_of(b.tree).value();
+  const Plan plan = std::move(plan_of(b.tree).value());
   EXPECT_EQ(planned(plan, exceeds).layout, Layout::kPlain);
   EXPECT_LT(planned(plan, exceeds).first_block, plan.metadata_blocks);
   EXPECT_EQ(planned(plan, fits).layout, Layout::kInline);
   EXPECT_EQ(planned(plan, fits).offset % 4096, 0U);
 }
 
+// A directory of these names, all of inode 1; it is inode 5 in directory 9.
+struct Listed {
+  explicit Listed(const std::vector<std::string>& texts) {
+    tree.directories.push_back({.parent = 9});
+    for (const std::string& text : texts) tree.names.push_back({tree.texts.add(text), 0, 1});
+    tree.sort_names();
+    content = {5, 9, tree.names_in(tree.directories[0])};
+  }
+  Tree tree;
+  DirectoryContent content;
+};
+
 TEST(ErofsPlan, FillsDirectoryBlocksGreedily) {
   // "." and ".." take 27 bytes; names of 20 bytes take 32: (4096 - 27) / 32 = 127 fit, with 5 bytes left.
-  Directory directory;
-  for (int i = 0; i < 127; ++i) directory.entries[std::string(17, 'n') + std::to_string(100 + i)] = 1;
+  std::vector<std::string> names;
+  for (int i = 0; i < 127; ++i) names.push_back(std::string(17, 'n') + std::to_string(100 + i));
   std::vector<DirectoryBlock> blocks;
-  EXPECT_EQ(plan_directory(directory, 4096, blocks).value(), 27U + 127 * 32);
+  EXPECT_EQ(plan_directory(Listed(names).content, 4096, blocks).value(), 27U + 127 * 32);
   ASSERT_EQ(blocks.size(), 1U);
   EXPECT_EQ(blocks[0].count, 129);
-  directory.entries["~"] = 1;  // 13 bytes
+  names.push_back("~");  // 13 bytes
   blocks.clear();
-  EXPECT_EQ(plan_directory(directory, 4096, blocks).value(), 4096U + 13);
+  EXPECT_EQ(plan_directory(Listed(names).content, 4096, blocks).value(), 4096U + 13);
   ASSERT_EQ(blocks.size(), 2U);
-  EXPECT_EQ(blocks[1].first.name(directory), "~");
+  EXPECT_EQ(blocks[1].first.name(Listed(names).content), "~");
   // A block may be full to its last byte.
-  directory.entries.erase("~");
-  directory.entries.erase(directory.entries.begin());
-  directory.entries[std::string(25, 'z')] = 1;  // 37 bytes in place of 32
+  names.pop_back();
+  names[0] = std::string(25, 'z');  // 37 bytes in place of 32
   blocks.clear();
-  EXPECT_EQ(plan_directory(directory, 4096, blocks).value(), 4096U);
+  EXPECT_EQ(plan_directory(Listed(names).content, 4096, blocks).value(), 4096U);
   EXPECT_EQ(blocks.size(), 1U);
 }
 
 TEST(ErofsPlan, SortsDotsAmongTheNames) {
-  Directory directory;
-  directory.parent = 9;
-  for (const char* name : {"+", ".-", ".a", "b", "\xFF"}) directory.entries[name] = 1;
+  const Listed listed({"+", ".-", ".a", "b", "\xFF"});
+  const DirectoryContent& directory = listed.content;
   std::vector<std::string> names;
-  for (DirectoryCursor cursor(directory); !cursor.at_end(directory); cursor.advance(directory)) {
+  for (DirectoryCursor cursor; !cursor.at_end(directory); cursor.advance(directory)) {
     names.emplace_back(cursor.name(directory));
     if (names.back() == ".") {
-      EXPECT_EQ(cursor.target(directory, 5), 5U);
+      EXPECT_EQ(cursor.target(directory), 5U);
     }
     if (names.back() == "..") {
-      EXPECT_EQ(cursor.target(directory, 5), 9U);
+      EXPECT_EQ(cursor.target(directory), 9U);
     }
   }
   EXPECT_EQ(names, (std::vector<std::string>{"+", ".", ".-", "..", ".a", "b", "\xFF"}));
 }
 
 // What every plan must obey, whatever the tree.
-void check_rules(const Tree& tree, const Plan& plan) {
+void check_rules(const PlainTree& tree, const Plan& plan) {
   const uint64_t block_size = plan.block_size;
   uint64_t end = kSuperblockEnd + plan.shared_xattrs.area().size();
   for (const PlannedInode& inode : plan.inodes) {
     const uint16_t type = tree.inodes[inode.id].mode & S_IFMT;
     ASSERT_EQ(inode.offset % kSlotSize, 0U);
     ASSERT_GE(inode.offset, end);
-    end = inode.body_offset() + plan.body_size(inode);
+    end = plan.body_offset(inode) + plan.body_size(inode);
     if (inode.layout != Layout::kInline) continue;
     ASSERT_GT(plan.body_size(inode), 0U);
-    ASSERT_LE(inode.body_offset() % block_size + plan.body_size(inode), block_size);
+    ASSERT_LE(plan.body_offset(inode) % block_size + plan.body_size(inode), block_size);
     if (type == S_IFLNK) {
       ASSERT_EQ(inode.offset / block_size, (end - 1) / block_size);
     }
@@ -215,13 +224,13 @@ TEST(ErofsPlan, SharesWhatManyInodesHaveInCommon) {
   b.xattr(one, "security.selinux", label);
   b.xattr(two, "security.selinux", label);
   b.xattr(other, "security.selinux", label + "!");
-  const Plan plan = plan_of(b.tree).value();
+  const Plan plan = std::move(plan_of(b.tree).value());
   EXPECT_EQ(plan.shared_xattrs.area().size(), 4 + 7 + label.size());
   EXPECT_EQ(plan.shared_xattrs.id_of("security.selinux", label), kSuperblockEnd / 4);
   EXPECT_FALSE(plan.shared_xattrs.id_of("security.selinux", label + "!").has_value());
-  EXPECT_EQ(planned(plan, one).xattr_size, 16U);
-  EXPECT_EQ(planned(plan, two).xattr_size, 16U);
-  EXPECT_EQ(planned(plan, other).xattr_size, 12 + 4 + 7 + label.size() + 1 + 3);
+  EXPECT_EQ(plan.xattr_size_of(planned(plan, one)), 16U);
+  EXPECT_EQ(plan.xattr_size_of(planned(plan, two)), 16U);
+  EXPECT_EQ(plan.xattr_size_of(planned(plan, other)), 12 + 4 + 7 + label.size() + 1 + 3);
 }
 
 TEST(ErofsPlan, KnowsWhichAttributesHaveAForm) {
@@ -286,9 +295,13 @@ TEST(ErofsPlan, StopsWhenItsJobIsCancelled) {
   const TreeBuilder b;
   Job job;
   job.cancel();
-  const auto plan = make_plan(b.tree, {}, job);
+  const auto plan = make_plan(to_tree(b.tree), {}, job);
   ASSERT_FALSE(plan.ok());
   EXPECT_EQ(plan.error().code, ErrorCode::kCancelled);
+}
+
+std::optional<ChunkMap> chunks_of(const std::vector<Extent>& extents, uint64_t size, uint32_t block_size) {
+  return plan_chunks(extents, size, block_size);
 }
 
 std::vector<std::tuple<uint32_t, uint32_t, uint32_t>> runs_of(const ChunkMap& map) {
@@ -298,15 +311,15 @@ std::vector<std::tuple<uint32_t, uint32_t, uint32_t>> runs_of(const ChunkMap& ma
 }
 
 TEST(ErofsChunkMap, IsForHolesOfWholeBlocksOnly) {
-  EXPECT_FALSE(plan_chunks({{0, 0, 100}, {100, 5000, 9900}}, 10000, 4096).has_value());
-  EXPECT_FALSE(plan_chunks({{5, 0, 1}, {4097, 0, 1}, {8193, 0, 1}}, 10000, 4096).has_value());
-  EXPECT_FALSE(plan_chunks({}, 0, 4096).has_value());
-  EXPECT_TRUE(plan_chunks({{5, 0, 1}, {8193, 0, 1}}, 10000, 4096).has_value());
+  EXPECT_FALSE(chunks_of({{0, 0, 100}, {100, 5000, 9900}}, 10000, 4096).has_value());
+  EXPECT_FALSE(chunks_of({{5, 0, 1}, {4097, 0, 1}, {8193, 0, 1}}, 10000, 4096).has_value());
+  EXPECT_FALSE(chunks_of({}, 0, 4096).has_value());
+  EXPECT_TRUE(chunks_of({{5, 0, 1}, {8193, 0, 1}}, 10000, 4096).has_value());
 }
 
 TEST(ErofsChunkMap, CountsTheLastChunkByItsOwnBlocks) {
   // Blocks 0-3 absent, 4-6 stored: chunks of four blocks, the second one of three.
-  const auto map = plan_chunks({{4 * 4096, 0, 2 * 4096 + 1}}, 6 * 4096 + 1, 4096);
+  const auto map = chunks_of({{4 * 4096, 0, 2 * 4096 + 1}}, 6 * 4096 + 1, 4096);
   ASSERT_TRUE(map.has_value());
   EXPECT_EQ(map->block_bits, 2U);
   EXPECT_EQ(map->chunks, 2U);
@@ -315,7 +328,7 @@ TEST(ErofsChunkMap, CountsTheLastChunkByItsOwnBlocks) {
 }
 
 TEST(ErofsChunkMap, MergesExtentsThatShareOrTouchChunks) {
-  const auto map = plan_chunks({{100, 0, 10}, {4000, 0, 1}, {4096, 0, 10}, {40960, 0, 8192}}, 1 << 20, 4096);
+  const auto map = chunks_of({{100, 0, 10}, {4000, 0, 1}, {4096, 0, 10}, {40960, 0, 8192}}, 1 << 20, 4096);
   ASSERT_TRUE(map.has_value());
   EXPECT_EQ(map->block_bits, 1U);  // one table entry for two blocks, and no more data
   EXPECT_EQ(runs_of(*map), (std::vector<std::tuple<uint32_t, uint32_t, uint32_t>>{{0, 1, 0}, {5, 1, 2}}));
@@ -323,12 +336,12 @@ TEST(ErofsChunkMap, MergesExtentsThatShareOrTouchChunks) {
 }
 
 TEST(ErofsChunkMap, KeepsTheTableOfHugeFilesSmall) {
-  const auto hole = plan_chunks({}, 5ULL << 30, 4096);
+  const auto hole = chunks_of({}, 5ULL << 30, 4096);
   ASSERT_TRUE(hole.has_value());
   EXPECT_EQ(hole->chunks, 5U);
   EXPECT_EQ(hole->blocks, 0U);
   for (const uint64_t size : {1ULL << 32, 1ULL << 40, 1ULL << 50, 1ULL << 61}) {
-    const auto map = plan_chunks({{size / 2, 0, 1}}, size, 4096);
+    const auto map = chunks_of({{size / 2, 0, 1}}, size, 4096);
     ASSERT_TRUE(map.has_value()) << size;
     EXPECT_LE(map->chunks * kChunkEntrySize, 1U << 20) << size;
   }
@@ -344,7 +357,7 @@ TEST(ErofsChunkMap, MatchesACountOfTouchedChunks) {
       extents.push_back({at, 0, length});
       at += length;
     }
-    const auto map = plan_chunks(extents, size, 512);
+    const auto map = chunks_of(extents, size, 512);
     if (!map) continue;
     const uint64_t chunk_size = 512ULL << map->block_bits;
     std::vector<bool> stored(map->chunks);

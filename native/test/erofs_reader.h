@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "erofs/format.h"
-#include "erofs/tree.h"
+#include "test/erofs_trees.h"
 
 namespace seekable::erofs::test {
 
@@ -24,7 +24,7 @@ class Reader {
     uint64_t xattr_offset;
     Layout layout;
     uint32_t body;
-    Inode inode;  // what the image says of it; no extents
+    PlainInode inode;  // what the image says of it; no extents
     uint64_t size;
     uint32_t ino;
     bool extended;
@@ -128,7 +128,7 @@ class Reader {
   }
 
   void read_xattrs(Node& node) const {
-    node.inode.xattrs = std::make_unique<Xattrs>();
+    node.inode.xattrs.emplace();
     const uint8_t shared = load<XattrHeader>(node.xattr_offset).shared_count;
     uint64_t at = node.xattr_offset + sizeof(XattrHeader);
     for (int i = 0; i < shared; ++i, at += 4) read_xattr(node, uint64_t{load<uint32_t>(at)} * 4);

@@ -3,7 +3,9 @@
 
 #include <sys/stat.h>
 
-#include <memory>
+#include <algorithm>
+#include <map>
+#include <optional>
 #include <random>
 #include <string>
 #include <utility>
@@ -14,17 +16,81 @@
 
 namespace seekable::erofs::test {
 
+// A tree as plain as it can be, to build by hand and to compare with: each inode has all that it may have.
+struct PlainDirectory {
+  std::map<std::string, InodeId> entries;
+  InodeId parent = Tree::kRoot;
+};
+
+struct PlainInode {
+  uint16_t mode = 0;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  int64_t mtime = 0;
+  uint32_t mtime_nsec = 0;
+  uint32_t nlink = 1;
+  uint32_t rdev_major = 0;
+  uint32_t rdev_minor = 0;
+  uint64_t size = 0;
+  std::vector<Extent> extents;
+  std::string target;
+  std::optional<Xattrs> xattrs;
+  std::optional<PlainDirectory> directory;
+};
+
+struct PlainTree {
+  std::vector<PlainInode> inodes;
+  int64_t epoch = 0;
+};
+
+inline Inode add_inode(const PlainInode& plain, Tree& tree) {
+  Inode inode{.mtime = plain.mtime,
+              .size = plain.size,
+              .uid = plain.uid,
+              .gid = plain.gid,
+              .mtime_nsec = plain.mtime_nsec,
+              .nlink = plain.nlink,
+              .mode = plain.mode};
+  if (S_ISREG(plain.mode)) tree.set_data(inode, plain.extents);
+  if (S_ISLNK(plain.mode)) tree.set_target(inode, plain.target);
+  if (S_ISCHR(plain.mode) || S_ISBLK(plain.mode)) {
+    tree.set_device(inode, {plain.rdev_major, plain.rdev_minor});
+  }
+  if (plain.xattrs) tree.make_xattrs(inode) = *plain.xattrs;
+  return inode;
+}
+
+// The same tree as the planner takes it.
+inline Tree to_tree(const PlainTree& plain) {
+  Tree tree;
+  tree.epoch = plain.epoch;
+  for (InodeId id = 0; id < plain.inodes.size(); ++id) {
+    Inode inode = add_inode(plain.inodes[id], tree);
+    if (const auto& directory = plain.inodes[id].directory) {
+      tree.set_directory(inode, directory->parent);
+      for (const auto& [name, child] : directory->entries) {
+        tree.names.push_back({tree.texts.add(name), static_cast<DirectoryId>(inode.content), child});
+      }
+    }
+    tree.inodes.push_back(inode);
+  }
+  // Whatever their order: sort_names() has to bring them into the right one.
+  std::shuffle(tree.names.begin(), tree.names.end(), std::mt19937(7));
+  tree.sort_names();
+  return tree;
+}
+
 // A tree under construction. The source of its files is random, and never the same for two of them.
 class TreeBuilder {
  public:
   TreeBuilder() {
-    Inode& root = tree.inodes.emplace_back();
+    PlainInode& root = tree.inodes.emplace_back();
     root.mode = S_IFDIR | 0755;
     root.nlink = 2;
-    root.directory = std::make_unique<Directory>();
+    root.directory.emplace();
   }
 
-  Inode& operator[](InodeId id) { return tree.inodes[id]; }
+  PlainInode& operator[](InodeId id) { return tree.inodes[id]; }
 
   InodeId add(InodeId parent, const std::string& name, uint16_t mode) {
     const InodeId id = static_cast<InodeId>(tree.inodes.size());
@@ -34,8 +100,7 @@ class TreeBuilder {
   }
   InodeId directory(InodeId parent, const std::string& name) {
     const InodeId id = add(parent, name, S_IFDIR | 0750);
-    tree.inodes[id].directory = std::make_unique<Directory>();
-    tree.inodes[id].directory->parent = parent;
+    tree.inodes[id].directory.emplace().parent = parent;
     tree.inodes[id].nlink = 2;
     ++tree.inodes[parent].nlink;
     return id;
@@ -70,11 +135,11 @@ class TreeBuilder {
     ++tree.inodes[id].nlink;
   }
   void xattr(InodeId id, const std::string& name, const std::string& value) {
-    if (!tree.inodes[id].xattrs) tree.inodes[id].xattrs = std::make_unique<Xattrs>();
+    if (!tree.inodes[id].xattrs) tree.inodes[id].xattrs.emplace();
     (*tree.inodes[id].xattrs)[name] = value;
   }
 
-  Tree tree;
+  PlainTree tree;
   std::vector<uint8_t> source;
 
  private:
@@ -89,7 +154,7 @@ class TreeBuilder {
 };
 
 // Bytes [from, from + length) of a file.
-inline std::string file_content(const Inode& inode, const std::vector<uint8_t>& source, uint64_t from,
+inline std::string file_content(const PlainInode& inode, const std::vector<uint8_t>& source, uint64_t from,
                                 uint64_t length) {
   std::string content(length, '\0');
   for (const Extent& extent : inode.extents) {

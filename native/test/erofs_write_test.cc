@@ -20,7 +20,7 @@ struct Built {
   explicit Built(TreeBuilder builder, uint32_t block_size = 4096)
       : source(std::move(builder.source)), data(source) {
     Job job;
-    auto planned = plan_image(std::move(builder.tree), data, {.block_size = block_size}, job);
+    auto planned = plan_image(to_tree(builder.tree), data, {.block_size = block_size}, job);
     if (!planned.ok()) ADD_FAILURE() << planned.error().what << ": " << planned.error().why;
     image = std::move(planned.value());
   }
@@ -41,7 +41,7 @@ struct Built {
 class ErofsWrite : public testing::TestWithParam<uint32_t> {};
 INSTANTIATE_TEST_SUITE_P(BlockSizes, ErofsWrite, testing::Values(512, 1024, 2048, 4096));
 
-void compare_node(const Reader& reader, const Reader::Node& found, const Inode& expected,
+void compare_node(const Reader& reader, const Reader::Node& found, const PlainInode& expected,
                   const std::vector<uint8_t>& source, const std::string& path) {
   EXPECT_EQ(found.inode.mode, expected.mode) << path;
   EXPECT_EQ(found.inode.uid, expected.uid) << path;
@@ -51,7 +51,7 @@ void compare_node(const Reader& reader, const Reader::Node& found, const Inode& 
   EXPECT_EQ(found.inode.mtime_nsec, expected.mtime_nsec) << path;
   EXPECT_EQ(found.inode.rdev_major, expected.rdev_major) << path;
   EXPECT_EQ(found.inode.rdev_minor, expected.rdev_minor) << path;
-  ASSERT_EQ(found.inode.xattrs != nullptr, expected.xattrs != nullptr) << path;
+  ASSERT_EQ(found.inode.xattrs.has_value(), expected.xattrs.has_value()) << path;
   if (expected.xattrs) {
     EXPECT_EQ(*found.inode.xattrs, *expected.xattrs) << path;
   }
@@ -76,7 +76,7 @@ TEST_P(ErofsWrite, ReadsBackAsTheTreeItWasMadeOf) {
   const Built built(make_everything(kWide), GetParam());
   const std::vector<uint8_t> bytes = built.read_all();
   const Reader reader(bytes);
-  const Tree& tree = expected.tree;
+  const PlainTree& tree = expected.tree;
   std::map<InodeId, uint64_t> nids{{Tree::kRoot, reader.superblock.root_nid}};
   std::vector<std::pair<std::string, InodeId>> pending{{"", Tree::kRoot}};
   std::map<uint32_t, InodeId> serials;
@@ -87,7 +87,7 @@ TEST_P(ErofsWrite, ReadsBackAsTheTreeItWasMadeOf) {
     compare_node(reader, node, tree.inodes[id], expected.source, path);
     EXPECT_TRUE(serials.emplace(node.ino, id).second) << path;
     if (!tree.inodes[id].directory) continue;
-    const Directory& directory = *tree.inodes[id].directory;
+    const PlainDirectory& directory = *tree.inodes[id].directory;
     std::map<std::string, InodeId> names(directory.entries.begin(), directory.entries.end());
     names["."] = id;
     names[".."] = directory.parent;
@@ -217,7 +217,7 @@ TEST(ErofsWrite4K, RefusesOtherBlockSizes) {
   for (const uint32_t block_size : {0U, 256U, 1000U, 8192U}) {
     const MemorySource data({});
     Job job;
-    const auto image = plan_image(std::move(TreeBuilder().tree), data, {.block_size = block_size}, job);
+    const auto image = plan_image(to_tree(TreeBuilder().tree), data, {.block_size = block_size}, job);
     ASSERT_FALSE(image.ok()) << block_size;
     EXPECT_EQ(image.error().code, ErrorCode::kUsage);
   }

@@ -7,7 +7,6 @@
 
 #include "base/io.h"
 #include "layer/path.h"
-#include "layer/resolve.h"
 #include "layer/tar_to_tree.h"
 #include "test/tar_builder.h"
 #include "test/tree_listing.h"
@@ -41,8 +40,8 @@ class ReadLayer {
     if (!result_.ok()) return nullptr;
     erofs::InodeId id = erofs::Tree::kRoot;
     for (auto name = layer::next_component(path); !name.empty(); name = layer::next_component(path)) {
-      if (!tree().inodes[id].directory) return nullptr;
-      const auto child = layer::find_child(tree(), id, name);
+      if (!S_ISDIR(tree().inodes[id].mode)) return nullptr;
+      const auto child = tree().child(id, name);
       if (!child) return nullptr;
       id = *child;
     }
@@ -59,14 +58,16 @@ class ReadLayer {
   }
   std::string content(std::string_view path) const {
     const erofs::Inode* inode = find(path);
-    return inode == nullptr ? "none" : test::content(*inode, source_);
+    return inode == nullptr ? "none" : test::content(tree(), *inode, source_);
   }
   // Names in a directory, sorted, each followed by a space.
   std::string names(std::string_view path) const {
     const erofs::Inode* inode = find(path);
-    if (inode == nullptr || !inode->directory) return "no directory";
+    if (inode == nullptr || !S_ISDIR(inode->mode)) return "no directory";
     std::string text;
-    for (const auto& [name, id] : inode->directory->entries) text += name + " ";
+    for (const erofs::Name& name : tree().names_in(tree().directory(*inode))) {
+      text += std::string(name.text.view()) + " ";
+    }
     return text;
   }
   // "NAME=VALUE " of each.
@@ -74,8 +75,9 @@ class ReadLayer {
     const erofs::Inode* inode = find(path);
     if (inode == nullptr) return "none";
     std::string text;
-    if (!inode->xattrs) return text;
-    for (const auto& [name, value] : *inode->xattrs) text += name + "=" + value + " ";
+    const erofs::Xattrs* xattrs = tree().xattrs_of(*inode);
+    if (xattrs == nullptr) return text;
+    for (const auto& [name, value] : *xattrs) text += name + "=" + value + " ";
     return text;
   }
 

@@ -118,7 +118,7 @@ TEST(HardLink, KeepsTheInodeOfAReplacedFile) {
 TEST(HardLink, ToASymlinkIsTheSameSymlink) {
   const ReadLayer layer(TarBuilder().file("f", "1").symlink("s", "f").hard_link("h", "s"));
   EXPECT_EQ(layer.find("h"), layer.find("s"));
-  EXPECT_EQ(layer.find("h")->target, "f");
+  EXPECT_EQ(layer.tree().target(*layer.find("h")), "f");
   EXPECT_EQ(layer.find("h")->mode, S_IFLNK | 0777);
 }
 
@@ -209,10 +209,10 @@ TEST(Attributes, OfEveryType) {
 
 TEST(Attributes, ExtentsPointIntoTheTar) {
   const ReadLayer layer(TarBuilder().file("empty", "").file("f", "abc"));
-  EXPECT_TRUE(layer.find("empty")->extents.empty());
-  ASSERT_EQ(layer.find("f")->extents.size(), 1u);
-  EXPECT_EQ(layer.find("f")->extents[0].source_offset, 1024u);
-  EXPECT_EQ(layer.find("f")->extents[0].length, 3u);
+  EXPECT_EQ(layer.find("empty")->data, erofs::Inode::Data::kNone);
+  EXPECT_EQ(layer.find("f")->data, erofs::Inode::Data::kWhole);
+  EXPECT_EQ(layer.find("f")->content, 1024u);
+  EXPECT_EQ(layer.find("f")->size, 3u);
 }
 
 TEST(Attributes, DevicesBeyondErofsAreRefused) {
@@ -261,7 +261,7 @@ TEST(Xattrs, OthersAreDroppedWithAWarning) {
   EXPECT_NE(layer.warnings().find("xattr system.nfs4_acl dropped"), std::string::npos);
   EXPECT_NE(layer.warnings().find("xattr user. dropped"), std::string::npos);
   const ReadLayer none(TarBuilder().pax({{"SCHILY.xattr.weird.ns", "1"}}).file("f", ""));
-  EXPECT_EQ(none.find("f")->xattrs, nullptr);
+  EXPECT_EQ(none.tree().xattrs_of(*none.find("f")), nullptr);
 }
 
 TEST(Xattrs, BeyondErofsAreRefused) {

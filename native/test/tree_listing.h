@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,9 +28,11 @@ inline std::string hex(std::string_view bytes) {
 }
 
 // All bytes of a regular file, holes as zeros.
-inline std::string content(const erofs::Inode& inode, const ByteSource& source) {
+inline std::string content(const erofs::Tree& tree, const erofs::Inode& inode, const ByteSource& source) {
   std::string bytes(inode.size, '\0');
-  for (const erofs::Extent& extent : inode.extents) {
+  const erofs::Extent whole{0, inode.content, inode.size};
+  const bool is_whole = inode.data == erofs::Inode::Data::kWhole;
+  for (const erofs::Extent& extent : is_whole ? std::span(&whole, 1) : tree.extents_of(inode)) {
     auto* to = reinterpret_cast<uint8_t*>(bytes.data()) + extent.file_offset;
     if (!source.read_at(extent.source_offset, {to, extent.length}).ok()) return "unreadable";
   }
@@ -53,8 +56,11 @@ class TreeListing {
  private:
   void add(const std::string& path, erofs::InodeId id) {
     lines_[path] = line(path.empty() ? "/" : path, id) + "\n";
-    if (!tree_.inodes[id].directory) return;
-    for (const auto& [name, child] : tree_.inodes[id].directory->entries) add(path + "/" + name, child);
+    const erofs::Inode& inode = tree_.inodes[id];
+    if (!S_ISDIR(inode.mode)) return;
+    for (const erofs::Name& name : tree_.names_in(tree_.directory(inode))) {
+      add(path + "/" + std::string(name.text.view()), name.inode);
+    }
   }
 
   std::string line(const std::string& path, erofs::InodeId id) {
@@ -65,22 +71,24 @@ class TreeListing {
     std::string text = printable(path) + ": " + type(inode.mode) + " " + numbers + detail(inode);
     const auto [first, is_first] = first_names_.try_emplace(id, path);
     if (!is_first) text += " = " + printable(first->second);
-    if (!inode.xattrs) return text;
-    for (const auto& [name, value] : *inode.xattrs) text += " " + printable(name) + "=" + hex(value);
+    const erofs::Xattrs* xattrs = tree_.xattrs_of(inode);
+    if (xattrs == nullptr) return text;
+    for (const auto& [name, value] : *xattrs) text += " " + printable(name) + "=" + hex(value);
     return text;
   }
 
   std::string detail(const erofs::Inode& inode) {
     if (S_ISREG(inode.mode)) {
-      const std::string bytes = content(inode, source_);
+      const std::string bytes = content(tree_, inode, source_);
       unsigned char digest[SHA256_DIGEST_LENGTH];
       SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest);
       const std::string_view raw(reinterpret_cast<const char*>(digest), sizeof digest);
       return " size " + std::to_string(inode.size) + " sha256 " + hex(raw);
     }
-    if (S_ISLNK(inode.mode)) return " -> " + printable(inode.target);
+    if (S_ISLNK(inode.mode)) return " -> " + printable(tree_.target(inode));
     if (S_ISCHR(inode.mode) || S_ISBLK(inode.mode)) {
-      return " " + std::to_string(inode.rdev_major) + ":" + std::to_string(inode.rdev_minor);
+      const erofs::Device device = tree_.device(inode);
+      return " " + std::to_string(device.major) + ":" + std::to_string(device.minor);
     }
     return "";
   }

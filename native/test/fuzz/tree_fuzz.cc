@@ -3,6 +3,8 @@
 #include <fuzzer/FuzzedDataProvider.h>
 #include <sys/stat.h>
 
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -71,27 +73,37 @@ std::string tar_by_recipe(FuzzedDataProvider& input) {
   return tar.end().bytes();
 }
 
-void check_inode(const Inode& inode, uint64_t tar_size) {
-  require(inode.mtime_nsec < 1'000'000'000 && inode.uid != UINT32_MAX && inode.gid != UINT32_MAX);
-  require(S_ISDIR(inode.mode) == (inode.directory != nullptr));
-  require(S_ISREG(inode.mode) || inode.extents.empty());
-  if (S_ISLNK(inode.mode)) require(!inode.target.empty() && inode.target.size() < 4096);
-  require(inode.target.find('\0') == std::string::npos);
+void check_extents(const Inode& inode, std::span<const erofs::Extent> extents, uint64_t tar_size) {
   uint64_t file_end = 0;
-  for (const erofs::Extent& extent : inode.extents) {
+  for (const erofs::Extent& extent : extents) {
     require(extent.length > 0 && extent.file_offset >= file_end && extent.file_offset <= inode.size);
     require(extent.length <= inode.size - extent.file_offset);
     require(extent.source_offset <= tar_size && extent.length <= tar_size - extent.source_offset);
     file_end = extent.file_offset + extent.length;
   }
-  if (!inode.xattrs) return;
-  require(!inode.xattrs->empty());
-  for (const auto& [name, value] : *inode.xattrs) require(!name.empty());
 }
 
-void check_name(const std::string& name) {
+void check_inode(const Tree& tree, const Inode& inode, uint64_t tar_size) {
+  require(inode.mtime_nsec < 1'000'000'000 && inode.uid != UINT32_MAX && inode.gid != UINT32_MAX);
+  if (S_ISDIR(inode.mode)) require(inode.content < tree.directories.size());
+  require(S_ISREG(inode.mode) || inode.data == Inode::Data::kNone);
+  if (S_ISLNK(inode.mode)) {
+    const std::string_view target = tree.target(inode);
+    require(!target.empty() && target.size() < 4096 && target.find('\0') == std::string_view::npos);
+    require(target.size() == inode.size);
+  }
+  const erofs::Extent whole{0, inode.content, inode.size};
+  if (inode.data == Inode::Data::kWhole) check_extents(inode, std::span(&whole, 1), tar_size);
+  check_extents(inode, tree.extents_of(inode), tar_size);
+  const erofs::Xattrs* xattrs = tree.xattrs_of(inode);
+  if (xattrs == nullptr) return;
+  require(!xattrs->empty());
+  for (const auto& [name, value] : *xattrs) require(!name.empty());
+}
+
+void check_name(std::string_view name) {
   require(!name.empty() && name.size() <= 255 && name != "." && name != "..");
-  require(name.find('/') == std::string::npos && name.find('\0') == std::string::npos);
+  require(name.find('/') == std::string_view::npos && name.find('\0') == std::string_view::npos);
   require(!name.starts_with(".wh."));  // whiteouts have overlayfs's form by now
 }
 
@@ -99,21 +111,25 @@ void check_name(const std::string& name) {
 void check_tree(const Tree& tree, uint64_t tar_size) {
   std::vector<uint32_t> links(tree.inodes.size(), 0);
   std::vector<bool> entered(tree.inodes.size(), false);
-  require(!tree.inodes.empty() && tree.inodes[Tree::kRoot].directory->parent == Tree::kRoot);
+  require(!tree.inodes.empty() && tree.directory(tree.inodes[Tree::kRoot]).parent == Tree::kRoot);
   std::vector<InodeId> open = {Tree::kRoot};
   links[Tree::kRoot] = 2;
   entered[Tree::kRoot] = true;
   while (!open.empty()) {
     const InodeId id = open.back();
     open.pop_back();
-    for (const auto& [name, child] : tree.inodes[id].directory->entries) {
-      check_name(name);
+    std::optional<std::string_view> previous;
+    for (const erofs::Name& name : tree.names_in(tree.directory(tree.inodes[id]))) {
+      const InodeId child = name.inode;
+      check_name(name.text.view());
+      require(!previous || *previous < name.text.view());
+      previous = name.text.view();
       require(child < tree.inodes.size());
       const Inode& inode = tree.inodes[child];
-      check_inode(inode, tar_size);
+      check_inode(tree, inode, tar_size);
       ++links[child];
-      if (!inode.directory) continue;
-      require(!entered[child] && inode.directory->parent == id);
+      if (!S_ISDIR(inode.mode)) continue;
+      require(!entered[child] && tree.directory(inode).parent == id);
       entered[child] = true;
       ++links[child];
       ++links[id];
