@@ -47,7 +47,8 @@ Napi::Value plan_image(const Napi::CallbackInfo& info) {
       info.Env(), JobHandle::of(info[2]),
       [tar = SourceHandle::of(info[0]), block_size = static_cast<uint32_t>(number_of(options, "blockSize")),
        tree = layer::TreeOptions{.bottom_layer = options.Get("bottomLayer").ToBoolean().Value(),
-                                 .threads = static_cast<unsigned>(number_of(options, "threads"))}](Job& job) {
+                                 .threads = static_cast<unsigned>(number_of(options, "threads")),
+                                 .temporary_directory = string_of(options, "tmpDir")}](Job& job) {
         return layer::build_image(tar, tree, {.block_size = block_size}, job);
       },
       [](Napi::Env env, layer::BuiltImage& built) {

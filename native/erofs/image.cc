@@ -26,11 +26,15 @@ class PlannedImage final : public Image {
       return usage("image", "bytes " + std::to_string(offset) + "+" + std::to_string(out.size()) +
                                 " are beyond its end at " + std::to_string(size()));
     }
-    return write_range({plan_, data_}, uuid_, offset, out);
+    const auto in_metadata = static_cast<size_t>(
+        std::min<uint64_t>(out.size(), summary_.metadata_size - std::min(offset, summary_.metadata_size)));
+    if (in_metadata > 0) TRY(write_metadata({plan_, data_}, uuid_, offset, out.first(in_metadata)));
+    return plan_.data.read(data_, offset + in_metadata, out.subspan(in_metadata));
   }
+  DataMap take_data_map() && override { return std::move(plan_.data); }
 
  private:
-  const Plan plan_;
+  Plan plan_;
   const ByteSource& data_;
   ImageSummary summary_;
   std::optional<Uuid> uuid_;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "base/job.h"
+#include "erofs/data_map.h"
 #include "erofs/tree.h"
 
 namespace seekable::erofs {
@@ -26,9 +27,10 @@ class Image : public ByteSource {
  public:
   virtual const ImageSummary& summary() const = 0;
   // The content-derived UUID of the superblock is computed by layer/build_image.cc: it hashes
-  // [0, metadata_size) while UUID and checksum are zero, then calls this once, before anybody else reads the
-  // superblock. What lies behind that may be read meanwhile.
+  // [0, metadata_size) while UUID and checksum are zero, then calls this once, before any other read.
   virtual void set_uuid(Bytes uuid) = 0;
+  // All that is behind the metadata, for callers that have read that. The image is of no use afterwards.
+  virtual DataMap take_data_map() && = 0;
 };
 
 // Plans the image of `tree`, whose names are sorted. `data` is what its extents point into; it outlives the

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <bit>
 #include <ranges>
 
 #include "base/checked.h"
@@ -52,6 +53,8 @@ class Planner {
 
   Status place_blocks();
   Status place_blocks_of(uint32_t index);
+  void map_data(const PlannedInode& planned, uint64_t blocks);
+  void map_range(const Inode& inode, uint64_t from, uint64_t length, uint64_t offset);
 
   const Inode& tree_inode(const PlannedInode& planned) const { return plan_.tree_inode(planned); }
   std::string path_of(InodeId id) const;
@@ -151,7 +154,8 @@ bool Planner::fits_compact(const Inode& inode, uint64_t size) const {
 
 void Planner::choose_layout(PlannedInode& planned, const Inode& inode) {
   if (is_type(inode, S_IFREG) && inode.data != Inode::Data::kWhole) {
-    if (auto map = plan_chunks(tree_.extents_of(inode), inode.size, plan_.block_size)) {
+    Extent whole;
+    if (auto map = plan_chunks(tree_.extents_of(inode, whole), inode.size, plan_.block_size)) {
       planned.layout = Layout::kChunked;
       planned.detail = static_cast<uint32_t>(plan_.chunk_maps.size());
       plan_.chunk_maps.push_back(std::move(*map));
@@ -209,8 +213,42 @@ Status Planner::place_blocks_of(uint32_t index) {
                                                 ", exceed the 4294967295 blocks of an image");
   }
   planned.first_block = static_cast<uint32_t>(first);
-  plan_.block_owners.push_back(index);
+  if (is_type(tree_inode(planned), S_IFREG)) {
+    map_data(planned, blocks);
+  } else {
+    plan_.block_owners.push_back(index);
+  }
   return ok();
+}
+
+// What of the file lies in its `blocks` blocks: all of it, all but the inline tail, or the stored chunks.
+void Planner::map_data(const PlannedInode& planned, uint64_t blocks) {
+  const Inode& inode = tree_inode(planned);
+  const uint64_t start = uint64_t{planned.first_block} * plan_.block_size;
+  if (planned.layout != Layout::kChunked) {
+    map_range(inode, 0, blocks * plan_.block_size, start);
+    return;
+  }
+  const ChunkMap& map = plan_.chunk_maps[planned.detail];
+  const unsigned chunk_bits = static_cast<unsigned>(std::countr_zero(plan_.block_size)) + map.block_bits;
+  for (const ChunkRun& run : map.runs) {
+    const uint64_t from = uint64_t{run.chunk} << chunk_bits;
+    map_range(inode, from, uint64_t{run.count} << chunk_bits, start + uint64_t{run.block} * plan_.block_size);
+  }
+}
+
+// `length` bytes of the file from byte `from` of it on lie at `offset` of the image, as far as there are any.
+void Planner::map_range(const Inode& inode, uint64_t from, uint64_t length, uint64_t offset) {
+  const uint64_t end = from + length;
+  Extent whole;
+  const std::span extents = tree_.extents_of(inode, whole);
+  auto extent = std::ranges::partition_point(
+      extents, [&](const Extent& e) { return e.file_offset + e.length <= from; });
+  for (; extent != extents.end() && extent->file_offset < end; ++extent) {
+    const uint64_t begin = std::max(from, extent->file_offset);
+    const uint64_t count = std::min(end, extent->file_offset + extent->length) - begin;
+    plan_.data.add(offset + (begin - from), extent->source_offset + (begin - extent->file_offset), count);
+  }
 }
 
 // For errors only: nothing in the tree leads from an inode to its names. Any directory that holds it has a

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/job.h"
 #include "erofs/chunk_map.h"
+#include "erofs/data_map.h"
 #include "erofs/directory.h"
 #include "erofs/format.h"
 #include "erofs/image.h"
@@ -45,10 +46,11 @@ struct Plan {
   uint32_t block_size = 0;
   std::vector<PlannedInode> inodes;    // by rising offset
   std::vector<uint32_t> index_of;      // InodeId → index into `inodes`, or kNotWritten
-  std::vector<uint32_t> block_owners;  // indices of inodes that have blocks, by rising first_block
+  std::vector<uint32_t> block_owners;  // indices of directories and symlinks that have blocks, likewise
   std::vector<PlannedDirectory> directories;
   std::vector<DirectoryBlock> directory_blocks;
   std::vector<ChunkMap> chunk_maps;
+  DataMap data;
   SharedXattrs shared_xattrs;         // its keys are views of the tree's strings, which stay where they are
   std::vector<uint32_t> xattr_sizes;  // bytes of the bodies of Tree::xattrs
   uint64_t inodes_end = 0;            // byte after the last inode and its body

@@ -47,9 +47,13 @@ const Xattrs* Tree::xattrs_of(const Inode& inode) const {
   return inode.xattrs == Inode::kNoXattrs ? nullptr : &xattrs[inode.xattrs];
 }
 
-std::span<const Extent> Tree::extents_of(const Inode& inode) const {
-  if (inode.data != Inode::Data::kExtents) return {};
-  return extents[inode.content];
+std::span<const Extent> Tree::extents_of(const Inode& inode, Extent& whole) const {
+  switch (inode.data) {
+    case Inode::Data::kWhole: whole = {0, inode.content, inode.size}; return std::span(&whole, 1);
+    case Inode::Data::kExtents: return extents[inode.content];
+    case Inode::Data::kNone: break;
+  }
+  return {};
 }
 
 void Tree::sort_names() {

@@ -92,8 +92,8 @@ struct Tree {
   const Directory& directory(const Inode& inode) const { return directories[inode.content]; }
   std::string_view target(const Inode& inode) const { return targets[inode.content].view(); }
   Device device(const Inode& inode) const { return devices[inode.content]; }
-  // Of a regular file that is not kWhole.
-  std::span<const Extent> extents_of(const Inode& inode) const;
+  // Of a regular file; `whole` is where that of a file in one piece is put.
+  std::span<const Extent> extents_of(const Inode& inode, Extent& whole) const;
 
   // Groups the names by directory and sorts them. What follows REQUIRES it.
   void sort_names();

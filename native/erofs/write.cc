@@ -37,7 +37,6 @@ class Writer {
 
   Status write_blocks() const;
   Status write_blocks_of(const PlannedInode& planned) const;
-  Status write_chunks(const PlannedInode& planned) const;
 
   Status write_data(const PlannedInode& planned, uint64_t from, uint64_t length, uint64_t offset) const;
   void write_directory(const PlannedInode& planned, uint64_t from, uint64_t length, uint64_t offset) const;
@@ -51,7 +50,7 @@ class Writer {
   const Window window_;
 };
 
-// Everything before the first whole block of a directory or file.
+// Everything before the first whole block of a directory or symlink.
 Status Writer::write_inodes() const {
   window_.clear(0, round_up(plan_.inodes_end, plan_.block_size));
   window_.put(kSuperblockEnd, plan_.shared_xattrs.area());
@@ -169,8 +168,7 @@ void Writer::write_chunk_table(const PlannedInode& planned) const {
   }
 }
 
-// Blocks of directories, then of files: together they reach from the inodes to the end of the image without a
-// gap.
+// Blocks of directories and symlinks: they reach from the inodes to the end of the metadata without a gap.
 Status Writer::write_blocks() const {
   const auto ends_before_window = [&](uint32_t index) {
     const PlannedInode& planned = plan_.inodes[index];
@@ -186,27 +184,7 @@ Status Writer::write_blocks() const {
 }
 
 Status Writer::write_blocks_of(const PlannedInode& planned) const {
-  if (planned.layout == Layout::kChunked) return write_chunks(planned);
   return write_data(planned, 0, block_offset(plan_.blocks_of(planned)), block_offset(planned.first_block));
-}
-
-Status Writer::write_chunks(const PlannedInode& planned) const {
-  const ChunkMap& map = plan_.chunk_maps[planned.detail];
-  const auto offset_of = [&](const ChunkRun& run) {
-    return block_offset(uint64_t{planned.first_block} + run.block);
-  };
-  const auto ends_before_window = [&](const ChunkRun& run) {
-    return offset_of(run) + block_offset(uint64_t{run.count} << map.block_bits) <= window_.begin();
-  };
-  const Inode& inode = tree_.inodes[planned.id];
-  const uint64_t padded_size = round_up(plan_.size_of(planned), plan_.block_size);
-  auto run = std::ranges::partition_point(map.runs, ends_before_window);
-  for (; run != map.runs.end() && offset_of(*run) < window_.end(); ++run) {
-    const uint64_t from = block_offset(uint64_t{run->chunk} << map.block_bits);
-    const uint64_t length = block_offset(uint64_t{run->count} << map.block_bits);
-    TRY(write_file(inode, from, std::min(length, padded_size - from), offset_of(*run)));
-  }
-  return ok();
 }
 
 // `length` bytes of the data of an inode, from byte `from` of it on, at `offset` of the image; behind its
@@ -257,9 +235,8 @@ Status Writer::write_file(const Inode& inode, uint64_t from, uint64_t length, ui
     std::fill_n(part.bytes.data() + (position - begin), to - position, uint8_t{0});
     position = to;
   };
-  const Extent whole{0, inode.content, inode.size};
-  const std::span extents =
-      inode.data == Inode::Data::kWhole ? std::span(&whole, 1) : tree_.extents_of(inode);
+  Extent whole;
+  const std::span extents = tree_.extents_of(inode, whole);
   auto extent = std::ranges::partition_point(
       extents, [&](const Extent& e) { return e.file_offset + e.length <= begin; });
   for (; extent != extents.end() && extent->file_offset < end; ++extent) {
@@ -303,8 +280,8 @@ Status add_checksum(const ImageContent& content, Superblock& superblock) {
 
 }  // namespace
 
-Status write_range(const ImageContent& content, const std::optional<Uuid>& uuid, uint64_t offset,
-                   MutableBytes out) {
+Status write_metadata(const ImageContent& content, const std::optional<Uuid>& uuid, uint64_t offset,
+                      MutableBytes out) {
   const Window window(offset, out);
   SmallReads data(content.data);
   TRY(Writer(content, data, window).write_content());

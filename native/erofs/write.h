@@ -1,4 +1,4 @@
-// A plan as bytes: any range of the image, without deciding anything.
+// A plan as bytes: any range of the metadata, without deciding anything.
 #pragma once
 
 #include <array>
@@ -14,12 +14,12 @@ using Uuid = std::array<uint8_t, 16>;
 // What an image consists of. All of it is only read, by any number of threads.
 struct ImageContent {
   const Plan& plan;
-  const ByteSource& data;  // what the extents of the tree point into
+  const ByteSource& data;  // what the extents of the tree point into: tails of files lie behind inodes
 };
 
 // Fills `out` with the bytes of the image from `offset` on. Without a UUID, that and the checksum over it are
-// zero. REQUIRES: the range lies within the image. Fails only if reading `content.data` does.
-Status write_range(const ImageContent& content, const std::optional<Uuid>& uuid, uint64_t offset,
-                   MutableBytes out);
+// zero. REQUIRES: the range lies within the metadata. Fails only if reading `content.data` does.
+Status write_metadata(const ImageContent& content, const std::optional<Uuid>& uuid, uint64_t offset,
+                      MutableBytes out);
 
 }  // namespace seekable::erofs

@@ -1,19 +1,24 @@
 #include "layer/build_image.h"
 
 #include <algorithm>
-#include <mutex>
 
 #include "base/buffer.h"
+#include "base/checked.h"
+#include "base/heap.h"
+#include "base/ordered_pipeline.h"
+#include "base/spill.h"
 #include "erofs/format.h"
 #include "hash/sha1.h"
 #include "hash/sha2.h"
+#include "layer/slots.h"
 #include "layer/tar_to_tree.h"
 
 namespace seekable::layer {
 
 namespace {
 
-constexpr size_t kHashSize = 1 << 20;
+constexpr size_t kPieceSize = size_t{256} << 10;
+constexpr size_t kMostMetadataInMemory = size_t{1} << 20;
 
 std::string to_hex(Bytes bytes) {
   constexpr char kDigits[] = "0123456789abcdef";
@@ -25,45 +30,86 @@ std::string to_hex(Bytes bytes) {
   return hex;
 }
 
-// Names the image after its metadata as it is without a UUID.
-Status give_uuid(erofs::Image& image) {
-  hash::Sha256 hash;
-  const uint64_t size = image.summary().metadata_size;
-  Buffer buffer = TRY(Buffer::allocate(std::min<uint64_t>(size, kHashSize)));
-  for (uint64_t offset = 0; offset < size;) {
-    const MutableBytes piece = buffer.first(std::min<uint64_t>(size - offset, kHashSize));
-    TRY(image.read_at(offset, piece));
-    hash.update(piece);
-    offset += piece.size();
-  }
-  image.set_uuid(hash::uuid5_url("erofs:plan/" + to_hex(hash.finish())));
-  return ok();
-}
-
-// The image together with the tar that its file data comes from. Only the superblock has to do with the UUID:
-// whoever reads that first makes it, and others go on with the rest meanwhile.
-class ImageOfTar final : public ByteSource {
+// The metadata of an image as bytes, so that the tree, which takes much more memory, is needed no longer.
+class Metadata {
  public:
-  ImageOfTar(std::shared_ptr<const ByteSource> tar, std::unique_ptr<erofs::Image> image)
-      : tar_(std::move(tar)), image_(std::move(image)) {}
-  uint64_t size() const override { return image_->size(); }
-  Status read_at(uint64_t offset, MutableBytes out) const override {
-    if (offset < erofs::kSuperblockEnd) TRY(ensure_uuid());
-    return image_->read_at(offset, out);
+  // Writes it, and names the image after it as it is without a UUID.
+  static Result<Metadata> of(erofs::Image& image, const TreeOptions& options, Job& job) {
+    Metadata metadata;
+    image.set_uuid(hash::uuid5_url("erofs:plan/" + to_hex(TRY(metadata.store(image, options, job)))));
+    metadata.head_.resize(erofs::kSuperblockEnd);
+    TRY(image.read_at(0, metadata.head_));
+    return metadata;
   }
 
- private:
-  Status ensure_uuid() const {
-    const std::lock_guard lock(mutex_);
-    if (!has_uuid_) TRY(give_uuid(*image_));
-    has_uuid_ = true;
+  uint64_t size() const { return bytes_.size(); }
+  // REQUIRES: offset + out.size() <= size().
+  Status read_at(uint64_t offset, MutableBytes out) const {
+    TRY(bytes_.read_at(offset, out));
+    if (offset >= head_.size()) return ok();
+    const auto length = static_cast<ptrdiff_t>(std::min<uint64_t>(head_.size() - offset, out.size()));
+    std::copy_n(head_.begin() + static_cast<ptrdiff_t>(offset), length, out.begin());
     return ok();
   }
 
-  std::shared_ptr<const ByteSource> tar_;
-  std::unique_ptr<erofs::Image> image_;
-  mutable std::mutex mutex_;
-  mutable bool has_uuid_ = false;
+ private:
+  Result<hash::Sha256Digest> store(const erofs::Image& image, const TreeOptions& options, Job& job);
+
+  Spill bytes_{kMostMetadataInMemory};  // without UUID
+  std::vector<uint8_t> head_;           // up to the end of the superblock, with UUID and checksum
+};
+
+// Returns the digest of what it stores.
+Result<hash::Sha256Digest> Metadata::store(const erofs::Image& image, const TreeOptions& options, Job& job) {
+  const uint64_t size = image.summary().metadata_size;
+  const auto length_of = [size](uint64_t piece) {
+    return static_cast<size_t>(std::min<uint64_t>(size - piece * kPieceSize, kPieceSize));
+  };
+  const uint64_t pieces = ceil_divide(size, kPieceSize);
+  std::vector<Buffer> buffers(slot_count(pieces, options.threads, kPieceSize));
+  for (Buffer& buffer : buffers) buffer = TRY(Buffer::allocate(length_of(0)));
+  hash::Sha256 hash;
+  TRY(run({.items = pieces,
+           .threads = options.threads,
+           .slots = static_cast<unsigned>(buffers.size()),
+           .produce =
+               [&](uint64_t piece, unsigned slot) {
+                 return image.read_at(piece * kPieceSize, buffers[slot].first(length_of(piece)));
+               },
+           .consume = [&](uint64_t piece, unsigned slot) -> Status {
+             const Bytes bytes = buffers[slot].first(length_of(piece));
+             hash.update(bytes);
+             return bytes_.append(bytes, options.temporary_directory);
+           }},
+          job));
+  return hash.finish();
+}
+
+// The image together with the tar that its file data comes from.
+class ImageOfTar final : public ByteSource {
+ public:
+  ImageOfTar(uint64_t size, Metadata metadata, erofs::DataMap data, std::shared_ptr<const ByteSource> tar)
+      : size_(size), metadata_(std::move(metadata)), data_(std::move(data)), tar_(std::move(tar)) {}
+
+  uint64_t size() const override { return size_; }
+  Status read_at(uint64_t offset, MutableBytes out) const override {
+    if (offset > size_ || out.size() > size_ - offset) return beyond_end(offset, out.size());
+    const uint64_t metadata_left = metadata_.size() - std::min(offset, metadata_.size());
+    const auto in_metadata = static_cast<size_t>(std::min<uint64_t>(out.size(), metadata_left));
+    if (in_metadata > 0) TRY(metadata_.read_at(offset, out.first(in_metadata)));
+    return data_.read(*tar_, offset + in_metadata, out.subspan(in_metadata));
+  }
+
+ private:
+  Error beyond_end(uint64_t offset, size_t length) const {
+    return usage("image", "bytes " + std::to_string(offset) + "+" + std::to_string(length) +
+                              " are beyond its end at " + std::to_string(size_));
+  }
+
+  const uint64_t size_;
+  const Metadata metadata_;
+  const erofs::DataMap data_;
+  const std::shared_ptr<const ByteSource> tar_;
 };
 
 }  // namespace
@@ -72,9 +118,14 @@ Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const Tree
                                const erofs::PlanOptions& options, Job& job) {
   LayerTree layer = TRY(tar_to_tree(*tar, job, tree_options));
   std::unique_ptr<erofs::Image> image = TRY(erofs::plan_image(std::move(layer.tree), *tar, options, job));
+  Metadata metadata = TRY(Metadata::of(*image, tree_options, job));
   const erofs::ImageSummary summary = image->summary();
-  return BuiltImage{std::make_shared<ImageOfTar>(std::move(tar), std::move(image)), summary,
-                    std::move(layer.warnings)};
+  const uint64_t size = image->size();
+  erofs::DataMap data = std::move(*image).take_data_map();
+  image.reset();  // and with it the tree, before the chunks need memory
+  return_freed_memory();
+  return BuiltImage{std::make_shared<ImageOfTar>(size, std::move(metadata), std::move(data), std::move(tar)),
+                    summary, std::move(layer.warnings)};
 }
 
 }  // namespace seekable::layer

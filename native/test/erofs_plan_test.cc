@@ -172,15 +172,23 @@ void check_rules(const PlainTree& tree, const Plan& plan) {
   }
   ASSERT_EQ(plan.inodes_end, end);
   ASSERT_LE(planned(plan, Tree::kRoot).nid(), 0xFFFFU);
+  std::vector<uint32_t> owners;
+  for (uint32_t index = 0; index < plan.inodes.size(); ++index) {
+    if (plan.inodes[index].first_block != kNoBlock) owners.push_back(index);
+  }
+  std::ranges::sort(owners, {}, [&](uint32_t index) { return plan.inodes[index].first_block; });
   uint64_t block = (end + block_size - 1) / block_size;
-  for (const uint32_t index : plan.block_owners) {
+  std::vector<uint32_t> metadata_owners;
+  for (const uint32_t index : owners) {
     const PlannedInode& inode = plan.inodes[index];
     ASSERT_EQ(inode.first_block, block);
     ASSERT_GT(plan.blocks_of(inode), 0U);
     const bool is_file = (tree.inodes[inode.id].mode & S_IFMT) == S_IFREG;
     ASSERT_EQ(is_file, block >= plan.metadata_blocks);
+    if (!is_file) metadata_owners.push_back(index);
     block += plan.blocks_of(inode);
   }
+  ASSERT_EQ(plan.block_owners, metadata_owners);
   ASSERT_EQ(plan.total_blocks, block);
 }
 

@@ -6,7 +6,6 @@
 
 #include <cstdio>
 #include <map>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,9 +29,8 @@ inline std::string hex(std::string_view bytes) {
 // All bytes of a regular file, holes as zeros.
 inline std::string content(const erofs::Tree& tree, const erofs::Inode& inode, const ByteSource& source) {
   std::string bytes(inode.size, '\0');
-  const erofs::Extent whole{0, inode.content, inode.size};
-  const bool is_whole = inode.data == erofs::Inode::Data::kWhole;
-  for (const erofs::Extent& extent : is_whole ? std::span(&whole, 1) : tree.extents_of(inode)) {
+  erofs::Extent whole;
+  for (const erofs::Extent& extent : tree.extents_of(inode, whole)) {
     auto* to = reinterpret_cast<uint8_t*>(bytes.data()) + extent.file_offset;
     if (!source.read_at(extent.source_offset, {to, extent.length}).ok()) return "unreadable";
   }

@@ -53,12 +53,12 @@ Result<uint64_t> tree_size(const Parameters& parameters, uint64_t data_blocks) {
 
 uint64_t Tree::size() const {
   uint64_t size = 0;
-  for (const Level& level : levels_) size += level.size();
+  for (const Spill& level : levels_) size += level.size();
   return size;
 }
 
 Status Tree::read_at(uint64_t offset, MutableBytes out) const {
-  for (const Level& level : levels_) {
+  for (const Spill& level : levels_) {
     if (out.empty()) break;
     if (offset >= level.size()) {
       offset -= level.size();

@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "base/job.h"
+#include "base/spill.h"
 #include "hash/sha2.h"
-#include "verity/level.h"
 
 namespace seekable::verity {
 
@@ -38,7 +38,7 @@ class Tree final : public ByteSource {
  private:
   friend class TreeBuilder;
   std::vector<uint8_t> root_;
-  std::vector<Level> levels_;  // root level first
+  std::vector<Spill> levels_;  // root level first
   uint64_t data_blocks_ = 0;
 };
 
@@ -54,8 +54,9 @@ class TreeBuilder {
   Result<Tree> finish();
 
  private:
+  static constexpr size_t kMostInMemory = size_t{4} << 20;
   struct Growing {
-    Level level;                   // whole hash blocks
+    Spill level{kMostInMemory};    // whole hash blocks
     std::vector<uint8_t> pending;  // digests after them, at most batch_size_ bytes
   };
   Status append_to(size_t depth, Bytes digests);

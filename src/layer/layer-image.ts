@@ -86,10 +86,10 @@ async function planned(
   options: BuildOptions,
 ): Promise<LayerImage> {
   const { bottomLayer = false } = options;
-  const { threads } = resourcesOf(options);
+  const { threads, tmpDir } = resourcesOf(options);
   const plan = await runNative(
     options,
-    (job) => native.planImage(content, { blockSize: builtBlockSize, bottomLayer, threads }, job),
+    (job) => native.planImage(content, { blockSize: builtBlockSize, bottomLayer, threads, tmpDir }, job),
     name,
   );
   for (const line of plan.warnings) options.onWarning?.(line);

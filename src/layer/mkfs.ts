@@ -85,10 +85,10 @@ export function mkfsArguments(
 
 /** The built-in builder's warnings are about its own policy, so they are not passed on. */
 async function epochOf({ source, name }: TarContent, options: ResourceOptions): Promise<number> {
-  const { threads } = resourcesOf(options);
+  const { threads, tmpDir } = resourcesOf(options);
   const plan = await runNative(
     options,
-    (job) => native.planImage(source, { blockSize: 4096, bottomLayer: false, threads }, job),
+    (job) => native.planImage(source, { blockSize: 4096, bottomLayer: false, threads, tmpDir }, job),
     name,
   );
   plan.source.close();

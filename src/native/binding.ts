@@ -207,10 +207,16 @@ export interface Addon {
   TarReader: new (source: NativeSource) => NativeTarReader;
   /** A source as it is, or inflated into an unlinked file of `tmpDir` when it is gzip or zstd (by content). */
   openInput(source: NativeSource, options: { tmpDir: string }, job: NativeJob): Promise<OpenedInput>;
-  /** Plans the EROFS image of a tar. */
+  /** Plans the EROFS image of a tar. Metadata of more than a MiB goes to an unlinked file of `tmpDir`. */
   planImage(
     tar: NativeSource,
-    options: { blockSize: number; /** Drop what would hide lower layers. */ bottomLayer: boolean; threads: number },
+    options: {
+      blockSize: number;
+      /** Drop what would hide lower layers. */
+      bottomLayer: boolean;
+      threads: number;
+      tmpDir: string;
+    },
     job: NativeJob,
   ): Promise<PlannedImage>;
   /** Writes a source to a file from `offset` on; resolves with its SHA-256. */

@@ -92,9 +92,8 @@ void check_inode(const Tree& tree, const Inode& inode, uint64_t tar_size) {
     require(!target.empty() && target.size() < 4096 && target.find('\0') == std::string_view::npos);
     require(target.size() == inode.size);
   }
-  const erofs::Extent whole{0, inode.content, inode.size};
-  if (inode.data == Inode::Data::kWhole) check_extents(inode, std::span(&whole, 1), tar_size);
-  check_extents(inode, tree.extents_of(inode), tar_size);
+  erofs::Extent whole;
+  check_extents(inode, tree.extents_of(inode, whole), tar_size);
   const erofs::Xattrs* xattrs = tree.xattrs_of(inode);
   if (xattrs == nullptr) return;
   require(!xattrs->empty());

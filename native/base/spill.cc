@@ -1,17 +1,11 @@
-#include "verity/level.h"
+#include "base/spill.h"
 
 #include <algorithm>
 
-namespace seekable::verity {
+namespace seekable {
 
-namespace {
-
-constexpr size_t kMostInMemory = size_t{4} << 20;
-
-}  // namespace
-
-Status Level::append(Bytes bytes, const std::string& temporary_directory) {
-  if (!recent_.empty() && bytes.size() > kMostInMemory - std::min(recent_.size(), kMostInMemory)) {
+Status Spill::append(Bytes bytes, const std::string& temporary_directory) {
+  if (!recent_.empty() && bytes.size() > most_in_memory_ - std::min(recent_.size(), most_in_memory_)) {
     if (file_.descriptor() < 0) file_ = TRY(File::temporary(temporary_directory));
     TRY(file_.write_at(spilled_, recent_));
     spilled_ += recent_.size();
@@ -21,7 +15,7 @@ Status Level::append(Bytes bytes, const std::string& temporary_directory) {
   return ok();
 }
 
-Status Level::read_at(uint64_t offset, MutableBytes out) const {
+Status Spill::read_at(uint64_t offset, MutableBytes out) const {
   if (offset < spilled_) {
     const size_t part = static_cast<size_t>(std::min<uint64_t>(out.size(), spilled_ - offset));
     TRY(file_.read_at(offset, out.first(part)));
@@ -33,4 +27,4 @@ Status Level::read_at(uint64_t offset, MutableBytes out) const {
   return ok();
 }
 
-}  // namespace seekable::verity
+}  // namespace seekable

@@ -1,0 +1,32 @@
+// Where the file data of an image comes from: what is behind the metadata, and all that is needed once that
+// is written.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/error.h"
+#include "base/io.h"
+
+namespace seekable::erofs {
+
+class DataMap {
+ public:
+  // `length` bytes of the image from `offset` on are those at `source_offset` of the source. In rising order.
+  void add(uint64_t offset, uint64_t source_offset, uint64_t length) {
+    runs_.push_back({offset, source_offset, length});
+  }
+  // Fills `out` with the bytes of the image from `offset` on: zeros wherever no file's data is.
+  Status read(const ByteSource& source, uint64_t offset, MutableBytes out) const;
+
+ private:
+  struct Run {
+    uint64_t offset;
+    uint64_t source_offset;
+    uint64_t length;
+    uint64_t end() const { return offset + length; }
+  };
+  std::vector<Run> runs_;
+};
+
+}  // namespace seekable::erofs
