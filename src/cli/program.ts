@@ -3,43 +3,27 @@ import { join } from 'node:path';
 import { CommanderError, type Command } from 'commander';
 import { failure, type SeekableErofsError } from '../errors';
 import { UsageCommand, type Session } from './command';
-import { batchCommand } from './commands/batch';
-import { buildCommand } from './commands/build';
-import { catCommand } from './commands/cat';
-import { checkCommand } from './commands/check';
-import { convertCommand } from './commands/convert';
-import { decodeCommand } from './commands/decode';
-import { doctorCommand } from './commands/doctor';
-import { encodeCommand } from './commands/encode';
-import { extractCommand } from './commands/extract';
-import { inspectCommand } from './commands/inspect';
-import { lsCommand } from './commands/ls';
-import { mountCommand } from './commands/mount';
-import { mountsCommand } from './commands/mounts';
-import { runCommand } from './commands/run';
-import { umountCommand } from './commands/umount';
-import { verifyCommand } from './commands/verify';
 import { Output, type Streams } from './output';
 
-/** In the order of the help. */
-const commands = [
-  convertCommand,
-  batchCommand,
-  buildCommand,
-  encodeCommand,
-  decodeCommand,
-  inspectCommand,
-  verifyCommand,
-  checkCommand,
-  lsCommand,
-  catCommand,
-  extractCommand,
-  mountCommand,
-  umountCommand,
-  mountsCommand,
-  runCommand,
-  doctorCommand,
-];
+/** In the order of the help. Loaded when needed: a run needs one of them, and each takes its milliseconds. */
+const commands: Readonly<Record<string, () => Promise<(session: Session) => Command>>> = {
+  convert: async () => (await import('./commands/convert.js')).convertCommand,
+  batch: async () => (await import('./commands/batch.js')).batchCommand,
+  build: async () => (await import('./commands/build.js')).buildCommand,
+  encode: async () => (await import('./commands/encode.js')).encodeCommand,
+  decode: async () => (await import('./commands/decode.js')).decodeCommand,
+  inspect: async () => (await import('./commands/inspect.js')).inspectCommand,
+  verify: async () => (await import('./commands/verify.js')).verifyCommand,
+  check: async () => (await import('./commands/check.js')).checkCommand,
+  ls: async () => (await import('./commands/ls.js')).lsCommand,
+  cat: async () => (await import('./commands/cat.js')).catCommand,
+  extract: async () => (await import('./commands/extract.js')).extractCommand,
+  mount: async () => (await import('./commands/mount.js')).mountCommand,
+  umount: async () => (await import('./commands/umount.js')).umountCommand,
+  mounts: async () => (await import('./commands/mounts.js')).mountsCommand,
+  run: async () => (await import('./commands/run.js')).runCommand,
+  doctor: async () => (await import('./commands/doctor.js')).doctorCommand,
+};
 
 const examples = `Examples:
   $ seekable-erofs convert oci-archive:app.tar oci:app:latest
@@ -52,7 +36,8 @@ export async function run(argv: string[], streams: Streams): Promise<number> {
   const session: Session = { streams, exitCode: 0 };
   try {
     if (argv.length === 0) throw noSuchCommand();
-    await createProgram(session).parseAsync(argv, { from: 'user' });
+    const program = await createProgram(session, argv);
+    await program.parseAsync(argv, { from: 'user' });
     return session.exitCode;
   } catch (error) {
     // What commander still throws by itself ends a help: exit code 0, or 1 for `help` of something unknown.
@@ -66,7 +51,7 @@ function noSuchCommand(): SeekableErofsError {
   return failure('USAGE', 'seekable-erofs', 'no such command', 'see seekable-erofs --help');
 }
 
-function createProgram(session: Session): Command {
+async function createProgram(session: Session, argv: string[]): Promise<Command> {
   const program = new UsageCommand('seekable-erofs')
     .summary('container images as seekable EROFS layers')
     .addHelpText('before', examples)
@@ -75,8 +60,17 @@ function createProgram(session: Session): Command {
     .helpOption('--help', 'print this help')
     .configureOutput({ writeOut: (text) => session.streams.stdout.write(text), writeErr: () => undefined })
     .exitOverride();
-  for (const create of commands) program.addCommand(create(session).copyInheritedSettings(program));
+  for (const load of commandsFor(argv)) {
+    const create = await load();
+    program.addCommand(create(session).copyInheritedSettings(program));
+  }
   return program;
+}
+
+/** The command that is named first; else all, for the help or for advice on a misspelt one. */
+function commandsFor([first = '']: string[]): (typeof commands)[string][] {
+  if (first === '--version') return [];
+  return Object.hasOwn(commands, first) ? [commands[first]!] : Object.values(commands);
 }
 
 /** Read from the text, since flags are not known yet when one of them is wrong. */

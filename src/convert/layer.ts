@@ -6,7 +6,6 @@ import type { EncodeSettings } from '../format/profiles';
 import { openTemporary, type TemporaryFile } from '../fs/temporary';
 import { readIndexOf, type ImageLayer } from '../image/image-layers';
 import type { LoneIndex } from '../layer/chunk-index-section';
-import { decodeTo } from '../layer/decode';
 import { encodeImage, settingsOf, type EncodedLayer, type EncodeOptions } from '../layer/encode';
 import { warnOfUnusedMkfs } from '../layer/mkfs-options';
 import { imageSizeOf, isCutInto, isSeekableLayer, openSeekable, type SeekableBlob } from '../layer/seekable';
@@ -178,6 +177,7 @@ async function convertSeekable(
 ): Promise<FinishedLayer> {
   const { descriptor, diffId } = layer;
   warnOfUnusedMkfs(file.name, job.options);
+  const { decodeTo } = await import('../layer/decode.js');
   const blob = await openSeekable(file, { ...job.options, descriptor, indexLayer });
   const decode = (target: TemporaryFile | null) =>
     job.pool.compute(blob.section.frames.offsets.length - 1, job.options.signal, (threads) =>

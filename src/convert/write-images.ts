@@ -9,11 +9,9 @@ import type { Descriptor, Index } from '../oci/types';
 import { openDestination, openSource } from '../store/open';
 import type { DestinationOptions } from '../store/registry/options';
 import { convertOne, type ConvertedImage } from './converted-image';
-import { ErofsCache } from './erofs-cache';
-import { stageImage } from './fill-erofs-cache';
 import type { ConvertOptions, ConvertResult } from './image';
 import type { LayerJob } from './layer';
-import { LayerCache } from './layer-cache';
+import type { LayerCache } from './layer-cache';
 import type { ConversionPool } from './pool';
 import { writeAppended, writeRoot } from './root';
 import { runTogether } from './together';
@@ -112,6 +110,7 @@ async function withCache<T>(
 ): Promise<T> {
   const { cache: path } = options;
   if (path === undefined) return use(null);
+  const { LayerCache } = await import('./layer-cache.js');
   const cache = await pool.destinations.lease(`cache:${resolve(path)}`, () => LayerCache.open(path, options));
   try {
     return await use(cache.target);
@@ -123,6 +122,10 @@ async function withCache<T>(
 /** Puts the layers of images into containerd's layer content cache at `path`. */
 export async function fillCache(job: ImagesJob, set: ImageSet, path: string): Promise<Written> {
   const { options, pool } = job;
+  const [{ ErofsCache }, { stageImage }] = await Promise.all([
+    import('./erofs-cache.js'),
+    import('./fill-erofs-cache.js'),
+  ]);
   const key = `erofs-cache:${resolve(path)}`;
   const cache = await pool.destinations.lease(key, () => ErofsCache.open(path, options));
   try {

@@ -5,10 +5,9 @@ import type { ResourceOptions } from '../job';
 import type { NativeSource } from '../native/binding';
 import { omit } from '../oci/json';
 import type { Descriptor } from '../oci/types';
+import type { ByteSource } from '../source/byte-source';
 import { openFileSource } from '../source/file';
 import { encodeContainerd } from './encode-containerd';
-import { encodeSpec } from './encode-spec';
-import { findTableFrame } from './frame-walk';
 import { openLayerImage, type BuildOptions } from './layer-image';
 import { mkfsSettings, tarIndexBlockSize } from './mkfs-options';
 import { sniffLayer } from './sniff';
@@ -45,7 +44,7 @@ export async function encodeLayer(
   }
   const file = await openFileSource(layerPath);
   try {
-    if ((await sniffLayer(file)) === 'zstd' && (await findTableFrame(file, options.signal)) !== null) {
+    if (await isSeekableBlob(file, options)) {
       throw failure('USAGE', layerPath, 'is a seekable blob already', 'see decode');
     }
     const layer = await openLayerImage(file, options);
@@ -60,6 +59,12 @@ export async function encodeLayer(
   } finally {
     await file.close();
   }
+}
+
+async function isSeekableBlob(file: ByteSource, { signal }: EncodeOptions): Promise<boolean> {
+  if ((await sniffLayer(file)) !== 'zstd') return false;
+  const { findTableFrame } = await import('./frame-walk.js');
+  return (await findTableFrame(file, signal)) !== null;
 }
 
 /** The settings that `options` ask for. USAGE for values that are not written. */
@@ -98,6 +103,9 @@ export async function encodeImage(
   options: ResourceOptions,
   item = blob.name,
 ): Promise<EncodedBlob> {
-  if (settings.profile === 'erofs-image-spec') return encodeSpec(image, blob, settings, options, item);
+  if (settings.profile === 'erofs-image-spec') {
+    const { encodeSpec } = await import('./encode-spec.js');
+    return encodeSpec(image, blob, settings, options, item);
+  }
   return { ...(await encodeContainerd(image, blob, settings, options, item)), indexLayer: null };
 }

@@ -3,7 +3,6 @@ import { formatDigest } from '../format/digest';
 import type { ResourceOptions } from '../job';
 import { native, type NativeSource, type Slice } from '../native/binding';
 import { runNative } from '../native/run';
-import { makeImage } from './mkfs';
 import { mkfsSettings, warnOfUnusedMkfs, type MkfsChoices, type MkfsSettings } from './mkfs-options';
 import { asByteSource } from './native-byte-source';
 import { resourcesOf, type WarningOptions } from './resources';
@@ -106,6 +105,7 @@ async function madeByMkfs(
   settings: MkfsSettings,
   options: BuildOptions,
 ): Promise<LayerImage> {
+  const { makeImage } = await import('./mkfs.js'); // seldom asked for, and much to load
   const tar = { source: content, digest: contentDigest, name };
   const { image, tarDigest, ...built } = await makeImage(tar, settings, options);
   rest.close(); // the tar is not needed any more

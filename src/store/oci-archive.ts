@@ -11,7 +11,7 @@ import { openArchiveFiles } from './archive-files';
 import { checkContent, checkSize } from './blob-content';
 import { emptyIndex, layoutMarker, withReference } from './layout-index';
 import { blobPath, LayoutSource } from './layout-source';
-import { writeTar, type TarMember } from './tar-writer';
+import type { TarMember } from './tar-writer';
 
 /**
  * Opens a tar of a layout for reading; `-` is standard input, spooled to an unlinked temporary file as a gzip-compressed
@@ -84,7 +84,10 @@ export class OciArchiveDestination implements DestinationStore {
 
   async close(): Promise<void> {
     try {
-      if (this.index.manifests.length > 0) await writeTar(this.path, this.members(), this.options.signal);
+      if (this.index.manifests.length > 0) {
+        const { writeTar } = await import('./tar-writer.js'); // what only reads an archive needs no library for it
+        await writeTar(this.path, this.members(), this.options.signal);
+      }
     } finally {
       await this.abort();
     }

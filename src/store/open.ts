@@ -1,12 +1,9 @@
 import { failure, type SeekableErofsError } from '../errors';
 import { checkReferenceName, parseReference } from '../oci/reference';
 import type { DestinationStore, SourceStore } from '../oci/store';
-import { openDockerArchiveSource } from './docker-archive';
-import { LayoutDestination, openLayoutSource } from './layout';
-import { OciArchiveDestination, openOciArchiveSource } from './oci-archive';
-import { RegistryDestination } from './registry/destination';
 import type { DestinationOptions, StoreOptions } from './registry/options';
-import { RegistrySource } from './registry/source';
+
+// Each kind of store is loaded when one is opened: most runs need one or two, and that of registries is large.
 
 /** A store, and the name in it that the reference had (for resolve() and setReference()). */
 export interface Opened<Store> {
@@ -21,20 +18,28 @@ export interface Opened<Store> {
 export async function openSource(text: string, options: StoreOptions = {}): Promise<Opened<SourceStore>> {
   const reference = parseReference(text);
   switch (reference.transport) {
-    case 'oci':
+    case 'oci': {
+      const { openLayoutSource } = await import('./layout.js');
       return { store: await openLayoutSource(reference.path), reference: reference.reference };
-    case 'oci-archive':
+    }
+    case 'oci-archive': {
+      const { openOciArchiveSource } = await import('./oci-archive.js');
       return { store: await openOciArchiveSource(reference.path, options), reference: reference.reference };
-    case 'docker':
+    }
+    case 'docker': {
+      const { RegistrySource } = await import('./registry/source.js');
       return {
         store: await RegistrySource.open(reference, options),
         reference: reference.digest ?? reference.tag,
       };
-    case 'docker-archive':
+    }
+    case 'docker-archive': {
+      const { openDockerArchiveSource } = await import('./docker-archive.js');
       return {
         store: await openDockerArchiveSource(reference.path, options),
         reference: reference.reference,
       };
+    }
     case 'erofs-cache':
       throw failure(
         'USAGE',
@@ -58,20 +63,26 @@ export async function openDestination(
 ): Promise<Opened<DestinationStore>> {
   const reference = parseReference(text);
   switch (reference.transport) {
-    case 'oci':
+    case 'oci': {
       checkName(reference.reference);
+      const { LayoutDestination } = await import('./layout.js');
       return { store: await LayoutDestination.open(reference.path, options), reference: reference.reference };
-    case 'oci-archive':
+    }
+    case 'oci-archive': {
       checkName(reference.reference);
+      const { OciArchiveDestination } = await import('./oci-archive.js');
       return {
         store: await OciArchiveDestination.open(reference.path, options),
         reference: reference.reference,
       };
-    case 'docker':
+    }
+    case 'docker': {
+      const { RegistryDestination } = await import('./registry/destination.js');
       return {
         store: await RegistryDestination.open(reference, options),
         reference: reference.tag ?? reference.digest,
       };
+    }
     case 'erofs-cache':
       throw failure('USAGE', text, 'erofs-cache: holds layers, no images', 'see convert');
     case 'docker-archive':

@@ -11,7 +11,8 @@ const cache = process.argv[2];
 function compile(path) {
   const typescript = require('typescript');
   const compilerOptions = { module: typescript.ModuleKind.CommonJS, target: typescript.ScriptTarget.ES2022 };
-  return typescript.transpileModule(readFileSync(path, 'utf8'), { compilerOptions }).outputText;
+  const { outputText } = typescript.transpileModule(readFileSync(path, 'utf8'), { compilerOptions });
+  return outputText.replace(/\brequire\((['"])(\.[^'"]*)\.js\1\)/g, "require('$2')"); // late imports name what tsc will write
 }
 
 require.extensions['.ts'] = (module, path) => {
