@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { makeTar, noise, sampleTar, sha256 } from './e2e/sample';
@@ -89,6 +89,45 @@ describe('the package', () => {
     expect(exitCode).toBe(0);
     expect(stdout.trim()).toBe(sha256(await readFile(at('blob'))));
     expect(seconds).toBeLessThan(5);
+  });
+});
+
+describe('a run of the program loads what it uses', () => {
+  /** The files below dist/ and the packages that a run has loaded. */
+  async function loadedBy(args: string[]): Promise<string[]> {
+    const script = `const { run } = require('./dist/cli/program.js');
+      const silent = new (require('node:stream').Writable)({ write: (chunk, encoding, done) => done() });
+      run(${JSON.stringify(args)}, { stdout: silent, stderr: process.stderr }).then((exitCode) => {
+        console.log(JSON.stringify({ exitCode, files: Object.keys(require.cache) }));
+      });`;
+    const { stdout, stderr } = await runScript(script);
+    expect(stderr).toBe('');
+    const { exitCode, files } = JSON.parse(stdout) as { exitCode: number; files: string[] };
+    expect(exitCode).toBe(0);
+    return files.map((file) => relative(root, file).replace(/^(dist|node_modules)\//, ''));
+  }
+
+  test('--version: no command', async () => {
+    const loaded = await loadedBy(['--version']);
+    expect(loaded).toContain('cli/program.js');
+    expect(loaded.filter((name) => /^(cli\/commands\/|index|native\/)/.test(name))).toEqual([]);
+  });
+
+  test('encode: no other command, no store, nothing of mkfs.erofs or the other profile', async () => {
+    const loaded = await loadedBy(['encode', tar, at('blob'), '--dm-verity']);
+    expect(loaded.filter((name) => name.startsWith('cli/commands/'))).toEqual(['cli/commands/encode.js']);
+    const unused = /^(store|convert|image|mount)\/|^layer\/(mkfs|encode-spec|frame-walk)\.js$/;
+    expect(loaded.filter((name) => unused.test(name))).toEqual([]);
+  });
+
+  test('convert: no store but those that it reads and writes', async () => {
+    const source = new LayoutBuilder(at('source'));
+    source.name(source.image([source.tarLayer(await sampleTar())]));
+    const loaded = await loadedBy(['convert', `oci:${at('source')}`, `oci:${at('dst')}:new`]);
+    expect(loaded).toContain('store/layout.js');
+    const unused =
+      /^store\/(registry\/|.*archive)|^(tar-stream|streamx|undici|yaml)\/|^convert\/.*cache\.js$/;
+    expect(loaded.filter((name) => unused.test(name))).toEqual([]);
   });
 });
 
