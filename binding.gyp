@@ -26,7 +26,8 @@
       'dependencies': ['zstd'],
       'sources': ['<!@(cat native/sources.txt)'],
       'include_dirs': ['native', '<!(node -p "require(\'node-addon-api\').include_dir")'],
-      'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS'],
+      # An environment that is being torn down takes no exception any more: without the last one, that ends the process.
+      'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS', 'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS'],
       'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++17', '-std=gnu++20'],
       'cflags_cc': ['-std=c++20', '-O3', '-fexceptions', '-Wall', '-Wextra', '-Wno-restrict'],  # gcc 12 sees overlaps in std::string
       'ldflags': [
