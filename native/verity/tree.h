@@ -26,8 +26,8 @@ Status check(const Parameters& parameters);
 // at all, kUnsupported when the size overflows 2^63.
 Result<uint64_t> tree_size(const Parameters& parameters, uint64_t data_blocks);
 
-// A finished tree: root level first, as it lies on disk. A level of more than a few megabytes lives mostly in
-// an unlinked file.
+// A finished tree: root level first, as it lies on disk. A level of more than a megabyte lives mostly in an
+// unlinked file.
 class Tree final : public ByteSource {
  public:
   uint64_t size() const override;
@@ -42,7 +42,7 @@ class Tree final : public ByteSource {
   uint64_t data_blocks_ = 0;
 };
 
-// Digests of data blocks in, tree out. Memory is bounded: a level of more than a few megabytes spills to an
+// Digests of data blocks in, tree out. Memory is bounded: a level of more than a megabyte spills to an
 // unlinked file in `temporary_directory`.
 class TreeBuilder {
  public:
@@ -54,7 +54,7 @@ class TreeBuilder {
   Result<Tree> finish();
 
  private:
-  static constexpr size_t kMostInMemory = size_t{4} << 20;
+  static constexpr size_t kMostInMemory = size_t{1} << 20;
   struct Growing {
     Spill level{kMostInMemory};    // whole hash blocks
     std::vector<uint8_t> pending;  // digests after them, at most batch_size_ bytes
