@@ -4,7 +4,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { encoded, oursWriting } from '../lib/contestants.mjs';
 import { corpusTar, whole } from '../lib/corpus.mjs';
-import { round } from '../lib/stats.mjs';
+import { round, spread } from '../lib/stats.mjs';
 import { writeManyFiles, writeSynthetic } from '../lib/synthetic.mjs';
 
 export const title = 'growth: tar → seekable blob with dm-verity, 2 threads, from small to large';
@@ -12,8 +12,6 @@ export const title = 'growth: tar → seekable blob with dm-verity, 2 threads, f
 export function* cases(context) {
   const megabytes = context.long ? [100, 1000, 10_000] : [100, 300, 1000];
   const entries = context.long ? [10_000, 100_000, 1_000_000] : [10_000, 30_000, 100_000];
-  const empty = whole(join(context.directory, 'empty.tar'), (half) => writeSynthetic(half, { bytes: 0 }));
-  yield growing(context, 'empty', empty, { start: true });
   for (const size of megabytes) {
     const tar = corpusTar(context.directory, 'synthetic', size);
     yield growing(context, `${size} MB`, tar, { units: statSync(tar).size, of: 'bytes' });
@@ -28,25 +26,35 @@ export function* cases(context) {
   yield growing(context, '100000 files in one folder', flat, {});
 }
 
+/** A layer, and an empty one in turn with it: what starting takes under the same load. */
 function growing(context, name, tar, growth) {
   const bytes = statSync(tar).size;
+  const empty = whole(join(context.directory, 'empty.tar'), (half) => writeSynthetic(half, { bytes: 0 }));
+  const ours = (input, names) =>
+    oursWriting(context, ['encode', '--dm-verity', input], { ...names, threads: 2, result: encoded });
   return {
     name,
     input: { label: 'tar', bytes },
-    runs: bytes < 50e6 ? Math.max(10, context.runs) : context.runs, // some milliseconds count there
+    runs: bytes < 50e6 ? Math.max(20, context.runs) : context.runs, // some milliseconds count there
     ...(bytes > 2e9 && { runs: 1, warm: false }),
-    contestants: [oursWriting(context, ['encode', '--dm-verity', tar], { threads: 2, result: encoded })],
+    contestants: [
+      ours(tar),
+      { ...ours(empty, { key: 'start', label: 'ours, an empty tar' }), isRival: false },
+    ],
     growth,
   };
 }
 
 /** How much more, or less, a byte (an entry) costs in the largest layer than in the smallest, start-up subtracted. */
 export function derive(cases) {
-  const seconds = ({ contestants }) => contestants[0].seconds.median;
-  const start = seconds(cases.find(({ growth }) => growth.start));
+  const seconds = ({ rounds }) =>
+    spread(
+      rounds.ours.map((run, i) => run.seconds - rounds.start[i].seconds),
+      6,
+    ).median;
   const cost = (unit) => {
     const grown = cases.filter(({ growth }) => growth.of === unit);
-    const each = grown.map((item) => (seconds(item) - start) / item.growth.units);
+    const each = grown.map((item) => seconds(item) / item.growth.units);
     return {
       nanosecondsEach: each.map((value) => round(value * 1e9, 3)),
       growth: round(each.at(-1) / each[0], 3),

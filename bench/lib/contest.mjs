@@ -7,7 +7,7 @@ import { round, speedup, spread } from './stats.mjs';
 /**
  * Runs a case. `contestants` are `{key, label, argv, env, input, before, after, result, rounds, skip}`: `before()` prepares a run outside
  * of its time; `result(output)` says what was made, `{bytes, …}`, and may correct the seconds, for a program that times itself; `rounds` is
- * the most rounds that a slow one takes part in; `skip` is why it doesn't take part at all. `agree(made)` throws when they didn't do the
+ * the most rounds that a slow one takes part in; `skip` is why it doesn't take part at all; `isRival` is false of one that does less. `agree(made)` throws when they didn't do the
  * same work. `measured(sample)` is the number that is compared, where it isn't the seconds of the whole run. `limit()` measures the
  * unavoidable parts, once a round. The first contestant that isn't skipped is what the others are compared with; it runs once more before
  * the first round, to warm up, unless `warm` is false. Another one that fails is out, and the rest goes on.
@@ -58,7 +58,7 @@ function summarize({ name, input, contestants, reference, growth, measured = who
       : { key, label, skipped: skip },
   );
   const ratios = active
-    .filter((contestant) => contestant !== reference)
+    .filter((contestant) => contestant !== reference && contestant.isRival !== false)
     .map((other) => [other.key, speedup(secondsOf(reference), secondsOf(other))]);
   const rounds = ({ samples }) => samples.map(({ seconds, cpuSeconds }) => ({ seconds, cpuSeconds }));
   return {

@@ -52,6 +52,6 @@ export function barsText(results, claim) {
   return lines.join('\n');
 }
 
-export function machineText({ cpu, cores, memoryGiB, kernel, node, go, loadAverage }) {
-  return `${cpu}, ${cores} cores, ${memoryGiB} GiB, Linux ${kernel}, Node ${node}, ${go ?? 'no Go'}, load ${loadAverage}`;
+export function machineText({ cpu, instructions, cores, memoryGiB, kernel, node, go, loadAverage }) {
+  return `${cpu} (${instructions.join(' ')}), ${cores} cores, ${memoryGiB} GiB, Linux ${kernel}, Node ${node}, ${go ?? 'no Go'}, load ${loadAverage}`;
 }

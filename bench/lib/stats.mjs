@@ -34,13 +34,4 @@ export function speedup(ours, other) {
   return a === null || b === null ? null : { ofMedians: round(b.median / a.median, 2), ...spread(pairs, 2) };
 }
 
-/** What a line through the points (x, y) rises by: least squares, weighted so that small points count as much as large ones. */
-export function slope(points) {
-  const weighted = points.map(([x, y]) => ({ x, y, weight: 1 / (x * x) }));
-  const sum = (of) => weighted.reduce((total, point) => total + point.weight * of(point), 0);
-  const [n, sx, sy] = [sum(() => 1), sum((p) => p.x), sum((p) => p.y)];
-  const [sxx, sxy] = [sum((p) => p.x * p.x), sum((p) => p.x * p.y)];
-  return (n * sxy - sx * sy) / (n * sxx - sx * sx);
-}
-
 const present = (numbers) => numbers.filter((number) => number !== undefined);

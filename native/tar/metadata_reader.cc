@@ -12,11 +12,18 @@ Result<Bytes> MetadataReader::view(uint64_t offset, size_t length) {
 }
 
 Status MetadataReader::fill(uint64_t offset) {
+  read_ahead_ = read_ahead_at(offset);
   buffered_ = {};  // stays so if the read fails
-  const MutableBytes page = MutableBytes(page_).first(std::min<uint64_t>(kReadAhead, size_ - offset));
-  buffered_ = source_.read_cached(offset, page) ? page : TRY(read_from_disk(offset));
+  const MutableBytes pages = MutableBytes(pages_).first(std::min<uint64_t>(read_ahead_, size_ - offset));
+  buffered_ = source_.read_cached(offset, pages) ? pages : TRY(read_from_disk(offset));
   buffer_offset_ = offset;
   return ok();
+}
+
+size_t MetadataReader::read_ahead_at(uint64_t offset) const {
+  const uint64_t end = buffer_offset_ + buffered_.size();
+  const bool follows = !buffered_.empty() && offset + kReadAhead > end && offset < end + kReadAhead;
+  return follows ? std::min(2 * read_ahead_, kLongestReadAhead) : kReadAhead;
 }
 
 Result<MutableBytes> MetadataReader::read_from_disk(uint64_t offset) {

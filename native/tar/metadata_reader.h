@@ -33,18 +33,22 @@ class MetadataReader {
   static constexpr size_t kReadAhead = 4096;
 
  private:
+  // So far it grows, twofold each time, while headers follow each other closely: files are small there.
+  static constexpr size_t kLongestReadAhead = 64 << 10;
   // Where the page isn't in the page cache: one large read is as quick as a few small ones here and there,
   // the kernel then reads ahead by itself, and what lies in between will be wanted soon.
   static constexpr size_t kReadAheadOnDisk = 1 << 20;
 
   Status fill(uint64_t offset);
+  size_t read_ahead_at(uint64_t offset) const;
   Result<MutableBytes> read_from_disk(uint64_t offset);
 
   const ByteSource& source_;
   uint64_t size_;
   uint64_t buffer_offset_ = 0;
   Bytes buffered_;  // of one of these two
-  std::array<uint8_t, kReadAhead> page_;
+  size_t read_ahead_ = kReadAhead;
+  std::array<uint8_t, kLongestReadAhead> pages_;
   Buffer large_;  // allocated when it is first needed
 };
 

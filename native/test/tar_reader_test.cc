@@ -376,6 +376,25 @@ TEST(TarReader, ReadsHeadersOnlyAndFewTimes) {
   EXPECT_LE(source.bytes, 10u * 4096);
 }
 
+TEST(TarReader, ReadsSmallFilesManyAtATimeAndLargeOnesNotAtAll) {
+  TarBuilder builder;
+  for (int i = 0; i < 1000; ++i) builder.file("s" + std::to_string(i), std::string(i % 900, 's'));
+  for (int i = 0; i < 10; ++i) builder.file("l" + std::to_string(i), std::string(100'000, 'l'));
+  for (int i = 0; i < 1000; ++i) builder.file("t" + std::to_string(i), "t");
+  const std::string tar = builder.end().bytes();
+  const CountingSource source(tar);
+  Reader reader(source);
+  for (int i = 0; i < 2010; ++i) {
+    Result<std::optional<Entry>> entry = reader.next();
+    ASSERT_TRUE(entry.ok() && entry.value());
+    const int number = i < 1000 ? i : i < 1010 ? i - 1000 : i - 1010;
+    EXPECT_EQ(entry.value()->name.substr(1), std::to_string(number));
+  }
+  EXPECT_FALSE(reader.next().value());
+  EXPECT_LE(source.calls, 60u);
+  EXPECT_LE(source.bytes, tar.size() - 10 * 90'000);
+}
+
 TEST(TarReader, ReadsLargePiecesWhereTheTarIsOnDisk) {
   TarBuilder builder;
   for (int i = 0; i < 100; ++i) {
