@@ -1,7 +1,9 @@
 #include "layer/name_index.h"
 
+#include <sys/random.h>
+
 #include <cstring>
-#include <random>
+#include <ctime>
 #include <utility>
 
 namespace seekable::layer {
@@ -14,8 +16,10 @@ constexpr uint64_t kMultiplier =
     0x9E3779B97F4A7C15;  // 2^64 divided by the golden ratio: odd, bits well mixed
 
 uint64_t random_number() {
-  std::random_device random;
-  return uint64_t{random()} << 32 | random();
+  uint64_t number = 0;
+  // Fails only on kernels before 3.17; std::random_device would ask for glibc 2.36.
+  if (getrandom(&number, sizeof number, 0) != sizeof number) number = static_cast<uint64_t>(time(nullptr));
+  return number;
 }
 
 // Both halves of a product of 128 bits, which every bit of the factors has a say in.

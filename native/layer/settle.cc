@@ -38,9 +38,8 @@ void add_whiteout(Draft& draft, const Whiteout& whiteout) {
 // merged with otherwise; everything else hides what is below anyhow.
 void place_whiteouts(Draft& draft) {
   Tree& tree = draft.tree;
-  std::ranges::sort(draft.whiteouts);
-  const auto again = std::ranges::unique(draft.whiteouts);
-  draft.whiteouts.erase(again.begin(), again.end());
+  std::sort(draft.whiteouts.begin(), draft.whiteouts.end());
+  draft.whiteouts.erase(std::unique(draft.whiteouts.begin(), draft.whiteouts.end()), draft.whiteouts.end());
   for (const Whiteout& whiteout : draft.whiteouts) {
     const auto entry = tree.child(whiteout.directory, whiteout.name);
     if (!entry) {
