@@ -54,8 +54,8 @@ sources_of() {
   case "$1" in
     tar | pax) printf '%s\n' native/tar/*.cc ;;
     tree)
-      printf '%s\n' native/tar/*.cc
-      printf 'native/layer/%s.cc\n' entry_inode path resolve settle tar_to_tree tree_builder warnings whiteout
+      printf '%s\n' native/tar/*.cc native/erofs/tree.cc
+      printf 'native/layer/%s.cc\n' entry_inode name_index path resolve settle tar_to_tree tree_builder warnings whiteout
       ;;
     frame) printf '%s\n' native/zstd/frame.cc && node scripts/zstd-sources.mjs ;;
     inflate) printf '%s\n' native/inflate/*.cc && node scripts/zstd-sources.mjs ;;
