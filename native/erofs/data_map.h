@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 #include "base/io.h"
+#include "erofs/small_reads.h"
+#include "erofs/tree.h"
 
 namespace seekable::erofs {
 
@@ -16,8 +18,11 @@ class DataMap {
   void add(uint64_t offset, uint64_t source_offset, uint64_t length) {
     runs_.push_back({offset, source_offset, length});
   }
+  // The same for `length` bytes of a file from byte `from` of it on, as far as there are any.
+  void add_file(const Tree& tree, const Inode& inode, uint64_t from, uint64_t length, uint64_t offset);
   // Fills `out` with the bytes of the image from `offset` on: zeros wherever no file's data is.
   Status read(const ByteSource& source, uint64_t offset, MutableBytes out) const;
+  Status read(SmallReads& source, uint64_t offset, MutableBytes out) const;
 
  private:
   struct Run {

@@ -54,7 +54,6 @@ class Planner {
   Status place_blocks();
   Status place_blocks_of(uint32_t index);
   void map_data(const PlannedInode& planned, uint64_t blocks);
-  void map_range(const Inode& inode, uint64_t from, uint64_t length, uint64_t offset);
 
   const Inode& tree_inode(const PlannedInode& planned) const { return plan_.tree_inode(planned); }
   std::string path_of(InodeId id) const;
@@ -226,28 +225,15 @@ void Planner::map_data(const PlannedInode& planned, uint64_t blocks) {
   const Inode& inode = tree_inode(planned);
   const uint64_t start = uint64_t{planned.first_block} * plan_.block_size;
   if (planned.layout != Layout::kChunked) {
-    map_range(inode, 0, blocks * plan_.block_size, start);
+    plan_.data.add_file(tree_, inode, 0, blocks * plan_.block_size, start);
     return;
   }
   const ChunkMap& map = plan_.chunk_maps[planned.detail];
   const unsigned chunk_bits = static_cast<unsigned>(std::countr_zero(plan_.block_size)) + map.block_bits;
   for (const ChunkRun& run : map.runs) {
     const uint64_t from = uint64_t{run.chunk} << chunk_bits;
-    map_range(inode, from, uint64_t{run.count} << chunk_bits, start + uint64_t{run.block} * plan_.block_size);
-  }
-}
-
-// `length` bytes of the file from byte `from` of it on lie at `offset` of the image, as far as there are any.
-void Planner::map_range(const Inode& inode, uint64_t from, uint64_t length, uint64_t offset) {
-  const uint64_t end = from + length;
-  Extent whole;
-  const std::span extents = tree_.extents_of(inode, whole);
-  auto extent = std::ranges::partition_point(
-      extents, [&](const Extent& e) { return e.file_offset + e.length <= from; });
-  for (; extent != extents.end() && extent->file_offset < end; ++extent) {
-    const uint64_t begin = std::max(from, extent->file_offset);
-    const uint64_t count = std::min(end, extent->file_offset + extent->length) - begin;
-    plan_.data.add(offset + (begin - from), extent->source_offset + (begin - extent->file_offset), count);
+    plan_.data.add_file(tree_, inode, from, uint64_t{run.count} << chunk_bits,
+                        start + uint64_t{run.block} * plan_.block_size);
   }
 }
 

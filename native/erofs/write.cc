@@ -224,30 +224,13 @@ void Writer::write_directory(const PlannedInode& planned, uint64_t from, uint64_
   }
 }
 
-// Reads extents straight into the window, and clears what none of them covers.
+// Straight into the window.
 Status Writer::write_file(const Inode& inode, uint64_t from, uint64_t length, uint64_t offset) const {
   const Window::Part part = window_.part(offset, length);
   if (part.bytes.empty()) return ok();
-  const uint64_t begin = from + part.skip;
-  const uint64_t end = begin + part.bytes.size();
-  uint64_t position = begin;  // in the file: everything before it is written
-  const auto fill_up_to = [&](uint64_t to) {
-    std::fill_n(part.bytes.data() + (position - begin), to - position, uint8_t{0});
-    position = to;
-  };
-  Extent whole;
-  const std::span extents = tree_.extents_of(inode, whole);
-  auto extent = std::ranges::partition_point(
-      extents, [&](const Extent& e) { return e.file_offset + e.length <= begin; });
-  for (; extent != extents.end() && extent->file_offset < end; ++extent) {
-    fill_up_to(std::max(position, extent->file_offset));
-    const uint64_t skipped = position - extent->file_offset;
-    const uint64_t count = std::min(extent->length - skipped, end - position);
-    TRY(data_.read(extent->source_offset + skipped, part.bytes.subspan(position - begin, count)));
-    position += count;
-  }
-  fill_up_to(end);
-  return ok();
+  DataMap map;
+  map.add_file(tree_, inode, from, length, offset);
+  return map.read(data_, offset + part.skip, part.bytes);
 }
 
 Superblock make_superblock(const Plan& plan) {
