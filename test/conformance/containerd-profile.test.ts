@@ -147,7 +147,7 @@ describe('hostile blobs', () => {
     .filter(({ want }) => want !== 'accept')
     .map((entry): [string, Bad] => [entry.name, entry]);
 
-  test.each(refused)('%s is refused, quickly and in little memory', async (name, entry) => {
+  test.each(refused)('%s is refused, with little work and memory', async (name, entry) => {
     const blob = join(golden, entry.blob);
     const flags = ['--descriptor', await descriptorOf(entry)];
     for (const args of [
@@ -157,7 +157,7 @@ describe('hostile blobs', () => {
       const run = await runCli([...args, ...flags], { measure: true });
       expect(run.exitCode, `${entry.description}: ${run.stderr}`).toBe(3);
       expect(run.stderr).toMatch(/^error: .+: .+\n$/);
-      expect(run.seconds).toBeLessThan(2);
+      expect(run.cpuSeconds).toBeLessThan(2);
       expect(run.peakMemory).toBeGreaterThan(1 << 20);
       expect(run.peakMemory).toBeLessThan(200 << 20);
     }

@@ -98,13 +98,12 @@ describe('--mkfs', () => {
   });
 
   test('is stopped by SIGTERM, and leaves nothing', async () => {
-    await useStandIn('cat >/dev/null; sleep 20');
+    await useStandIn('cat >/dev/null; sleep 300');
     await put('layer.tar', await layer());
     const stop = { pattern: /"phase":"mkfs"/, signal: 'SIGTERM' } as const;
     const args = ['build', 'layer.tar', 'out', '--mkfs', '', '--progress', 'json', '--tmp-dir', '.'];
-    const { exitCode, seconds } = await runCli(args, { cwd: folder, signalAt: stop });
+    const { exitCode } = await runCli(args, { cwd: folder, signalAt: stop });
     expect(exitCode).toBe(143);
-    expect(seconds).toBeLessThan(15);
     expect((await readdir(folder)).sort()).toEqual(['layer.tar', 'tool']);
   });
 });

@@ -18,7 +18,7 @@ export interface RunOptions {
   signalAt?: { pattern: RegExp; signal: NodeJS.Signals };
   /** Closes our end of stdout after this many bytes, like `head -c`. */
   closeStdoutAfter?: number;
-  /** Measures the peak memory, with time(1) where there is one, else by looking often. */
+  /** Measures what it takes, with time(1). */
   measure?: boolean;
 }
 
@@ -28,27 +28,25 @@ export interface Run {
   signal: NodeJS.Signals | null;
   stdout: Buffer;
   stderr: string;
-  seconds: number;
   /** Peak resident memory in bytes, when asked for; else 0. */
   peakMemory: number;
+  /** CPU seconds, when asked for; else 0. How long it took by the clock would depend on what else runs on the machine. */
+  cpuSeconds: number;
 }
 
 /** Runs the program as a user would, from dist/. */
 export async function runCli(args: string[], options: RunOptions = {}): Promise<Run> {
   if (!existsSync(program)) throw new Error(`${program} is missing: npm run build`);
-  const withTime = options.measure === true && existsSync(time);
-  const folder = withTime ? await mkdtemp(join(tmpdir(), 'run-cli-')) : '';
+  const command = [process.execPath, program, ...args];
+  if (options.measure !== true) return collect(command, options);
+  const folder = await mkdtemp(join(tmpdir(), 'run-cli-'));
   try {
-    const report = join(folder, 'peak');
-    const command = [process.execPath, program, ...args];
-    const run = await collect(
-      withTime ? [time, '-q', '-f', '%M', '-o', report, ...command] : command,
-      options,
-    );
-    if (withTime) run.peakMemory = 1024 * Number(await readFile(report, 'utf8'));
-    return run;
+    const report = join(folder, 'report');
+    const run = await collect([time, '-q', '-f', '%M %U %S', '-o', report, ...command], options);
+    const [kibibytes = 0, user = 0, system = 0] = (await readFile(report, 'utf8')).split(' ').map(Number);
+    return { ...run, peakMemory: 1024 * kibibytes, cpuSeconds: user + system };
   } finally {
-    if (withTime) await rm(folder, { recursive: true });
+    await rm(folder, { recursive: true });
   }
 }
 
@@ -71,8 +69,7 @@ export async function documentOf<T>(args: string[], options: RunOptions = {}): P
 }
 
 async function collect([file = '', ...args]: string[], options: RunOptions): Promise<Run> {
-  const { cwd, uid, input, measure } = options;
-  const started = performance.now();
+  const { cwd, uid, input } = options;
   const child = spawn(file, args, {
     stdio: 'pipe',
     env: { ...process.env, NO_COLOR: '1', ...options.env },
@@ -90,15 +87,13 @@ async function collect([file = '', ...args]: string[], options: RunOptions): Pro
       child.stdout.destroy();
   });
   const stderr = watchStderr(child, options);
-  const peak = watchMemory(measure === true && file !== time ? child : undefined);
   const [exitCode, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((done, fail) => {
     child.on('error', fail);
     child.on('close', (code, name) => {
       done([code, name]);
     });
   });
-  const seconds = (performance.now() - started) / 1000;
-  return { exitCode, signal, stdout: Buffer.concat(stdout), stderr: stderr(), seconds, peakMemory: peak() };
+  return { exitCode, signal, stdout: Buffer.concat(stdout), stderr: stderr(), peakMemory: 0, cpuSeconds: 0 };
 }
 
 function watchStderr(child: ChildProcess, { signalAt }: RunOptions): () => string {
@@ -111,20 +106,4 @@ function watchStderr(child: ChildProcess, { signalAt }: RunOptions): () => strin
     child.kill(signalAt.signal);
   });
   return () => text;
-}
-
-/** The kernel's high-water mark, read every few milliseconds while the process lives. */
-function watchMemory(child: ChildProcess | undefined): () => number {
-  if (child === undefined) return () => 0;
-  let peak = 0;
-  const timer = setInterval(() => {
-    readFile(`/proc/${child.pid ?? 0}/status`, 'utf8').then(
-      (status) => (peak = Math.max(peak, 1024 * Number(/^VmHWM:\s+(\d+)/m.exec(status)?.[1] ?? 0))),
-      () => undefined,
-    );
-  }, 5);
-  child.on('close', () => {
-    clearInterval(timer);
-  });
-  return () => peak;
 }

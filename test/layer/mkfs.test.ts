@@ -271,7 +271,7 @@ echo '<W> erofs: odd' >&2; echo '<E> erofs: no compressor foo' >&2; echo '<E> er
 
 describe('cancelling', () => {
   it('kills mkfs.erofs, whatever it runs, and leaves nothing', async () => {
-    use('tar-lz4.erofs', { script: `echo $$ >'${at('tool/pid')}'; cat >/dev/null; sleep 20; exit 0` });
+    use('tar-lz4.erofs', { script: `echo $$ >'${at('tool/pid')}'; cat >/dev/null; sleep 300; exit 0` });
     const abort = new AbortController();
     const onProgress = ({ phase, done, total }: ProgressEvent): void => {
       if (phase === 'mkfs' && done === total)
@@ -280,10 +280,8 @@ describe('cancelling', () => {
         }, 50);
     };
     const options = { mkfs: '', tmpDir: folder, signal: abort.signal, onProgress };
-    const started = performance.now();
     const error = await caught(() => buildErofs(at('layer.tar'), at('image'), options));
     expect(error.code).toBe('CANCELLED');
-    expect(performance.now() - started).toBeLessThan(15_000);
     const pid = Number(readFileSync(at('tool/pid'), 'utf8'));
     expect(() => process.kill(pid, 0)).toThrow('ESRCH');
     expect(readdirSync(folder).sort()).toEqual(['golden', 'layer.tar', 'tool']);

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 const program = resolve(__dirname, '../../../dist/cli/main.js');
@@ -8,16 +9,16 @@ export interface Ending {
   exitCode: number | null;
   signal: NodeJS.Signals | null;
   stderr: string;
-  /** `performance.now()` of its end. */
-  time: number;
 }
 
 /** The program while it runs. */
 export interface Running {
   child: ChildProcess;
   ended: Promise<Ending>;
-  /** Resolves when stderr matches, with `performance.now()`; rejects when the program ends before. */
-  saw(pattern: RegExp): Promise<number>;
+  /** Resolves when stderr matches; rejects when the program ends before. */
+  saw(pattern: RegExp): Promise<void>;
+  /** CPU seconds of all its threads so far; null once it has ended. */
+  cpuSeconds(): number | null;
 }
 
 /** Starts the program; stdout is thrown away. */
@@ -32,15 +33,15 @@ export function startCli(args: string[], cwd: string): Running {
   const ended = new Promise<Ending>((done, fail) => {
     child.on('error', fail);
     child.on('close', (exitCode, signal) => {
-      done({ exitCode, signal, stderr, time: performance.now() });
+      done({ exitCode, signal, stderr });
     });
   });
-  const saw = (pattern: RegExp): Promise<number> =>
+  const saw = (pattern: RegExp): Promise<void> =>
     new Promise((done, fail) => {
       const look = (): void => {
         if (!pattern.test(stderr)) return;
         watchers.delete(look);
-        done(performance.now());
+        done();
       };
       watchers.add(look);
       look();
@@ -48,5 +49,15 @@ export function startCli(args: string[], cwd: string): Running {
         fail(new Error(`it ended before ${pattern.source} was seen: ${stderr}`));
       }, fail);
     });
-  return { child, ended, saw };
+  return { child, ended, saw, cpuSeconds: () => cpuSecondsOf(child.pid ?? 0) };
+}
+
+/** Of the process as the kernel counts it, in hundredths of a second (proc_pid_stat(5), utime and stime). */
+function cpuSecondsOf(pid: number): number | null {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return null;
+  }
 }
