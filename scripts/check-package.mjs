@@ -1,5 +1,6 @@
-// npm run check:package [-- --tarball FILE] [--compile]: packs the package and tries it as a user would get it.
+// npm run check:package [-- --tarball FILE | --prebuilt] [--compile]: packs the package and tries it as a user would get it.
 //   --tarball FILE  this tarball in place of a new one
+//   --prebuilt      packs the binary that npm run prebuild has made, in place of a new one
 //   --compile       also compile from the packed sources, as where no prebuilt binary fits (a minute)
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
@@ -27,7 +28,7 @@ const maxTarball = 4 << 20; // bytes
 const npmFlags = ['--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
 
 const { values: options } = parseArgs({
-  options: { tarball: { type: 'string' }, compile: { type: 'boolean' } },
+  options: { tarball: { type: 'string' }, prebuilt: { type: 'boolean' }, compile: { type: 'boolean' } },
 });
 const work = mkdtempSync(join(tmpdir(), 'check-package-'));
 
@@ -61,8 +62,10 @@ function npm(args, { cwd = root, env = process.env } = {}) {
 }
 
 function pack() {
-  rmSync(join(root, 'prebuilds'), { recursive: true, force: true });
-  npm(['run', 'prebuild']);
+  if (!options.prebuilt) {
+    rmSync(join(root, 'prebuilds'), { recursive: true, force: true });
+    npm(['run', 'prebuild']);
+  }
   const printed = npm(['pack', '--loglevel=error', '--pack-destination', work]);
   return join(work, printed.trim().split('\n').at(-1));
 }

@@ -35,17 +35,27 @@ zstd_flags() {
 
 # Objects outlive a run: what has not changed since is not compiled again (headers and this script are compared as a whole).
 newest=$(find native "$zstd" "$0" \( -name '*.h' -o -name fuzz.sh \) -printf '%T@ %p\n' | sort -rn | head -n 1 | cut -d' ' -f2-)
-object_of() {
+object_of() { echo "$out/$(echo "$1" | tr / _).o"; }
+compile_one() {
   local source=$1 object
-  object="$out/$(echo "$source" | tr / _).o"
-  if [ ! "$object" -nt "$source" ] || [ ! "$object" -nt "$newest" ]; then
-    case "$source" in
-      *.cc) "${compile[@]}" -fsanitize=fuzzer-no-link -c "$source" -o "$object" ;;
-      # shellcheck disable=SC2046 # several flags
-      *) "${compile_c[@]}" $(zstd_flags "$source") -c "$source" -o "$object" ;;
-    esac
-  fi
-  objects+=("$object")
+  object=$(object_of "$source")
+  if [ "$object" -nt "$source" ] && [ "$object" -nt "$newest" ]; then return; fi
+  case "$source" in
+    *.cc) "${compile[@]}" -fsanitize=fuzzer-no-link -c "$source" -o "$object" ;;
+    # shellcheck disable=SC2046 # several flags
+    *) "${compile_c[@]}" $(zstd_flags "$source") -c "$source" -o "$object" ;;
+  esac
+}
+
+# at_once COMMAND : runs the function for each line of the input, as many at a time as there are cores; fails if one fails.
+at_once() {
+  local line failed=0
+  while read -r line; do
+    [ "$(jobs -rp | wc -l)" -lt "$(nproc)" ] || wait -n || failed=1
+    "$1" "$line" &
+  done
+  while [ -n "$(jobs -p)" ]; do wait -n || failed=1; done
+  return "$failed"
 }
 
 # sources_of NAME : what a harness is linked with.
@@ -74,20 +84,23 @@ golden_seeds() {
   esac
 }
 
-for name in "$@"; do
-  objects=()
-  while read -r source; do object_of "$source"; done < <(sources_of "$name")
+fuzz() {
+  local name=$1 objects=() source
+  while read -r source; do objects+=("$(object_of "$source")"); done < <(sources_of "$name")
   "${compile[@]}" -fsanitize=fuzzer "${objects[@]}" -lz -lpthread -o "$out/$name"
   golden_seeds "$name"
-  options=(-max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1)
+  local options=(-max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1)
   if [ "$name" = tar ] || [ "$name" = pax ]; then options+=(-dict=native/test/fuzz/tar.dict); fi
-  echo "fuzzing $name for $seconds s"
   if ! "$out/$name" "${options[@]}" -artifact_prefix="$out/$name-" \
     "$out/$name-found" "native/test/fuzz/corpus/$name" "$out/$name-golden" >"$out/$name.log" 2>&1; then
     tail -n 60 "$out/$name.log"
     echo "error: $name fails; run build-fuzz/$name with the file named above" >&2
-    exit 1
+    return 1
   fi
-  grep -E '^#[0-9]+.*(INITED|DONE)|^stat::(number|average|peak)' "$out/$name.log"
-  echo "ok: $name survives"
-done
+  local figures
+  figures=$(grep -E '^#[0-9]+.*(INITED|DONE)|^stat::(number|average|peak)' "$out/$name.log")
+  printf 'fuzzed %s for %s s\n%s\nok: %s survives\n' "$name" "$seconds" "$figures" "$name" # in one piece: another one runs beside it
+}
+
+for name in "$@"; do sources_of "$name"; done | sort -u | at_once compile_one
+printf '%s\n' "$@" | at_once fuzz

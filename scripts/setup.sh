@@ -50,6 +50,7 @@ newer_than() {
   [ ! -e "$file" ] || [ -n "$(find "$@" -newer "$file" -type f -print -quit)" ]
 }
 
+# build [prebuild] : compiles what is older than its sources; with `prebuild` from scratch, and the binary that is packed too.
 build() {
   # node-gyp fetches headers unless it is told where they are; many installations of Node have them.
   local prefix
@@ -57,13 +58,14 @@ build() {
   if [ -z "${npm_config_nodedir:-}" ] && [ -f "$prefix/include/node/node_version.h" ]; then
     export npm_config_nodedir=$prefix
   fi
-  local addon=build/Release/seekable_erofs.node
+  local addon=build/Release/seekable_erofs.node script=${1:-build:native} log
+  [ "$script" = build:native ] || addon=$(echo prebuilds/linux-*/*.node)
   if newer_than "$addon" native binding.gyp node_modules/.package-lock.json; then
-    echo '+ npm run build:native   (a minute or two, the first time)'
-    mkdir -p build
-    npm run --silent build:native >build/npm.log 2>&1 || { tail -n 60 build/npm.log >&2; fail 'the addon does not compile (build/npm.log)'; }
-    rm build/npm.log
-    touch "$addon"
+    echo "+ npm run $script   (a minute or two, the first time)"
+    log=$(mktemp)
+    npm run --silent "$script" >"$log" 2>&1 || { tail -n 60 "$log" >&2; fail "the addon does not compile ($log)"; }
+    rm "$log"
+    touch build/Release/seekable_erofs.node
   fi
   if newer_than dist/index.mjs src tsconfig.json tsconfig.build.json scripts/entry-points.mjs; then
     echo '+ npm run build:ts'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the core and its GoogleTests with cmake-js in a folder of their own, and runs them.
-#   scripts/test-native.sh plain|asan [REPORT.json]
+# Builds the core and its GoogleTests with cmake-js in a folder of their own, and runs them, in as many processes as there are cores.
+#   scripts/test-native.sh plain|asan [REPORT]      the reports are REPORT.0, REPORT.1…
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mode=${1:-}
@@ -23,4 +23,12 @@ program=$(find "build-$mode" -name core_test -type f -perm -u+x | head -n 1)
 # A test asks for more memory than there is, to see NO_MEMORY.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
-"$program" --gtest_brief=1 --gtest_output="json:$report"
+
+export GTEST_TOTAL_SHARDS=$(nproc)
+for shard in $(seq 0 $((GTEST_TOTAL_SHARDS - 1))); do
+  GTEST_SHARD_INDEX=$shard "$program" --gtest_brief=1 --gtest_output="json:$report.$shard" &
+  shards+=($!)
+done
+status=0
+for shard in "${shards[@]}"; do wait "$shard" || status=$?; done
+exit "$status"

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 reports=$(mktemp -d)
 background=
 trap '[ -z "$background" ] || kill -- "-$background" 2>/dev/null; rm -rf "$reports"' EXIT
-total_passed=0 total_failed=0 summary=()
+total_passed=0 total_failed=0 summary=() failures=()
 wanted=("$@")
 
 # add NAME PASSED FAILED [NOTE]
@@ -19,23 +19,7 @@ add() {
   summary+=("$(printf '%-16s %5d passed %4d failed  %s' "$1" "$2" "$3" "${4:-}")")
 }
 
-# counts KIND REPORT : prints `passed failed skipped` of a report of vitest or GoogleTest; nothing when there is none.
-counts() {
-  node -e '
-    const [kind, path] = process.argv.slice(1);
-    const report = JSON.parse(require("fs").readFileSync(path, "utf8"));
-    if (kind === "vitest") {
-      // A file that does not even load has no tests, but fails its suite.
-      const broken = report.testResults.filter((file) => file.status === "failed" && file.assertionResults.length === 0);
-      console.log(report.numPassedTests, report.numFailedTests + broken.length, report.numPendingTests + report.numTodoTests);
-    } else {
-      const skipped = report.testsuites.flatMap((suite) => suite.testsuite).filter((test) => test.result === "SKIPPED").length;
-      const failed = report.failures + report.errors;
-      console.log(report.tests - failed - report.disabled - skipped, failed, skipped + report.disabled);
-    }' "$1" "$2" 2>/dev/null
-}
-
-# step NAME KIND COMMAND... : runs a command and adds up what it did. KIND is vitest or gtest (the command writes $REPORT),
+# step NAME KIND COMMAND... : runs a command and adds up what it did. KIND is vitest or gtest (the command writes $REPORT, or $REPORT.0, $REPORT.1…),
 # or script (each line `ok: ...` is a test passed, and the exit code at least one).
 step() {
   local name=$1 kind=$2 log="$reports/$1.log" status passed failed skipped started=$SECONDS
@@ -54,10 +38,11 @@ step() {
     elif [ "$status" -eq 0 ] && [ "$passed" -eq 0 ]; then
       passed=1
     fi
+    [ "$status" -eq 0 ] || failures+=("$name:" "$(tail -n 15 "$log")")
     add "$name" "$passed" $((status != 0)) "$note"
     return
   fi
-  read -r passed failed skipped < <(counts "$kind" "$REPORT")
+  read -r passed failed skipped < <(node scripts/test-report.mjs counts "$kind" "$REPORT"* 2>/dev/null)
   # Without a report, or with an exit code that the report does not explain, something else broke.
   if [ -z "${passed:-}" ]; then
     passed=0 failed=1 note="$note, no report"
@@ -65,6 +50,7 @@ step() {
     failed=1 note="$note, exit code $status"
   fi
   [ "${skipped:-0}" -eq 0 ] || note="$note, $skipped skipped"
+  [ "$failed" -eq 0 ] || failures+=("$name:" "$(node scripts/test-report.mjs failures "$kind" "$REPORT"* 2>/dev/null || tail -n 15 "$log")")
   add "$name" "$passed" "$failed" "$note"
 }
 
@@ -89,7 +75,12 @@ vitest_step() {
   step "$name" vitest bash -c 'node_modules/.bin/vitest run --reporter=default --reporter=json --outputFile.json="$REPORT" "$@"' vitest "$@"
 }
 
+# What failed is said once more at the end: a log of this length is read from there.
 finish() {
+  if [ ${#failures[@]} -gt 0 ]; then
+    printf '\n=== failures\n'
+    printf '%s\n' "${failures[@]}"
+  fi
   printf '\n=== summary\n'
   printf '%s\n' "${summary[@]}"
   printf '\n%d passed, %d failed\n' "$total_passed" "$total_failed"
@@ -104,13 +95,14 @@ need_programs g++=g++ make=make python3=python3 cmake=cmake ninja=ninja-build nm
 need_packages libgtest-dev libssl-dev zlib1g-dev clang-14 libclang-rt-14-dev
 # Only mounts and containers need these; without them those steps say why they are skipped.
 [ "$(id -u)" -ne 0 ] || need_programs runc=runc umoci=umoci
-{ need_npm_packages && build; } || {
+{ need_npm_packages && build prebuild; } || {
   add build 0 1
   finish
   exit 1
 }
 add build 1 0
 
+begin vm bash scripts/test-vm.sh # emulates one core for minutes: beside the next steps, of which most have a core to spare
 step lint script npm run --silent lint
 step types script node_modules/.bin/tsc --noEmit
 step docs script node_modules/.bin/typedoc --emit none --logLevel Warn
@@ -118,7 +110,6 @@ vitest_step unit --exclude 'test/{conformance,e2e,fuzz}/**'
 step core gtest bash -c 'scripts/test-native.sh asan "$REPORT"'
 vitest_step fuzz test/fuzz
 step libfuzzer script bash scripts/fuzz.sh 10
-begin vm bash scripts/test-vm.sh # emulates one core for minutes: beside the next steps
 vitest_step conformance test/conformance
 vitest_step cli test/e2e
 for file in test/conformance/*.mjs; do
@@ -126,6 +117,6 @@ for file in test/conformance/*.mjs; do
 done
 step vm script bash -c 'until [ -e "$1.status" ]; do sleep 1; done; cat "$1.out"; exit "$(cat "$1.status")"' vm "$reports/vm"
 step start script node scripts/start.mjs
-step package script node scripts/check-package.mjs --compile
+step package script node scripts/check-package.mjs --prebuilt --compile
 step containerd script node test/e2e/containerd.mjs
 finish
