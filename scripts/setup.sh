@@ -65,7 +65,11 @@ build() {
     log=$(mktemp)
     npm run --silent "$script" >"$log" 2>&1 || { tail -n 60 "$log" >&2; fail "the addon does not compile ($log)"; }
     rm "$log"
-    touch build/Release/seekable_erofs.node
+    [ "$script" != build:native ] || touch "$addon" # make leaves it as it is when nothing has changed
+  fi
+  if [ "$script" = prebuild ]; then # prebuildify has moved it
+    mkdir -p build/Release
+    cp prebuilds/linux-*/*.node build/Release/seekable_erofs.node
   fi
   if newer_than dist/index.mjs src tsconfig.json tsconfig.build.json scripts/entry-points.mjs; then
     echo '+ npm run build:ts'
