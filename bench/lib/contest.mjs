@@ -60,7 +60,8 @@ function summarize({ name, input, contestants, reference, growth, measured = who
   const ratios = active
     .filter((contestant) => contestant !== reference && contestant.isRival !== false)
     .map((other) => [other.key, speedup(secondsOf(reference), secondsOf(other))]);
-  const rounds = ({ samples }) => samples.map(({ seconds, cpuSeconds }) => ({ seconds, cpuSeconds }));
+  const rounds = ({ samples }) =>
+    samples.map(({ seconds, cpuSeconds, userSeconds }) => ({ seconds, cpuSeconds, userSeconds }));
   return {
     name,
     input,

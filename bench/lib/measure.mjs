@@ -8,7 +8,7 @@ const TIME = '/usr/bin/time'; // GNU time; the shell's built-in doesn't know the
 const LONGEST = 30 * 60_000;
 
 /**
- * Runs `argv` once. CPU seconds (user + system) and peak RSS (of the largest process) count its children too, and are null
+ * Runs `argv` once. CPU seconds (user + system, and user alone) and peak RSS (of the largest process) count its children too, and are null
  * where GNU time is missing.
  */
 export function measure(argv, { directory, env = {}, input, cwd }) {
@@ -35,6 +35,7 @@ export function measure(argv, { directory, env = {}, input, cwd }) {
   return {
     seconds: round(seconds, 3),
     cpuSeconds: user === undefined ? null : round(user + system, 2),
+    userSeconds: user ?? null,
     peakRssMiB: peak === undefined ? null : round(peak / 1024, 1),
     output: run.stdout,
   };
