@@ -4,7 +4,9 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    testTimeout: 300_000, // a guard against what hangs, on slow and busy machines too
+    // Guards against what hangs, on slow and busy machines too.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     maxWorkers: availableParallelism(), // many tests wait for programs that they started
     coverage: { provider: 'v8', include: ['src/**'] },
   },

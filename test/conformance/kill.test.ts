@@ -106,7 +106,7 @@ describe.each([
     if (hasOld) await cp(at('old'), at('layout'), { recursive: true });
   };
 
-  test(`survives ${kills} kills (KILL_SEED=${seed})`, { timeout: 300_000 }, async () => {
+  test(`survives ${kills} kills (KILL_SEED=${seed})`, { timeout: 600_000 }, async () => {
     console.info(`KILL_SEED=${seed}`);
     const random = randomNumbers(seed + Number(hasOld));
     await prepare();
@@ -125,7 +125,7 @@ describe.each([
     expect(whens.length).toBe(kills);
   });
 
-  test('survives kills one after the other, without a run between them', { timeout: 120_000 }, async () => {
+  test('survives kills one after the other, without a run between them', async () => {
     const random = randomNumbers(seed + 2 + Number(hasOld));
     await prepare();
     for (let i = 0; i < 5; i++) {

@@ -220,7 +220,7 @@ async function killAfter(events: number, milliseconds: number): Promise<void> {
   expect(signal, stderr).toBe('SIGKILL');
 }
 
-test(`50 images, killed five times and resumed (KILL_SEED=${seed})`, { timeout: 180_000 }, async () => {
+test(`50 images, killed five times and resumed (KILL_SEED=${seed})`, { timeout: 600_000 }, async () => {
   console.info(`KILL_SEED=${seed}`);
   const random = randomNumbers(seed);
   const names = imageNames(50);

@@ -84,7 +84,7 @@ describe('an image of 1 GB over HTTP', () => {
     ]);
     frames = table.entries;
     server = await RangeServer.start(await readFile(blob));
-  }, 120_000);
+  });
   afterAll(async () => {
     await server.stop();
     await rm(folder, { recursive: true, force: true });

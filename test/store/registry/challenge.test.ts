@@ -45,11 +45,13 @@ describe('WWW-Authenticate', () => {
     ]);
   });
 
-  it('is read in no time, whatever it is', () => {
+  it('is read with little work, whatever it is', () => {
+    const before = process.cpuUsage();
     for (const piece of ['a=', '"', '\\', 'a="\\', ' ', 'a ', ',', 'a b=c ']) {
       parseChallenges([piece.repeat(16_000 / piece.length)]);
     }
-  }, 2000);
+    expect(process.cpuUsage(before).user).toBeLessThan(1e6); // µs; by backtracking it would be minutes
+  });
 });
 
 describe('scopes', () => {
