@@ -14,7 +14,7 @@ if (what === 'counts') {
 } else {
   for (const { name, result, why } of tests)
     if (result === 'failed')
-      console.log(`  ${name}: ${why.split('\n').find((line) => line.trim() !== '') ?? ''}`);
+      console.log(`  ${name}: ${why.split('\n').find((line) => line.trim() !== '') ?? 'see the log above'}`);
 }
 
 function ofVitest({ testResults }) {
