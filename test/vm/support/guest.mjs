@@ -111,7 +111,7 @@ export function leftovers() {
 
 /** Nothing may be left; devices go a moment after their last user. */
 export async function checkNothingLeft(what = 'what is left') {
-  for (let i = 0; leftovers().length > 0 && i < 50; i++) await sleep(100);
+  for (let i = 0; leftovers().length > 0 && i < 600; i++) await sleep(100);
   assert.deepEqual(leftovers(), [], what);
 }
 
