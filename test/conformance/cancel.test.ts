@@ -64,6 +64,7 @@ async function interrupt(
     exitCode,
     signal: null,
   });
+  expect(before).toBeGreaterThan(0); // else it was not measured
   expect(after! - before!).toBeLessThan(1);
   const lines = ending.stderr.split('\n').filter((line) => line !== '' && !line.startsWith('{'));
   expect(lines).toEqual([expect.stringMatching(/^error: .+: (interrupted|terminated)$/)]);
