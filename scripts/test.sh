@@ -22,7 +22,7 @@ add() {
 # step NAME KIND COMMAND... : runs a command and adds up what it did. KIND is vitest or gtest (the command writes $REPORT, or $REPORT.0, $REPORT.1…),
 # or script (each line `ok: ...` is a test passed, and the exit code at least one).
 step() {
-  local name=$1 kind=$2 log="$reports/$1.log" status passed failed skipped started=$SECONDS
+  local name=$1 kind=$2 log="$reports/$1.log" status passed failed skipped names started=$SECONDS
   shift 2
   if [ ${#wanted[@]} -gt 0 ] && [[ " ${wanted[*]} " != *" $name "* ]]; then return; fi
   printf '\n=== %s\n' "$name"
@@ -50,7 +50,11 @@ step() {
     failed=1 note="$note, exit code $status"
   fi
   [ "${skipped:-0}" -eq 0 ] || note="$note, $skipped skipped"
-  [ "$failed" -eq 0 ] || failures+=("$name:" "$(node scripts/test-report.mjs failures "$kind" "$REPORT"* 2>/dev/null || tail -n 15 "$log")")
+  if [ "$failed" -gt 0 ]; then
+    # A report has no name of what ended the program, as a sanitizer does.
+    names=$(node scripts/test-report.mjs failures "$kind" "$REPORT"* 2>/dev/null)
+    failures+=("$name:" "${names:-$(tail -n 15 "$log")}")
+  fi
   add "$name" "$passed" "$failed" "$note"
 }
 

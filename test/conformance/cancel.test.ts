@@ -7,7 +7,7 @@ import { documentOf } from '../e2e/run-cli';
 import { filesUnder, makeTar } from '../e2e/sample';
 import { at, folder, put, useFolders } from '../e2e/workspace';
 import { digestOf, LayoutBuilder, oci } from './support/image';
-import { writeSparseTar } from './support/large-tar';
+import { writeSparseTar } from './support/sparse-tar';
 import { checkCleanLayout } from './support/layout-check';
 import { startCli, type Ending, type Running } from './support/running';
 

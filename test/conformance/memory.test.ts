@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { expect, test } from 'vitest';
 import { runJson, type Run } from '../e2e/run-cli';
 import { at, useFolders, type Encoded } from '../e2e/workspace';
-import { fileHeader, writeSparseTar } from './support/large-tar';
+import { tarHeader } from '../support/tar-bytes';
+import { writeSparseTar } from './support/sparse-tar';
 
 // The claim: memory is bounded by threads and chunk size, whatever the layer's size.
 
@@ -24,7 +25,7 @@ function writeLargeTar(path: string): void {
   const size = 32 * mebibyte;
   const key = Buffer.alloc(32, 'key');
   for (let i = 0; i < 64; i++) {
-    writeSync(file, fileHeader(`folder/file-${i}`, size));
+    writeSync(file, tarHeader({ name: `folder/file-${i}` }, size));
     const noise = createCipheriv('aes-256-ctr', key, Buffer.alloc(16, i)).update(Buffer.alloc(size / 2));
     writeSync(file, noise);
     writeSync(file, Buffer.alloc(size / 4, `text of file ${i}, again and again\n`));

@@ -98,7 +98,7 @@ describe('--mkfs', () => {
   });
 
   test('is stopped by SIGTERM, and leaves nothing', async () => {
-    await useStandIn('cat >/dev/null; sleep 300');
+    await useStandIn('cat >/dev/null; sleep 3600');
     await put('layer.tar', await layer());
     const stop = { pattern: /"phase":"mkfs"/, signal: 'SIGTERM' } as const;
     const args = ['build', 'layer.tar', 'out', '--mkfs', '', '--progress', 'json', '--tmp-dir', '.'];

@@ -271,7 +271,7 @@ echo '<W> erofs: odd' >&2; echo '<E> erofs: no compressor foo' >&2; echo '<E> er
 
 describe('cancelling', () => {
   it('kills mkfs.erofs, whatever it runs, and leaves nothing', async () => {
-    use('tar-lz4.erofs', { script: `echo $$ >'${at('tool/pid')}'; cat >/dev/null; sleep 300; exit 0` });
+    use('tar-lz4.erofs', { script: `echo $$ >'${at('tool/pid')}'; cat >/dev/null; sleep 3600; exit 0` });
     const abort = new AbortController();
     const onProgress = ({ phase, done, total }: ProgressEvent): void => {
       if (phase === 'mkfs' && done === total)

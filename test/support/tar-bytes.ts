@@ -32,10 +32,10 @@ function entryBlocks(entry: TarEntryBytes): Buffer[] {
   if (!/^\d{1,10}$/.test(mtime)) records['mtime'] = mtime;
   for (const [key, value] of Object.entries(xattrs)) records[`SCHILY.xattr.${key}`] = value;
   const data = Buffer.from(content, 'latin1');
-  const own = [header(entry, data.length), padded(data)];
+  const own = [tarHeader(entry, data.length), padded(data)];
   if (Object.keys(records).length === 0) return own;
   const text = Buffer.from(Object.entries(records).map(paxRecord).join(''), 'latin1');
-  return [header({ name: 'PaxHeaders/x', type: 'x' }, text.length), padded(text), ...own];
+  return [tarHeader({ name: 'PaxHeaders/x', type: 'x' }, text.length), padded(text), ...own];
 }
 
 function padded(data: Buffer): Buffer {
@@ -50,7 +50,8 @@ function paxRecord([key, value]: [string, string]): string {
   return `${length}${rest}`;
 }
 
-function header(entry: TarEntryBytes, size: number): Buffer {
+/** The header of an entry with `size` bytes of data: in base 256 where 11 octal digits can't hold it. */
+export function tarHeader(entry: TarEntryBytes, size: number): Buffer {
   const { name, type = '0', target = '', mode = 0o644, uid = 0, gid = 0, mtime = '1700000000' } = entry;
   const block = Buffer.alloc(blockSize);
   const octal = (value: number, offset: number, width: number): void => {
@@ -60,7 +61,12 @@ function header(entry: TarEntryBytes, size: number): Buffer {
   octal(mode, 100, 8);
   octal(uid, 108, 8);
   octal(gid, 116, 8);
-  octal(size, 124, 12);
+  if (size < 2 ** 33) {
+    octal(size, 124, 12);
+  } else {
+    block.writeUInt8(0x80, 124);
+    block.writeBigUInt64BE(BigInt(size), 128);
+  }
   octal(/^\d{1,10}$/.test(mtime) ? Number(mtime) : 0, 136, 12);
   block.write(`        ${type}`, 148, 'latin1');
   block.write(target.slice(0, 100), 157, 'latin1');
