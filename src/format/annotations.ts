@@ -36,7 +36,7 @@ export interface ContainerdSeekable {
   profile: 'containerd';
   /** Of the table's skippable frame header. */
   tableOffset: number;
-  /** Of the table's payload; null: nobody vouches for it. */
+  /** SHA-512 of the table's payload; null: nobody vouches for it. */
   tableDigest: string | null;
   verity: { /** Of the payload's skippable frame header. */ offset: number; rootDigest: string } | null;
 }
@@ -98,12 +98,15 @@ function readContainerd(annotations: Annotations): ContainerdSeekable {
     );
   }
   const verity = readVerityPair(annotations, names.verityOffset, names.verityRoot);
-  return {
-    profile: 'containerd',
-    tableOffset,
-    tableDigest: readDigest(annotations, names.tableDigest),
-    verity,
-  };
+  return { profile: 'containerd', tableOffset, tableDigest: readTableDigest(annotations), verity };
+}
+
+/** The format's first implementation refuses every other algorithm, so a layer with one would not be pulled there. */
+function readTableDigest(annotations: Annotations): string | null {
+  const name = containerdAnnotations.tableDigest;
+  const digest = readDigest(annotations, name);
+  if (digest === null || parseDigest(digest).algorithm === 'sha512') return digest;
+  throw failure('CORRUPT', `annotation ${name}`, `"${digest}" is no sha512, as this profile has it`);
 }
 
 function readSpec(annotations: Annotations): SpecSeekable {

@@ -144,6 +144,8 @@ async function openPayload(blob: ByteSource, offset: number, what: string): Prom
 /** Parses the superblock; the payload must have exactly the size that it implies, and zeros between superblock and tree. */
 async function readSuperblock({ blob, offset, size }: Payload, dataSize: number, what: string) {
   const superblock = parseVeritySuperblock(await blob.read(offset, veritySuperblockSize), what);
+  // The kernel takes it, the format's first implementation doesn't.
+  if (isZero(superblock.uuid)) throw failure('CORRUPT', what, 'the UUID of its superblock is zero');
   const start = verityTreeOffset(superblock.hashBlockSize);
   const treeSize = verityTreeSize(superblock);
   // The reference writes the bare superblock for an image of one block; the kernel needs a whole one.

@@ -23,7 +23,7 @@ const digestsOrNull = fc.option(digests);
 const containerdBlobs: fc.Arbitrary<ContainerdSeekable> = fc.record({
   profile: fc.constant('containerd' as const),
   tableOffset: offsets,
-  tableDigest: digestsOrNull,
+  tableDigest: fc.constantFrom(sha512, null),
   verity: fc.option(fc.record({ offset: offsets, rootDigest: digests })),
 });
 
@@ -97,6 +97,11 @@ describe('annotations of profile containerd', () => {
       refusal('CORRUPT', 'no string but number'),
     );
     expect(() => readSeekableAnnotations({ [tableOffset]: null })).toThrow(refusal('CORRUPT', 'no string'));
+  });
+
+  it('refuse a table digest that is no SHA-512, as the reference does', () => {
+    const annotations = { [tableOffset]: '1', [tableDigest]: sha256 };
+    expect(() => readSeekableAnnotations(annotations)).toThrow(refusal('CORRUPT', tableDigest));
   });
 
   it('refuse half of a pair', () => {
