@@ -1,22 +1,14 @@
-import { mkdir, rename, stat, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
-import { Mutex } from 'async-mutex';
-import { fromSystemError } from '../errors';
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { failure, fromSystemError } from '../errors';
 import { parseDigest } from '../format/digest';
-import { maxSidecarSize, parseDmveritySidecar } from '../format/dmverity-sidecar';
 import { syncFolder } from '../fs/atomic-file';
 import { makeFolder, removeIfEmpty } from '../fs/folder';
 import type { JobOptions } from '../job';
-import { openFileSource } from '../source/file';
 import { LayoutWorkspace, type DraftFolder } from '../store/layout-workspace';
+import { findEntry, placeEntry, removeMisfit, type CacheEntry } from './erofs-cache-entry';
 
-/** An entry of the cache. */
-export interface CacheEntry {
-  /** Bytes of the file. */
-  size: number;
-  /** Of the EROFS image in it; with dm-verity padded to a block. */
-  imageSize: number;
-}
+type Undo = () => Promise<void>;
 
 /** An entry that is complete, but has no name yet. */
 interface StagedEntry extends CacheEntry {
@@ -33,40 +25,32 @@ interface StagedEntry extends CacheEntry {
  */
 export class ErofsCache {
   private readonly staged = new Map<string, StagedEntry>();
-  private readonly publishing = new Mutex();
 
   private constructor(
     private readonly path: string,
     private readonly isFolderOurs: boolean,
     private readonly workspace: LayoutWorkspace,
     private readonly drafts: DraftFolder,
+    private readonly signal: AbortSignal | undefined,
   ) {}
 
   /** Opens the cache in the folder `path`, which is made if need be. NOT_FOUND when its parent is missing. */
   static async open(path: string, { signal }: JobOptions): Promise<ErofsCache> {
     const isFolderOurs = await makeFolder(path);
     try {
-      const workspace = new LayoutWorkspace(path, async () => undefined);
-      return new ErofsCache(path, isFolderOurs, workspace, await workspace.begin(signal));
+      const workspace = new LayoutWorkspace(path, async (diffIds) => {
+        for (const diffId of diffIds) await removeMisfit(entryPath(path, diffId));
+      });
+      return new ErofsCache(path, isFolderOurs, workspace, await workspace.begin(signal), signal);
     } catch (error) {
       if (isFolderOurs) await removeIfEmpty(path);
       throw error;
     }
   }
 
-  /** The entry for a layer; null when there is none, or when `withTree` asks for a `.dmverity` file and it has none that makes sense. */
-  async find(diffId: string, withTree: boolean): Promise<CacheEntry | null> {
-    const path = this.entryPath(diffId);
-    try {
-      const status = await stat(path);
-      if (!status.isFile()) return null;
-      const hashOffset = await readHashOffset(`${path}.dmverity`, status.size);
-      if (withTree && hashOffset === null) return null;
-      return { size: status.size, imageSize: hashOffset ?? status.size };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-      throw fromSystemError(path, error);
-    }
+  /** The entry for a layer; null when there is none, or when `withTree` asks for a `.dmverity` file and it has none that fits it. */
+  find(diffId: string, withTree: boolean): Promise<CacheEntry | null> {
+    return findEntry(entryPath(this.path, diffId), withTree);
   }
 
   /** Makes an entry: `write` fills the file. It has no name before publish(). */
@@ -76,7 +60,7 @@ export class ErofsCache {
   ): Promise<CacheEntry> {
     const file = await this.drafts.createFile();
     try {
-      const written = await write({ fd: file.handle.fd, name: this.entryPath(diffId) });
+      const written = await write({ fd: file.handle.fd, name: entryPath(this.path, diffId) });
       const { size } = await file.handle.stat();
       await file.finish(size);
       this.staged.set(diffId, { ...written, size, path: file.path });
@@ -87,17 +71,13 @@ export class ErofsCache {
     }
   }
 
-  /** Gives the staged entries of these layers their names. When that fails, none is left. */
+  /** Gives the staged entries of these layers their names, no other writer at the same time. When that fails, the cache is as it was. */
   async publish(diffIds: readonly string[]): Promise<void> {
-    await this.publishing.runExclusive(async () => {
-      const done: string[] = [];
-      try {
-        for (const diffId of new Set(diffIds)) done.push(...(await this.publishOne(diffId)));
-      } catch (error) {
-        for (const path of done.reverse()) await unlink(path);
-        throw fromSystemError(this.path, error);
-      }
-    });
+    try {
+      await this.workspace.locked(this.signal, () => this.publishAll([...new Set(diffIds)]));
+    } catch (error) {
+      throw fromSystemError(this.path, error);
+    }
   }
 
   async close(): Promise<void> {
@@ -109,41 +89,50 @@ export class ErofsCache {
     if (this.isFolderOurs) await removeIfEmpty(this.path);
   }
 
-  private async publishOne(diffId: string): Promise<string[]> {
-    const entry = this.staged.get(diffId);
-    this.staged.delete(diffId);
-    if (entry === undefined || (await this.find(diffId, entry.sidecar !== null)) !== null) return [];
-    const path = this.entryPath(diffId);
-    const folder = join(path, '..');
-    await mkdir(folder, { recursive: true });
-    const done: string[] = [];
-    if (entry.sidecar !== null) {
-      await rename(await this.drafts.writeFile(Buffer.from(entry.sidecar)), `${path}.dmverity`);
-      done.push(`${path}.dmverity`);
+  private async publishAll(diffIds: readonly string[]): Promise<void> {
+    const staged = diffIds.filter((diffId) => this.staged.has(diffId));
+    const undo: Undo[] = [];
+    try {
+      if (staged.length > 0) await this.drafts.recordMoves(staged);
+      for (const diffId of diffIds) await this.publishOne(diffId, undo);
+      const folders = staged.map((diffId) => dirname(entryPath(this.path, diffId)));
+      for (const folder of new Set(folders)) await syncFolder(folder);
+    } catch (error) {
+      // One that can't be undone is whole all the same, and no reason to leave the others.
+      for (const undoOne of undo.reverse()) await undoOne().catch(() => undefined);
+      throw error;
     }
-    await rename(entry.path, path);
-    await syncFolder(folder);
-    return [...done, path];
+    for (const diffId of staged) this.staged.delete(diffId);
   }
 
-  private entryPath(diffId: string): string {
-    const { algorithm, hex } = parseDigest(diffId);
-    return join(this.path, algorithm, hex.slice(0, 2), `${hex}.erofs`);
+  /** Adds to `undo` what it did. */
+  private async publishOne(diffId: string, undo: Undo[]): Promise<void> {
+    const entry = this.staged.get(diffId);
+    const path = entryPath(this.path, diffId);
+    if ((await findEntry(path, entry !== undefined && entry.sidecar !== null)) !== null)
+      return removeMisfit(path);
+    if (entry === undefined)
+      throw failure('FAILED', path, 'another program has removed it', 'convert once more');
+    const folder = dirname(path);
+    const made = await mkdir(folder, { recursive: true });
+    if (made !== undefined) undo.push(() => removeFolders(folder, made));
+    const sidecar = entry.sidecar === null ? null : await this.drafts.writeFile(Buffer.from(entry.sidecar));
+    undo.push(await placeEntry(path, { image: entry.path, sidecar }, await this.backUp(path)));
+  }
+
+  /** Another name of the image at `path`; null where there is none, or the file system has no such. */
+  private async backUp(path: string): Promise<string | null> {
+    return (await findEntry(path, false)) === null ? null : this.drafts.link(path);
   }
 }
 
-/** Where the tree begins in an image of `size` bytes; null without a sidecar that fits it. */
-async function readHashOffset(path: string, size: number): Promise<number | null> {
-  try {
-    const file = await openFileSource(path);
-    try {
-      const text = await file.read(0, Math.min(file.size, maxSidecarSize));
-      const { hashOffset } = parseDmveritySidecar(text.toString(), path);
-      return hashOffset < size ? hashOffset : null;
-    } finally {
-      await file.close();
-    }
-  } catch {
-    return null;
-  }
+/** Removes `folder`, and the one above it where that is `made`, the first that mkdir() had to make; not what has something in it. */
+async function removeFolders(folder: string, made: string): Promise<void> {
+  await removeIfEmpty(folder);
+  if (made !== folder) await removeIfEmpty(made);
+}
+
+function entryPath(cache: string, diffId: string): string {
+  const { algorithm, hex } = parseDigest(diffId);
+  return join(cache, algorithm, hex.slice(0, 2), `${hex}.erofs`);
 }
