@@ -14,7 +14,7 @@ import { idOf, MountState, resolveTarget, type MountRecord } from './state';
 import { perform, type OnStep } from './steps';
 import { call, requireRoot } from './system-call';
 import { isOurs, undoMount } from './unmount';
-import { prepareUpper, makeFolder } from './upper';
+import { WritableFolder } from './upper';
 
 /** Its copy keeps what the mount has: read-only, nosuid, nodev. */
 const bindFlag = 4096;
@@ -67,18 +67,16 @@ export async function mountWithHooks(
   const extra = checkedArguments(options);
   requireRoot(target);
   const image = await openImageLayers(refOrPath, options);
+  let writable: WritableFolder | null = null;
   try {
     const state = await MountState.open(options.state);
     const path = await resolveTarget(target);
-    const result = await state.lockedTarget(
-      path,
-      () => new Mounting(state, path, options, hooks, extra).run(image),
-      {
-        signal: options.signal,
-      },
-    );
+    if (options.rw !== undefined) writable = await WritableFolder.open(options.rw);
+    const mounting = new Mounting(state, path, options, hooks, extra, writable);
+    const result = await state.lockedTarget(path, () => mounting.run(image), { signal: options.signal });
     return result!;
   } finally {
+    await writable?.close();
     await image.close();
   }
 }
@@ -98,6 +96,8 @@ class Mounting {
     private readonly options: MountOptions,
     private readonly hooks: MountHooks,
     private readonly extra: readonly string[],
+    /** Where changes go; null of a mount that is read-only. */
+    private readonly writable: WritableFolder | null,
   ) {}
 
   async run(image: SourceImage): Promise<MountResult> {
@@ -118,7 +118,7 @@ class Mounting {
 
   /** What each layer gets under the policy, and by which key others find it. */
   private async describe({ layers }: SourceImage): Promise<MountRecord> {
-    const { verity = 'auto', onWarning, rw } = this.options;
+    const { verity = 'auto', onWarning } = this.options;
     const wantsKernel = verity !== 'off' && layers.some(({ tree }) => tree === 'vouched');
     const whyNot = wantsKernel ? await whyNoDmVerity() : null;
     const described = layers.map(({ name, diffId, tree, rootDigest, files }) => {
@@ -134,11 +134,11 @@ class Mounting {
     }
     const { kind } = planMount(
       described.map(({ key, verity: mode }) => ({ key, mode })),
-      { writable: rw !== undefined, fileBacked: true },
+      { writable: this.writable !== null, fileBacked: true },
     );
     const source = `seekable-erofs-${idOf(`${this.state.folder}\0${this.target}`).slice(0, 32)}`;
     const place = { target: this.target, madeTarget: false, kind, source, mounted: false };
-    return { ...place, rw: rw === undefined ? null : await makeFolder(rw), layers: described };
+    return { ...place, rw: this.writable?.path ?? null, layers: described };
   }
 
   /** What a crash left of an earlier mount is undone; one that is there is none of ours to undo. */
@@ -232,11 +232,11 @@ class Mounting {
   }
 
   /** What is seen at the target: one layer as it is, or an overlay of all. */
-  private async attach({ kind, lower }: MountPlan, { source, rw }: MountRecord): Promise<void> {
+  private async attach({ kind, lower }: MountPlan, { source }: MountRecord): Promise<void> {
     const { target } = this;
     const folders = lower.map((key) => this.state.mountPoint(key));
     if (kind === 'overlay') {
-      const upper = rw === null ? undefined : await prepareUpper(rw, folders[0]!);
+      const upper = await this.writable?.prepare(folders[0]!);
       await mountOverlay({ source, lower: folders, upper, target });
       return;
     }

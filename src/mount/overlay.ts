@@ -1,6 +1,7 @@
 import { native } from '../native/binding';
 import { mountFilesystem, ShortPaths } from './fs-context';
 import { callFailure, errno, errnoOf } from './system-call';
+import type { UpperFolders } from './upper';
 
 /** An overlay to be mounted. */
 export interface NewOverlay {
@@ -8,8 +9,8 @@ export interface NewOverlay {
   source: string;
   /** Folders, the uppermost first. */
   lower: readonly string[];
-  /** Makes it writable. */
-  upper?: { upper: string; work: string } | undefined;
+  /** Makes it writable. Short paths without a backslash: the kernel unescapes them. */
+  upper?: UpperFolders | undefined;
   target: string;
 }
 
@@ -42,7 +43,7 @@ async function mountByContext(
 ): Promise<unknown> {
   const parameters: [string, string?][] = [['source', source]];
   for (const folder of lower) parameters.push(['lowerdir+', await paths.shorten(folder)]);
-  for (const [key, path] of upperOptions(upper)) parameters.push([key, await paths.shorten(path)]);
+  parameters.push(...upperOptions(upper));
   if (upper === undefined) parameters.push(['ro']);
   parameters.push(...ownOptions.map(([key, value]): [string, string] => [key, value]));
   try {
@@ -67,19 +68,12 @@ function mountByOptions({ source, target, upper }: NewOverlay, data: string, ref
 
 /** Everything in one text; `/proc/self/fd/N` for all paths when it would be more than a page, or would need escapes. */
 async function legacyOptions({ lower, upper }: NewOverlay, paths: ShortPaths): Promise<string> {
-  const folders = [...lower, ...upperOptions(upper).map(([, path]) => path)];
   const asTheyAre = optionText(lower, upper);
-  const fits = Buffer.byteLength(asTheyAre) <= pageRoom && folders.every((path) => plainPath.test(path));
+  const fits = Buffer.byteLength(asTheyAre) <= pageRoom && lower.every((path) => plainPath.test(path));
   if (fits) return asTheyAre;
   const short: string[] = [];
   for (const folder of lower) short.push(await paths.shorten(folder, false));
-  return optionText(
-    short,
-    upper && {
-      upper: await paths.shorten(upper.upper, false),
-      work: await paths.shorten(upper.work, false),
-    },
-  );
+  return optionText(short, upper);
 }
 
 function optionText(lower: readonly string[], upper: NewOverlay['upper']): string {

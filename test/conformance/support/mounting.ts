@@ -37,8 +37,9 @@ export function useMounts(): void {
   });
 }
 
-/** mountImage() by loop devices, as on kernels before 6.12. */
-export function mountByLoop(
+/** mountImage(), watched or by other means. */
+export function mountBy(
+  hooks: MountHooks,
   reference: string,
   target: string,
   more: MountOptions = {},
@@ -46,7 +47,16 @@ export function mountByLoop(
   const { mountWithHooks } = require('./dist/mount/mount.js') as {
     mountWithHooks: (...args: [string, string, MountOptions, MountHooks]) => Promise<MountResult>;
   };
-  return mountWithHooks(reference, target, options(more), { loopOnly: true });
+  return mountWithHooks(reference, target, options(more), hooks);
+}
+
+/** mountImage() by loop devices, as on kernels before 6.12. */
+export function mountByLoop(
+  reference: string,
+  target: string,
+  more: MountOptions = {},
+): Promise<MountResult> {
+  return mountBy({ loopOnly: true }, reference, target, more);
 }
 
 /** Everything of a test that the kernel still has: mounts and loop devices that name its folder. */
