@@ -16,6 +16,7 @@ export interface ConvertFlags extends EncodeFlags, RegistryFlags {
   platform?: string[];
   allPlatforms?: true;
   appendToIndex?: true;
+  osFeatures?: true;
   cache?: string;
 }
 
@@ -26,6 +27,10 @@ export function addConvertOptions(command: Command): Command {
   );
   command
     .option('--append-to-index', 'keep the image as it is too: an index of it, then of what it became')
+    .option(
+      '--os-features',
+      'say "erofs" in the os.features of an index, which containerd then must be asked for',
+    )
     .option('--cache <dir>', 'keep converted layers here, and take those that earlier runs kept');
   addEncodeOptions(command);
   return addRegistryOptions(command);
@@ -33,10 +38,10 @@ export function addConvertOptions(command: Command): Command {
 
 /** The library's options for these flags. A flag that was not given stays absent. */
 export async function convertOptions(flags: ConvertFlags): Promise<ConvertOptions> {
-  const { platform, allPlatforms, appendToIndex, cache } = flags;
+  const { platform, allPlatforms, appendToIndex, osFeatures, cache } = flags;
   return {
     ...(await encodeOptions(flags)),
     ...registryOptions(flags),
-    ...given({ platforms: platform, allPlatforms, appendToIndex, cache }),
+    ...given({ platforms: platform, allPlatforms, appendToIndex, osFeatures, cache }),
   };
 }

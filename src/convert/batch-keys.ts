@@ -39,6 +39,7 @@ export const batchKeys: ReadonlyMap<string, BatchKey> = new Map([
   ['platform', shaping('texts', 'platforms', 'all-platforms')],
   ['all-platforms', shaping('boolean', 'allPlatforms', 'platform')],
   ['append-to-index', shaping('boolean', 'appendToIndex')],
+  ['os-features', shaping('boolean', 'osFeatures')],
   ['cache', other('text', 'cache')],
   ['authfile', other('text', 'authFile')],
   ['cert-dir', other('text', 'certDir')],

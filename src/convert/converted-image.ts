@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
+import { layerFormat } from '../format/media-types';
 import { layersOf } from '../image/image-layers';
 import type { Image } from '../image/images';
-import type { Descriptor } from '../oci/types';
+import type { Descriptor, Platform } from '../oci/types';
 import { convertLayer, hasLayer, type ConvertedLayer, type LayerJob } from './layer';
 import { layerKey } from './layer-key';
-import { rewriteImage, type RewrittenImage } from './rewrite';
+import { rewriteImage, withErofsFeature, withoutErofsFeature, type RewrittenImage } from './rewrite';
 import { runTogether } from './together';
 
 /** An image whose layers, config and manifest are at the destination. */
@@ -27,13 +28,28 @@ export async function convertOne(job: LayerJob, image: Image): Promise<Converted
     });
   });
   const { manifest, config, descriptor, platform } = image;
-  const what = descriptor.digest;
-  const rewritten = rewriteImage(manifest, config, layers, { what, platform: descriptor.platform });
+  const options = { what: descriptor.digest, platform: indexPlatform(job, image, layers) };
+  const rewritten = rewriteImage(manifest, config, layers, options);
   const written = await keepUnchanged(job, image, rewritten);
   for (const { descriptor: part, bytes } of [written.config, written.manifest]) {
     if (!(await job.destination.has(part))) await job.destination.writeBlob(part, bytes);
   }
   return { ...written, platform, layers };
+}
+
+/** What an index says of the new image's platform: the draft specification demands "erofs" in its os.features, containerd is better off without. */
+function indexPlatform(
+  { osFeatures, settings }: LayerJob,
+  { descriptor: { platform } }: Image,
+  layers: readonly ConvertedLayer[],
+): Platform | undefined {
+  if (platform === undefined) return undefined;
+  const isOfSpec = ({ descriptor }: ConvertedLayer): boolean => {
+    const format = layerFormat(descriptor.mediaType);
+    return format?.kind === 'erofs' && format.profile === 'erofs-image-spec';
+  };
+  const hasFeature = osFeatures || settings.profile === 'erofs-image-spec' || layers.some(isOfSpec);
+  return hasFeature ? withErofsFeature(platform) : withoutErofsFeature(platform);
 }
 
 /** An image in which nothing changes stays as it is, to the byte: another program's way to write JSON is no reason for a new digest. */

@@ -16,6 +16,11 @@ export interface ConvertOptions extends EncodeOptions, PlatformSelection, Regist
    * an index already stays in it.
    */
   appendToIndex?: boolean | undefined;
+  /**
+   * Say "erofs" in the os.features of the index's entries, in profile "containerd" too; containerd then has to be asked for that platform.
+   * Profile "erofs-image-spec" and `appendToIndex` always say it.
+   */
+  osFeatures?: boolean | undefined;
   /** Folder in which converted layers are kept, and found by later runs; default: none. */
   cache?: string | undefined;
 }

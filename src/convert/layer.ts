@@ -40,6 +40,8 @@ export interface LayerJob {
   cache: LayerCache | null;
   /** Copy the source's layers as well, while they are open. */
   keepsSource: boolean;
+  /** Say "erofs" in the os.features of an index's entries in profile "containerd" as well. */
+  osFeatures: boolean;
 }
 
 /** A layer that is ready but for its blob's commit; no draft when the destination has the blob. */

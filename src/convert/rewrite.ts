@@ -35,8 +35,7 @@ export interface RewrittenImage {
 /**
  * The OCI manifest and config of an image whose layers were replaced one for one, lone chunk indexes not counted. The history has
  * an entry for each layer as before, and one for each lone index; annotations and unknown members are kept; Docker media types become OCI ones.
- * @param options.platform of the descriptor that an index had for the image. Without one the new descriptor has none either:
- *   containerd filters entries by a platform's os.features, and an image that comes alone need not be filtered.
+ * @param options.platform of the new image in an index, see indexPlatform(). Without one the descriptor has none either.
  * @throws CORRUPT when there isn't one new layer for each old one, and one DiffID for each in the config.
  */
 export function rewriteImage(
@@ -66,7 +65,7 @@ export function rewriteImage(
     layers: placed.map(({ descriptor }) => descriptor),
   };
   const { descriptor, ...stored } = document(newManifest, mediaTypes.ociManifest, options.what);
-  const platform = options.platform && withErofsFeature(options.platform);
+  const { platform } = options;
   return {
     manifest: { ...stored, descriptor: { ...descriptor, ...(platform && { platform }) } },
     config: newConfig,
@@ -99,6 +98,13 @@ export function indexDocument(index: Index, what: string): Document<Index> {
 /** `platform` with "erofs" among its os.features. */
 export function withErofsFeature(platform: Platform): Platform {
   return { ...platform, 'os.features': addErofs(platform['os.features']) };
+}
+
+/** `platform` without "erofs" among its os.features: containerd takes such an image out of an index without being told to. */
+export function withoutErofsFeature(platform: Platform): Platform {
+  const features = (platform['os.features'] ?? []).filter((feature) => feature !== erofsFeature);
+  const others = omit(platform, 'os.features');
+  return features.length > 0 ? { ...others, 'os.features': features } : others;
 }
 
 function rewriteConfig(config: ImageConfig, diffIds: string[]): ImageConfig {

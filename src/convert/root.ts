@@ -11,14 +11,19 @@ import { indexDocument, replaceContent, rewriteIndex, withErofsFeature } from '.
 
 type RootJob = Pick<LayerJob, 'source' | 'destination' | 'options'>;
 
-/** One image stands for itself; several, or all of an index, are an index, in which everything that is no image stays as it was. */
+/**
+ * One image stands for itself, without a platform, which its config has: containerd imports it without being asked for "erofs" then. Several,
+ * or all of an index, are an index, in which everything that is no image stays as it was.
+ */
 export async function writeRoot(
   job: RootJob,
   { index, descriptor, images: sources, others }: ImageSet,
   images: readonly ConvertedImage[],
   { allPlatforms = false }: PlatformSelection,
 ): Promise<Descriptor> {
-  if (index === null || (images.length === 1 && !allPlatforms)) return images[0]!.manifest.descriptor;
+  if (index === null || (images.length === 1 && !allPlatforms)) {
+    return omit(images[0]!.manifest.descriptor, 'platform');
+  }
   const entries = images.map(({ manifest }, i) => ({
     source: sources[i]!.descriptor,
     image: manifest.descriptor,

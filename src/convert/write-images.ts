@@ -36,8 +36,8 @@ export async function writeImages(
   const to = await leaseDestination(pool, destination, { ...options, source });
   try {
     const images = await withCache(job, (cache) => {
-      const keepsSource = options.appendToIndex === true;
-      const layerJob = { ...job, destination: to.target, cache, keepsSource };
+      const { appendToIndex: keepsSource = false, osFeatures = false } = options;
+      const layerJob = { ...job, destination: to.target, cache, keepsSource, osFeatures };
       return runTogether(set.images, options.signal, (image, signal) =>
         convertOne({ ...layerJob, options: { ...options, signal } }, image),
       );

@@ -257,13 +257,30 @@ describe('an index', () => {
     expect(index.manifests.filter(({ platform }) => platform?.os === 'unknown')).toEqual(attestations);
     const images = index.manifests.filter(({ platform }) => platform?.os === 'linux');
     for (const image of images) {
-      expect(image.platform!['os.features']).toEqual(['erofs']);
+      expect(image.platform).not.toHaveProperty(['os.features']);
       expect(image.annotations).toEqual({ 'org.example.arch': image.platform!.architecture });
     }
     checkCleanLayout(at('dst')); // what the attestations refer to is there as well
     const [shared] = manifests.map(({ layers }) => layers[0]!.digest);
     expect(manifests.every(({ layers }) => layers[0]!.digest === shared)).toBe(true);
   });
+
+  test.each([[['--os-features']], [['--profile', 'erofs-image-spec']]])(
+    'says "erofs" in the os.features of its entries with %s, and not without',
+    async (flags) => {
+      const features = async (digest: string): Promise<unknown[]> => {
+        const { manifests } = await blobOf<{ manifests: Descriptor[] }>(digest);
+        return manifests.flatMap(({ platform }) =>
+          platform?.os === 'linux' ? [platform['os.features'] ?? null] : [],
+        );
+      };
+      const { digest } = await convert('oci:dst:new', '--all-platforms', ...flags);
+      expect(await features(digest)).toEqual([['erofs'], ['erofs'], ['erofs']]);
+      const args = ['convert', 'oci:dst:new', 'oci:dst:again', '--all-platforms', '--profile', 'containerd'];
+      const again = await documentOf<Converted>(args, { cwd: folder });
+      expect(await features(again.digest)).toEqual([null, null, null]);
+    },
+  );
 
   test('a platform that is missing is exit 1 and names those that there are', async () => {
     const args = [
