@@ -213,6 +213,50 @@ TEST(Deflate, StrangeCodes) {
   EXPECT_GT(accepted, 500);  // or it tests little
 }
 
+// What repeats code lengths: symbol 16 the one before, 17 and 18 zeros.
+struct Repeat {
+  unsigned symbol, fewest, extra_bits;
+};
+
+// A whole stream of nothing, of which the lengths of `distances` codes are one zero, then `times` repeated
+// ones.
+std::string repeated_lengths(const Repeat& repeat, unsigned distances, unsigned times) {
+  BitWriter bits;
+  bits.put(5, 3);
+  bits.put(0, 5);
+  bits.put(distances - 1, 5);
+  bits.put(14, 4);
+  // Codes of the lengths, in the format's order: 16, 17 and 18 have two bits (00, 01, 10), 0 and 1 three
+  // (110, 111).
+  for (const unsigned symbol : {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1}) {
+    bits.put(symbol >= 16 ? 2 : symbol <= 1 ? 3 : 0, 3);
+  }
+  constexpr unsigned kZero = 0b011, kOne = 0b111;  // bits come first bit lowest
+  constexpr unsigned kRepeats[] = {0b00, 0b10, 0b01};
+  for (const unsigned zeros : {138u, 118u}) {  // of the literals
+    bits.put(kRepeats[2], 2);
+    bits.put(zeros - 11, 7);
+  }
+  bits.put(kOne, 3);  // of the end of the block
+  bits.put(kZero, 3);
+  bits.put(kRepeats[repeat.symbol - 16], 2);
+  bits.put(times - repeat.fewest, repeat.extra_bits);
+  bits.put(0, 1);  // the end of the block
+  return bits.bytes();
+}
+
+TEST(Deflate, LengthsAreRepeatedUpToTheLastCode) {
+  for (const Repeat& repeat : {Repeat{16, 3, 2}, Repeat{17, 3, 3}, Repeat{18, 11, 7}}) {
+    const unsigned most = std::min(29u, repeat.fewest + (1u << repeat.extra_bits) - 1);
+    for (unsigned times = repeat.fewest; times <= most; ++times) {
+      const std::string whole = repeated_lengths(repeat, 1 + times, times);
+      EXPECT_TRUE(agree(whole) && test::by_us(as_bytes(whole)).complete) << repeat.symbol << ' ' << times;
+      const std::string beyond = repeated_lengths(repeat, times, times);
+      EXPECT_TRUE(agree(beyond) && test::by_us(as_bytes(beyond)).refused) << repeat.symbol << ' ' << times;
+    }
+  }
+}
+
 TEST(Deflate, FixedCodesAndNoise) {
   for (unsigned seed = 0; seed < 5000; ++seed) {
     Random random(seed);

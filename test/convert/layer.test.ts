@@ -10,7 +10,7 @@ import { tarBytes } from '../support/tar-bytes';
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'convert-layer-'));
-  const tar = tarBytes([{ name: 'file', content: noise(200_000, 'layer') }]);
+  const tar = tarBytes([{ name: 'file', content: noise(200_000, 'layer').toString('latin1') }]);
   await writeLayout(join(folder, 'source'), [tar], { compress: false });
 });
 afterAll(() => rm(folder, { recursive: true }));

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
+import { Directory } from '../../src/erofs/directory';
 import { openErofs, type ErofsFilesystem } from '../../src/erofs/filesystem';
 import { refusal } from '../support/refusal';
 import { directoryData, modes, Sketch, type InodeSketch } from './sketch';
@@ -130,6 +131,15 @@ describe('directories', () => {
     const sketch = new Sketch().directory(root, 1, [['a', 40]]);
     sketch.bytes.writeUInt16LE(start, 4096 + 8);
     await expect((await sketch.open()).readdir('/')).rejects.toEqual(refusal('CORRUPT', 'begin at'));
+  });
+
+  it.each([64, 128])('refuses a name that ends behind its block, of %i bytes in all', (length) => {
+    // Three dirents; the second name goes from byte 40 to 70 of a block of 64, the third begins there.
+    const data = Buffer.alloc(length, 'n');
+    [36, 40, 70].forEach((nameAt, index) => data.writeUInt16LE(nameAt, 12 * index + 8));
+    directoryData([['x', 40]]).copy(data, 64);
+    const parse = () => Directory.parse(data, 64, (why) => new Error(why));
+    expect(parse).toThrow('entry 1 of its block at 0 has a name of 30 bytes');
   });
 
   it.each([
@@ -288,14 +298,29 @@ describe('paths', () => {
     await expect((await linked().open()).readFile(path)).rejects.toEqual(refusal(code));
   });
 
+  it('are followed through 40 symbolic links, not through 41', async () => {
+    const names = Array.from({ length: 42 }, (_, index): [string, number] => [
+      `l${index + 10}`,
+      40 + 2 * index,
+    ]);
+    const sketch = new Sketch().directory(root, 1, names).inode(40 + 2 * 41, file);
+    for (const [index, [, nid]] of names.slice(0, 41).entries()) sketch.symlink(nid, names[index + 1]![0]);
+    const filesystem = await sketch.open();
+    expect((await filesystem.realpath('/l11')).toString()).toBe('/l51');
+    await expect(filesystem.realpath('/l10')).rejects.toEqual(refusal('FAILED', 'more than 40 symlinks'));
+  });
+
   it('refuses targets that no kernel would show', async () => {
     const sketch = new Sketch(4).directory(root, 1, [
+      ['fits', 44],
       ['long', 40],
       ['nul', 42],
     ]);
     sketch.inode(40, { mode: modes.symlink, size: 4096, u: 2 }).symlink(42, 'a\0b');
+    sketch.inode(44, { mode: modes.symlink, size: 4095, u: 2 });
     sketch.bytes.fill('x', 2 * 4096, 3 * 4096);
     const filesystem = await sketch.open();
+    expect(await filesystem.readlink('/fits')).toHaveLength(4095);
     await expect(filesystem.readlink('/long')).rejects.toEqual(refusal('CORRUPT'));
     await expect(filesystem.stat('/nul')).rejects.toEqual(refusal('CORRUPT', 'NUL'));
   });

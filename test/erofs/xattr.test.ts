@@ -96,6 +96,18 @@ describe('xattrs', () => {
     await expect(xattrs(bytes)).rejects.toEqual(refusal(code));
   });
 
+  it('are refused beyond 1 MiB, to the byte', async () => {
+    // 104 shared entries of 10082 bytes, header and name included, and an inline one: 1 MiB, or a byte more.
+    const shared = entry(1, 'k', 'v'.repeat(10_077));
+    const rest = (1 << 20) - 104 * 10_082 - 5;
+    const of = (length: number) =>
+      xattrs(body(new Array<number>(104).fill(4096), entry(1, 'i', 'x'.repeat(length))), (image) =>
+        shared.copy(image, 6 * 4096),
+      );
+    expect((await of(rest))['user.i']).toHaveLength(rest);
+    await expect(of(rest + 1)).rejects.toEqual(refusal('UNSUPPORTED', '1 MiB'));
+  });
+
   it('are refused in masses that sharing makes cheap', async () => {
     const many = xattrs(body(Array.from({ length: 255 }, () => 4096)), (image) => {
       entry(1, 'k', 'v'.repeat(20_000)).copy(image, 6 * 4096); // block 2 and 4 times 4096

@@ -72,6 +72,19 @@ describe('chunk table', () => {
     expect(payload.toString('hex')).toBe(header.join(''));
   });
 
+  it('is at most as long as a skippable frame can be', () => {
+    // 536870909 entries of 8 bytes behind the header make 2^32 - 1 bytes.
+    const header = (chunks: bigint) =>
+      changed((payload) => {
+        payload.writeBigUInt64LE(chunks * 4096n, 8);
+        payload.writeUInt8(0, 20);
+      }).subarray(0, 23);
+    expect(parseChunkTableHeader(header(536_870_909n)).payloadSize).toBe(0xffff_ffff);
+    expect(() => parseChunkTableHeader(header(536_870_910n))).toThrow(
+      refusal('CORRUPT', 'more than a skippable frame holds'),
+    );
+  });
+
   it.each<[string, (payload: Buffer) => void]>([
     ['magic is 0xcde4ec00', (p) => p.writeUInt8(0, 0)],
     ['version is 0', (p) => p.writeUInt32LE(0, 4)],

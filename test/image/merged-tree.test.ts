@@ -290,6 +290,19 @@ describe('a merged tree', () => {
     await expect(lookUp(tree, Buffer.from('/etc/f/'), true)).rejects.toEqual(refusal('NOT_FOUND', '/etc/f/'));
   });
 
+  it('follows 40 symbolic links, not 41', async () => {
+    const names = Array.from({ length: 42 }, (_, index): [string, number] => [
+      `l${index + 10}`,
+      40 + 2 * index,
+    ]);
+    const sketch = new Sketch().directory(root, 1, names).inode(40 + 2 * 41, {});
+    for (const [index, [, nid]] of names.slice(0, 41).entries()) sketch.symlink(nid, names[index + 1]![0]);
+    const tree = await open([sketch]);
+    expect((await lookUp(tree, Buffer.from('/l11'), true)).path).toBe('/l51');
+    const refused = lookUp(tree, Buffer.from('/l10'), true);
+    await expect(refused).rejects.toEqual(refusal('FAILED', 'more than 40 symlinks'));
+  });
+
   it('goes by the bytes of whole paths, to a depth', async () => {
     const sketch = new Sketch().directory(root, 1, [
       ['a', 40],

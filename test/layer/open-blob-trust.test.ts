@@ -83,6 +83,32 @@ describe('trust', () => {
   });
 });
 
+it('a chunk table must lie in the blob, to the last byte', async () => {
+  const { blob, descriptor, inspect } = goldenBlob('exact.c4096');
+  const end = inspect.table_offset + 8 + inspect.table_payload_size;
+  expect(end).toBe(blob.length);
+  const cut = { ...descriptor, size: end - 1 };
+  await expect(openBlob(new MemorySource(blob.subarray(0, end - 1)), { descriptor: cut })).rejects.toThrow(
+    refusal('CORRUPT', "end beyond the blob's"),
+  );
+});
+
+describe('bytes between the dm-verity superblock and its tree', () => {
+  const offset = mib.inspect.verity!.offset + 8;
+
+  it.each([
+    ['first', offset + 512],
+    ['last', offset + 4095],
+  ])('must be zero: the %s', async (_, at) => {
+    const changed = Buffer.from(mib.blob);
+    changed[at] = 1;
+    for (const descriptor of [mib.descriptor, undefined]) {
+      const opened = openBlob(new MemorySource(changed), { descriptor });
+      await expect(opened).rejects.toThrow(refusal('CORRUPT', 'between superblock and tree are not zero'));
+    }
+  });
+});
+
 /** What only the whole blob or image gives away (its digest, its DiffID, the tree): parts of these read as what they say they are. */
 const beyondFrames = ['frames_swapped', 'verity_tree_flipped', 'root_mismatch'];
 const hostile = badBlobs().filter(({ name }) => name !== 'hash_alg_none');

@@ -67,6 +67,38 @@ describe('pauses', () => {
     expect(patient).toHaveBeenCalledTimes(1);
   });
 
+  it('are a minute at most, unless another limit is given', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(0.999999);
+    vi.mocked(sleep).mockResolvedValue(undefined);
+    try {
+      await caught(() => withRetries(() => Promise.reject(busy()), { attempts: 12 }));
+      expect(pauses().map((pause) => Math.round(pause as number))).toEqual([
+        ...[200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200],
+        ...[60_000, 60_000],
+      ]);
+      vi.mocked(sleep).mockClear();
+      const limits = { attempts: 4, firstPause: 40, longestPause: 100 };
+      await caught(() => withRetries(() => Promise.reject(busy()), limits));
+      expect(pauses().map((pause) => Math.round(pause as number))).toEqual([40, 80, 100]);
+    } finally {
+      vi.mocked(sleep).mockReset();
+      vi.restoreAllMocks();
+    }
+  });
+
+  it.each([
+    [undefined, 60_000],
+    [100, 100],
+  ])('that a server asks for are kept up to the limit: %s', async (longestPause, limit) => {
+    vi.mocked(sleep).mockResolvedValue(undefined);
+    expect(await withRetries(failing(busy(limit)), { longestPause })).toBe('done');
+    expect(pauses()).toEqual([limit]);
+    const impatient = failing(busy(limit + 1));
+    await expect(withRetries(impatient, { longestPause })).rejects.toThrow(refusal('IO', 'busy'));
+    expect(impatient).toHaveBeenCalledTimes(1);
+    vi.mocked(sleep).mockReset();
+  });
+
   it('end at once with the signal', async () => {
     const attempt = failing(busy(30_000));
     const controller = new AbortController();
