@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { checkLayerCount, configPlatform, parseImageConfig } from '../../src/oci/config';
 import { caught } from '../support/caught';
+import { refusal } from '../support/refusal';
 import { config, digest, json, manifest } from './samples';
 
 describe('parseImageConfig', () => {
@@ -34,6 +35,14 @@ describe('parseImageConfig', () => {
     expect((await caught(() => parseImageConfig(json({ ...config(1), ...members }), 'c'))).code).toBe(
       'CORRUPT',
     );
+  });
+
+  it.each([
+    ['layers', 10_000, (count: number) => ({ ...config(0), rootfs: config(count).rootfs })],
+    ['history entries', 100_000, (count: number) => ({ ...config(0), history: new Array(count).fill({}) })],
+  ])('has a limit of %s: %i', (_, limit, make) => {
+    expect(() => parseImageConfig(json(make(limit)), 'c')).not.toThrow();
+    expect(() => parseImageConfig(json(make(limit + 1)), 'c')).toThrow(refusal('UNSUPPORTED'));
   });
 
   it('must have one DiffID for each layer', async () => {
