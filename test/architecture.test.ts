@@ -48,7 +48,7 @@ const allowed: Record<'src' | 'native', { shared: string[]; folders: Record<stri
   },
 };
 
-/** From file to the files it imports; both relative to the tree, a TypeScript file without its ending. */
+/** From file to the files it imports; both relative to the tree, a TypeScript file without its ending. Data (JSON) imports nothing. */
 type Imports = Map<string, string[]>;
 
 const read = (path: string): string => readFileSync(join(root, path), 'utf8');
@@ -63,7 +63,7 @@ function typescriptImports({ runtime = false } = {}): Imports {
   const typeOnly = /^\s*(import|export) type\b[^;'"]*\bfrom\s+'[^']*'/gm;
   const specifier =
     /^\s*(?:import|export)\b[^;'"]*?\bfrom\s+['"](\.[^'"]*)['"]|\bimport\s*\(\s*['"](\.[^'"]*)['"]/gm;
-  const files = filesUnder('src', /(?<!\.d)\.ts$/);
+  const files = filesUnder('src', /(?<!\.d)\.ts$|\.json$/);
   return new Map(
     files.map((file) => {
       const text = runtime ? read(join('src', file)).replace(typeOnly, '') : read(join('src', file));

@@ -1,5 +1,8 @@
+import { cpus } from 'node:os';
+import type { ContainerResources } from './container-limits';
 import type { ContainerSettings } from './container-settings';
 import type { ContainerUser } from './container-user';
+import { seccompFilter } from './seccomp';
 
 /** What a container's config needs besides the image's own settings. */
 export interface ContainerParts {
@@ -10,6 +13,8 @@ export interface ContainerParts {
   hostname: string;
   /** Whether the process gets a terminal of its own. */
   terminal: boolean;
+  /** Null of a container without limits. */
+  limits?: ContainerResources | null;
 }
 
 /**
@@ -28,6 +33,7 @@ const maskedPaths = [
   ...['/proc/acpi', '/proc/asound', '/proc/interrupts', '/proc/kcore', '/proc/keys', '/proc/latency_stats'],
   ...['/proc/sched_debug', '/proc/scsi', '/proc/timer_list', '/proc/timer_stats'],
   ...['/sys/devices/virtual/powercap', '/sys/firmware'],
+  ...cpus().map((_, number) => `/sys/devices/system/cpu/cpu${number}/thermal_throttle`),
 ];
 const readonlyPaths = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'];
 
@@ -58,9 +64,10 @@ const mounts = [
 
 /**
  * The config.json of a container (OCI runtime specification 1.0.2): namespaces of its own for everything but users and
- * cgroups, so its network is a loopback device only; no new privileges.
+ * cgroups, so its network is a loopback device only; no new privileges; Docker's seccomp filter. The runtime makes a session keyring.
  */
-export function containerConfig({ settings, user, rootfs, hostname, terminal }: ContainerParts): object {
+export function containerConfig(parts: ContainerParts): object {
+  const { settings, user, rootfs, hostname, terminal, limits = null } = parts;
   const { uid, gid, additionalGids } = user;
   return {
     ociVersion: '1.0.2',
@@ -80,6 +87,8 @@ export function containerConfig({ settings, user, rootfs, hostname, terminal }: 
       namespaces: ['pid', 'network', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
       maskedPaths,
       readonlyPaths,
+      ...limits,
+      seccomp: seccompFilter({ arch: process.arch, capabilities }),
     },
   };
 }

@@ -8,6 +8,7 @@ import type { ImageConfig } from '../oci/types';
 import { openSource } from '../store/open';
 import { containerConfig } from './container-config';
 import { ContainerFolder } from './container-folder';
+import { checkLimits, containerResources, hasLimits, type ContainerLimits } from './container-limits';
 import { runContainer, type SignalRelay } from './container-process';
 import { clearAway } from './container-repair';
 import { containerSettings, type ContainerSettings } from './container-settings';
@@ -18,7 +19,7 @@ import { MountState, type MountedLayer } from './state';
 import { requireRoot } from './system-call';
 
 /** What runImage() takes. */
-export interface RunOptions extends Omit<MountOptions, 'rw'> {
+export interface RunOptions extends Omit<MountOptions, 'rw'>, ContainerLimits {
   /** Default: the container gets no signals of this process. */
   relaySignals?: SignalRelay | undefined;
 }
@@ -41,25 +42,28 @@ interface ImageToRun {
 /**
  * Runs `command` (empty: what the image says) in a throw-away container of an image, by an installed crun or runc: a writable overlay in
  * memory over the mounted image, the image's environment, folder and user, a network of its own that leads nowhere, no new privileges,
- * this process's stdin, stdout and stderr. Nothing is left of it, whatever the end.
- * @throws MACHINE without root or a runtime; USAGE without a command; CORRUPT for a config that nobody can run; as mountImage().
+ * Docker's seccomp filter, this process's stdin, stdout and stderr. Nothing is left of it, whatever the end.
+ * @throws MACHINE without root or a runtime, or without cgroups for limits; USAGE without a command; CORRUPT for a config that nobody can run; as mountImage().
  */
 export async function runImage(
   refOrPath: string,
   command: readonly string[] = [],
   options: RunOptions = {},
 ): Promise<RunResult> {
+  checkLimits(options);
   requireRoot('run');
-  const runtime = await findRuntime();
+  const runtime = await findRuntime({ limited: hasLimits(options) });
   if (runtime === null) throw failure('MACHINE', 'run', 'neither runc nor crun is installed', runtimeHint);
   const image = await readImage(refOrPath, command, options);
   const terminal = isatty(0) && isatty(1);
   const folder = await ContainerFolder.create(await MountState.open(options.state));
   try {
+    const limits = await containerResources(folder.id, options);
     const { layers } = await mountImage(refOrPath, folder.rootfs, { ...options, rw: folder.rw });
     checkSame(refOrPath, image.config, layers);
     const { settings, user } = image;
-    const config = containerConfig({ settings, user, rootfs: folder.rootfs, hostname: folder.id, terminal });
+    const { id: hostname, rootfs } = folder;
+    const config = containerConfig({ settings, user, rootfs, hostname, terminal, limits });
     await writeFile(folder.config, JSON.stringify(config)).catch((error: unknown) => {
       throw fromSystemError(folder.config, error);
     });

@@ -1,0 +1,148 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { documentOf, runCli } from '../e2e/run-cli';
+import { at, useFolders } from '../e2e/workspace';
+import { hasProgram, run, titleOf, whyNoMounts } from './support/machine';
+import { support, root } from './support/mounting';
+
+// The claim: a container of `run` may do what Docker's default lets it, has the limits that were asked for, and ends with its starter.
+
+useFolders();
+
+const program = join(root, 'dist/cli/main.js');
+
+function missing(): string | null {
+  const reason = whyNoMounts();
+  if (reason !== null) return reason;
+  if (!hasProgram('runc') && !hasProgram('crun')) return 'needs runc or crun';
+  return hasProgram('gcc') ? null : 'needs gcc';
+}
+
+/** Why limits can't be set here; null when they can. */
+function whyNoLimits(): string | null {
+  if (existsSync('/sys/fs/cgroup/cgroup.controllers')) {
+    const controllers = readFileSync('/sys/fs/cgroup/cgroup.controllers', 'utf8').split(/\s/);
+    return ['pids', 'memory'].every((name) => controllers.includes(name))
+      ? null
+      : 'cgroups lack pids or memory';
+  }
+  const has = (name: string): boolean => existsSync(`/sys/fs/cgroup/${name}/tasks`);
+  return has('pids') && has('memory') ? null : 'needs cgroups';
+}
+
+const reason = missing();
+
+describe.skipIf(reason !== null)(titleOf('run', reason), () => {
+  let image: string;
+  beforeEach(async () => {
+    mkdirSync(at('tree/bin'), { recursive: true });
+    run('gcc', ['-static', '-O1', '-o', at('tree/bin/probe'), join(support, 'probe.c')]);
+    chmodSync(at('tree/bin/probe'), 0o755);
+    run('tar', ['-C', at('tree'), '-cf', at('layer.tar'), '.']);
+    image = at('image');
+    await documentOf(['build', at('layer.tar'), image]);
+  });
+
+  const args = (...words: string[]): string[] => [
+    'run',
+    ...words.slice(0, -1),
+    '--state',
+    at('state'),
+    image,
+    '--',
+    '/bin/probe',
+    ...words.at(-1)!.split(' '),
+  ];
+  const probe = (...words: string[]) => runCli(args(...words));
+
+  test('what reaches past namespaces is refused: vsock, keys, io_uring, bpf', async () => {
+    const { stdout, stderr, exitCode } = await probe('calls');
+    const found = Object.fromEntries(
+      [...stdout.toString().matchAll(/^(\S+) (\d+)$/gm)].map(([, call, errno]) => [call, errno]),
+    ) as Record<string, string>;
+    expect(exitCode, stderr).toBe(0);
+    const { EPERM, ENOSYS } = { EPERM: '1', ENOSYS: '38' };
+    const calls32 = process.arch === 'x64' ? { 'socket32-vsock': EPERM, 'socketcall-vsock': ENOSYS } : {};
+    expect(found).toEqual({
+      ...{ 'socket-vsock': EPERM, 'socket-alg': EPERM, 'socket-unix': '0', 'socket-inet': '0' },
+      ...{ keyctl: EPERM, io_uring: EPERM, bpf: EPERM, 'unshare-user': EPERM },
+      ...calls32,
+    });
+  });
+
+  /** A container that says `ready`, and waits for ever. */
+  async function startWaiting(...words: string[]) {
+    const child = spawn(process.execPath, [program, ...args(...words, 'wait')]);
+    await once(child.stdout, 'data');
+    return child;
+  }
+
+  const noKeys = existsSync('/proc/keys') ? null : 'the kernel has no keys';
+  test.skipIf(noKeys !== null)(titleOf('its session keyring is its own', noKeys), async () => {
+    const child = await startWaiting();
+    try {
+      const [id] = readdirSync(at('state/containers')).filter((name) => !name.endsWith('.lock'));
+      expect(readFileSync('/proc/keys', 'utf8')).toContain(`_ses.${id}`);
+    } finally {
+      child.stdin.destroy();
+      child.kill('SIGINT'); // it is the first process of its namespace: only the second signal ends it
+      child.kill('SIGTERM');
+      await once(child, 'close');
+    }
+  });
+
+  const noLimits = whyNoLimits();
+
+  test.skipIf(noLimits !== null)(titleOf('--pids-limit', noLimits), async () => {
+    expect((await probe('processes 20')).stdout.toString()).toBe('had it\n');
+    const { stdout } = await probe('--pids-limit', '5', 'processes 20');
+    expect(stdout.toString()).toMatch(/^\d, then Resource temporarily unavailable\n$/);
+  });
+
+  test.skipIf(noLimits !== null)(titleOf('--memory', noLimits), async () => {
+    expect((await probe('--memory', '256MiB', 'memory 100')).stdout.toString()).toBe('had it\n');
+    const { exitCode, stdout } = await probe('--memory', '64MiB', 'memory 100');
+    expect([exitCode, stdout.toString()]).toEqual([137, '']);
+  });
+
+  test('limits where cgroups are not there, or can’t be written: exit 4, one line', async () => {
+    for (const cgroups of [
+      'mount -t tmpfs -o ro none /sys/fs/cgroup',
+      'mount -o remount,bind,ro /sys/fs/cgroup; for d in /sys/fs/cgroup/*; do mount -o remount,bind,ro $d; done 2>&1 >/dev/null',
+    ]) {
+      for (const limit of [
+        ['--pids-limit', '5'],
+        ['--memory', '64MiB'],
+      ]) {
+        const child = spawn('unshare', [
+          '-m',
+          'sh',
+          '-c',
+          `${cgroups}; exec "$0" "$@"`,
+          process.execPath,
+          program,
+          ...args(...limit, 'calls'),
+        ]);
+        let stderr = '';
+        child.stderr.on('data', (bytes: Buffer) => (stderr += bytes.toString()));
+        const [exitCode] = (await once(child, 'close')) as [number];
+        expect(stderr).toMatch(/^error: \/sys\/fs\/cgroup.*limits need cgroups[^\n]*\n$/);
+        expect(exitCode).toBe(4);
+      }
+    }
+  });
+
+  test.each([
+    ['--pids-limit', '0'],
+    ['--pids-limit', 'many'],
+    ['--memory', '0'],
+    ['--memory', 'much'],
+  ])('%s %s is exit 2', async (flag, value) => {
+    const { exitCode, stderr } = await probe(flag, value, 'calls');
+    expect(stderr).toMatch(/^error: /);
+    expect(exitCode).toBe(2);
+  });
+});
