@@ -86,6 +86,8 @@ if (source !== undefined) {
   for (const [signal, code] of [
     ['SIGINT', 130],
     ['SIGTERM', 143],
+    ['SIGHUP', 129],
+    ['SIGQUIT', 131],
   ]) {
     process.on(signal, () => {
       remove();

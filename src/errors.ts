@@ -23,7 +23,7 @@ export const exitCodes = {
   /** The machine lacks something: root, a kernel module, a program. */
   MACHINE: 4,
   NO_MEMORY: 1,
-  /** Cancelled by the caller's signal; the program turns SIGTERM into 143. */
+  /** Cancelled by the caller's signal; the program has 143 for SIGTERM, 129 for SIGHUP, 131 for SIGQUIT. */
   CANCELLED: 130,
 } as const;
 

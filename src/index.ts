@@ -32,7 +32,7 @@ export { buildErofs, type BuiltErofs } from './layer/build';
 export type { BuildOptions } from './layer/layer-image';
 export type { MkfsChoices } from './layer/mkfs-options';
 export { encodeLayer, type EncodedLayer, type EncodeOptions } from './layer/encode';
-export { decodeBlob, type DecodedBlob, type ReadOptions } from './layer/decode';
+export { decodeBlob, type DecodedBlob, type DecodeOptions, type ReadOptions } from './layer/decode';
 export { verityRoot, verityTree, type VerityOptions, type VerityTree } from './layer/verity';
 export type { FrameTable, HashName } from './native/binding';
 export type { Descriptor, ImageConfig, Index, Manifest, Platform } from './oci/types';

@@ -1,4 +1,4 @@
-// sys: the bare system calls, for src/mount. All of them block.
+// sys: the bare system calls, for src/mount and src/fs. All of them block.
 #include "binding/convert.h"
 #include "binding/exports.h"
 #include "sys/linux.h"
@@ -27,6 +27,11 @@ Napi::Value ioctl(const Napi::CallbackInfo& info) {
   const Bytes bytes = view(info[2]);
   const MutableBytes argument(const_cast<uint8_t*>(bytes.data()), bytes.size());
   return Napi::Number::New(info.Env(), value_or_throw(info.Env(), sys::ioctl(descriptor, request, argument)));
+}
+
+Napi::Value link_open_file(const Napi::CallbackInfo& info) {
+  value_or_throw(info.Env(), sys::link_open_file(descriptor_of(info), text(info[1])));
+  return info.Env().Undefined();
 }
 
 Napi::Value mount(const Napi::CallbackInfo& info) {
@@ -79,6 +84,7 @@ Napi::Object system_calls(Napi::Env env) {
     calls.Set(name, Napi::Function::New(env, function, name));
   };
   add("ioctl", ioctl);
+  add("linkOpenFile", link_open_file);
   add("mount", mount);
   add("unmount", unmount);
   add("fsopen", fsopen);

@@ -58,6 +58,14 @@ Result<bool> try_lock(int descriptor) {
   return system_error("lock file", errno);
 }
 
+Status link_open_file(int descriptor, const std::string& path) {
+  const std::string file = "/proc/self/fd/" + std::to_string(descriptor);
+  int status = linkat(AT_FDCWD, file.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW);
+  // Without /proc: by the descriptor itself, which before Linux 6.10 takes CAP_DAC_READ_SEARCH.
+  if (status != 0 && errno == ENOENT) status = linkat(descriptor, "", AT_FDCWD, path.c_str(), AT_EMPTY_PATH);
+  return status_of("link", status);
+}
+
 Result<int> ioctl(int descriptor, uint64_t request, uint64_t argument) {
   const int result = ::ioctl(descriptor, request, argument);
   if (result < 0) return system_error("ioctl", errno);

@@ -12,6 +12,9 @@ namespace seekable::sys {
 // flock(2), exclusive, without waiting: false when another open file holds the lock.
 Result<bool> try_lock(int descriptor);
 
+// Gives an open file without a name (O_TMPFILE) the name `path`. EEXIST when something has that name.
+Status link_open_file(int descriptor, const std::string& path);
+
 // The errors of the calls below are of the call by its name, and have its `error_number`.
 
 // ioctl(2) with a number, or with memory that the kernel reads and writes: its size is the request's affair.

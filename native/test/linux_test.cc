@@ -34,6 +34,19 @@ TEST(LinuxTest, ErrorsNameTheCallAndHaveItsNumber) {
   EXPECT_EQ(fsconfig(-1, {.command = 6, .key = nullptr, .value = nullptr}).error().what, "fsconfig");
 }
 
+TEST(LinuxTest, LinksAnOpenFileOnceUnderAName) {
+  const std::string folder = testing::TempDir();
+  const int descriptor = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (descriptor < 0) GTEST_SKIP() << folder << " has no files without a name: " << std::strerror(errno);
+  const std::string path = folder + "/linux-test-" + std::to_string(getpid());
+  EXPECT_TRUE(link_open_file(descriptor, path).ok());
+  const Status again = link_open_file(descriptor, path);
+  ASSERT_FALSE(again.ok());
+  EXPECT_EQ(again.error().error_number, EEXIST);
+  EXPECT_EQ(unlink(path.c_str()), 0);
+  close(descriptor);
+}
+
 TEST(LinuxTest, UnmountsNothingThatIsNoMount) {
   const Status status = unmount("/proc/self/no-such-folder", 0);
   ASSERT_FALSE(status.ok());

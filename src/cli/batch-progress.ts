@@ -2,7 +2,7 @@ import type { MultiBar } from 'cli-progress';
 import type { BatchJobEvent, BatchProgressEvent } from '../index';
 import { BatchTable } from './batch-table';
 import type { Streams } from './output';
-import type { ProgressMode } from './progress';
+import { formOf, type ProgressMode } from './progress';
 import { humanBytes, printable, shortDigest } from './text';
 
 /** Shows on stderr how far a batch is. */
@@ -21,9 +21,10 @@ export async function createBatchDisplay(
   stderr: Streams['stderr'] & { rows?: number },
   quiet: boolean,
 ): Promise<BatchDisplay> {
-  if (mode === 'json') return new JsonLines(stderr);
-  if (mode === 'plain') return new PlainLines(stderr);
-  if (mode === 'none' || (mode === 'auto' && (quiet || stderr.isTTY !== true))) return new NoLines(stderr);
+  const form = formOf(mode, stderr, quiet);
+  if (form === 'json') return new JsonLines(stderr);
+  if (form === 'plain') return new PlainLines(stderr);
+  if (form === 'none') return new NoLines(stderr);
   const { default: cliProgress } = await import('cli-progress');
   const bars = new cliProgress.MultiBar({
     ...{ stream: stderr, format: formatLine, clearOnComplete: true, hideCursor: true },

@@ -1,11 +1,12 @@
 import { Command } from 'commander';
 import type { SignalRelay } from '../index';
-import type { ResourceOptions } from '../job';
+import type { ProgressEvent, ResourceOptions } from '../job';
 import { failure } from '../errors';
 import { addCommonOptions, type CommonFlags } from './options';
 import { Output, warningLine, type Report, type Streams } from './output';
 import { createProgress } from './progress';
 import { SignalWatch } from './signals';
+import { StatusReport } from './status-report';
 
 /** A command whose usage errors are thrown in this package's form instead of printed in commander's. */
 export class UsageCommand extends Command {
@@ -30,6 +31,8 @@ export interface Context {
   elapsed: () => number;
   /** Ends the drawing, and gives signals to `deliver` until the returned function is called: another program has the terminal. */
   handOver: SignalRelay;
+  /** What SIGUSR1 shows; told of all that `onProgress` is. */
+  status: StatusReport;
 }
 
 /** A run of the program: where it writes, and how it ends. */
@@ -65,11 +68,16 @@ async function perform(
 ): Promise<void> {
   const { stderr } = session.streams;
   const output = new Output(session.streams, { json, quiet });
-  const signals = new SignalWatch();
+  const status = new StatusReport(mode === 'json');
+  const signals = new SignalWatch(process, (code) => process.exit(code), status.show);
   const progress = await createProgress(mode, stderr, quiet);
+  status.printBy(progress);
   const options = {
     signal: signals.signal,
-    onProgress: progress.update.bind(progress),
+    onProgress: (event: ProgressEvent): void => {
+      status.update(event);
+      progress.update(event);
+    },
     onWarning: (line: string): void => {
       if (!quiet) progress.print(warningLine(stderr, line));
     },
@@ -83,7 +91,7 @@ async function perform(
       progress.stop();
       return signals.lend(deliver);
     };
-    const report = await work({ streams: session.streams, options, elapsed, handOver });
+    const report = await work({ streams: session.streams, options, elapsed, handOver, status });
     progress.stop();
     await output.report(report);
     if (report.failure === undefined) return;

@@ -1,7 +1,7 @@
 import type { MultiBar, Params, SingleBar } from 'cli-progress';
 import type { ProgressEvent } from '../job';
 import type { Streams } from './output';
-import { humanBytes, humanSpeed, shortDigest } from './text';
+import { humanBytes, humanSpeed, printable, shortDigest } from './text';
 
 export const progressModes = ['auto', 'tty', 'plain', 'json', 'none'] as const;
 export type ProgressMode = (typeof progressModes)[number];
@@ -21,9 +21,10 @@ export async function createProgress(
   stderr: Streams['stderr'],
   quiet: boolean,
 ): Promise<ProgressDisplay> {
-  if (mode === 'json') return new JsonProgress(stderr);
-  if (mode === 'plain') return new PlainProgress(stderr);
-  if (mode === 'none' || (mode === 'auto' && (quiet || stderr.isTTY !== true))) return new NoProgress(stderr);
+  const form = formOf(mode, stderr, quiet);
+  if (form === 'json') return new JsonProgress(stderr);
+  if (form === 'plain') return new PlainProgress(stderr);
+  if (form === 'none') return new NoProgress(stderr);
   const { default: cliProgress } = await import('cli-progress');
   return new BarProgress(
     stderr,
@@ -37,6 +38,17 @@ export async function createProgress(
       forceRedraw: true,
     }),
   );
+}
+
+/** What a mode comes to: bars need a terminal that can move its cursor. */
+export function formOf(
+  mode: ProgressMode,
+  stderr: Streams['stderr'],
+  quiet: boolean,
+): Exclude<ProgressMode, 'auto'> {
+  if (mode === 'auto' && (quiet || stderr.isTTY !== true)) return 'none';
+  if (mode !== 'auto' && mode !== 'tty') return mode;
+  return process.env['TERM'] === 'dumb' ? 'plain' : 'tty';
 }
 
 /** A display whose lines simply follow each other. */
@@ -83,7 +95,7 @@ export class PlainProgress extends LineProgress implements ProgressDisplay {
     const now = this.now();
     if (last !== undefined && now - last < this.interval) return;
     this.lastShown.set(label, now);
-    this.print(`${label}: ${amount(event)}`);
+    this.print(progressLine(event));
   }
 }
 
@@ -141,6 +153,11 @@ export function formatBar(
   const filled = Math.min(24, Math.floor((24 * done) / total));
   const left = done > 0 ? `  ETA ${Math.ceil((seconds * (total - done)) / done)} s` : '';
   return `${label} [${'#'.repeat(filled).padEnd(24, '-')}] ${amount(event)}${rate}${left}`;
+}
+
+/** How far a phase is, as a line: `encode layer.tar: 45 % of 27.3 MB`. */
+export function progressLine(event: ProgressEvent): string {
+  return printable(`${labelOf(event)}: ${amount(event)}`);
 }
 
 function labelOf({ phase, item }: ProgressEvent): string {

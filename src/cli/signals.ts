@@ -2,8 +2,19 @@ import { setMaxListeners, type EventEmitter } from 'node:events';
 import { SeekableErofsError } from '../errors';
 import { toFailure } from './output';
 
-const exitCodeOf = { SIGINT: 130, SIGTERM: 143 } as const;
+/** 128 and the signal's number, as shells have it. */
+const exitCodeOf = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129, SIGQUIT: 131 } as const;
 type SignalName = keyof typeof exitCodeOf;
+
+const whyOf: Record<SignalName, string> = {
+  SIGINT: 'interrupted',
+  SIGTERM: 'terminated',
+  SIGHUP: 'ended by SIGHUP',
+  SIGQUIT: 'ended by SIGQUIT',
+};
+
+/** Without a listener, Node would start its debugger. */
+const statusSignal = 'SIGUSR1';
 
 /** A run ended by a signal, after it has cleaned up. */
 class Interrupted extends SeekableErofsError {
@@ -11,7 +22,7 @@ class Interrupted extends SeekableErofsError {
     what: string,
     private readonly signalName: SignalName,
   ) {
-    super('CANCELLED', { what, why: signalName === 'SIGINT' ? 'interrupted' : 'terminated' });
+    super('CANCELLED', { what, why: whyOf[signalName] });
   }
 
   override get exitCode(): number {
@@ -20,8 +31,8 @@ class Interrupted extends SeekableErofsError {
 }
 
 /**
- * Turns SIGINT and SIGTERM into an abort, so that the running call removes what it has begun. The second signal ends
- * the process at once.
+ * Turns the signals that end a program into an abort, so that the running call removes what it has begun. The second one ends
+ * the process at once. SIGUSR1 asks how far it is.
  */
 export class SignalWatch {
   private readonly controller = new AbortController();
@@ -31,10 +42,12 @@ export class SignalWatch {
   constructor(
     private readonly source: Pick<EventEmitter, 'on' | 'off'> = process,
     private readonly exit: (code: number) => void = (code) => process.exit(code),
+    private readonly showStatus: () => void = () => undefined,
   ) {
     // Every layer under way listens; Node would warn about a leak at the eleventh.
     setMaxListeners(0, this.controller.signal);
     for (const name of Object.keys(exitCodeOf)) this.source.on(name, this.onSignal);
+    this.source.on(statusSignal, this.showStatus);
   }
 
   get signal(): AbortSignal {
@@ -59,6 +72,7 @@ export class SignalWatch {
 
   dispose(): void {
     for (const name of Object.keys(exitCodeOf)) this.source.off(name, this.onSignal);
+    this.source.off(statusSignal, this.showStatus);
   }
 
   private readonly onSignal = (name: SignalName): void => {

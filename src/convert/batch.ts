@@ -100,7 +100,7 @@ export async function runBatch(file: string, options: BatchOptions, using: Batch
   const jobs = await planJobs(list, options.defaults ?? {}, (chosen) =>
     using.registryFor({ ...chosen, signal: options.signal }),
   );
-  const journal = await Journal.open(`${file}.journal`, { restart: options.restart === true });
+  const journal = await Journal.open(journalPath(file), { restart: options.restart === true });
   try {
     const run = new BatchRun(file, jobs, journal, options, using);
     await run.all();
@@ -108,6 +108,10 @@ export async function runBatch(file: string, options: BatchOptions, using: Batch
   } finally {
     await journal.close();
   }
+}
+
+function journalPath(file: string): string {
+  return `${file}.journal`;
 }
 
 /** Most of what a small image takes is waiting for the disk: others fill the cores meanwhile. */
@@ -185,7 +189,8 @@ class BatchRun {
     signal: AbortSignal,
   ): Promise<ConvertResult | SeekableErofsError> {
     const { threads, tmpDir, onWarning, onProgress } = this.options;
-    const all: ConvertOptions = { ...options, threads, tmpDir, signal, pool: this.pool };
+    const inputs = [this.file, journalPath(this.file)];
+    const all: ConvertOptions = { ...options, threads, tmpDir, signal, inputs, pool: this.pool };
     all.onWarning = (line) => onWarning?.(`${source}: ${line}`);
     all.onProgress = (event) => onProgress?.({ ...event, job: index });
     let attempts = 0;

@@ -1,9 +1,12 @@
 import { failure } from '../errors';
+import type { InputFile } from '../fs/same-file';
 import { openImages, type ImageSet, type PlatformSelection } from '../image/images';
 import { settingsOf, type EncodeOptions } from '../layer/encode';
 import { parseReference, type Reference } from '../oci/reference';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
+import { inputFiles } from './input-files';
+import { lostNameWarning } from './onto-itself';
 import { ConversionPool } from './pool';
 import { fillCache, writeImages } from './write-images';
 
@@ -23,6 +26,8 @@ export interface ConvertOptions extends EncodeOptions, PlatformSelection, Regist
   osFeatures?: boolean | undefined;
   /** Folder in which converted layers are kept, and found by later runs; default: none. */
   cache?: string | undefined;
+  /** Files that are read besides the image, such as a list of jobs: an archive that is written must not take their place. */
+  inputs?: readonly string[] | undefined;
 }
 
 /** What became of an image. */
@@ -63,7 +68,7 @@ export interface ConvertResult {
 /**
  * Converts an image: every layer becomes a seekable EROFS blob, manifest, config and index are rewritten to match. From an index it
  * takes this machine's platform, unless others are named or all asked for. Nothing appears under the destination's reference
- * before everything is there.
+ * before everything is there. USAGE for an archive in the place of a file that is read.
  */
 export async function convertImage(
   source: string,
@@ -72,22 +77,29 @@ export async function convertImage(
 ): Promise<ConvertResult> {
   const started = performance.now();
   const settings = settingsOf(options);
-  const to = parseReference(destination);
+  const [from, to] = [parseReference(source), parseReference(destination)];
   checkAppend(to, destination, options);
   const pool = options.pool ?? new ConversionPool(options);
-  const from = await openSource(source, options);
+  const opened = await openSource(source, options);
   try {
-    const set = await openImages(from.store, from.reference, options);
-    const job = { source: from.store, settings, options, pool };
+    const set = await openImages(opened.store, opened.reference, options);
+    const job = { source: opened.store, settings, options, pool };
     const { digest, manifests } =
       to.transport === 'erofs-cache'
         ? await fillCache(job, set, to.path)
-        : await writeImages(job, set, { source, destination });
+        : await writeImages(job, set, { source, destination, inputs: inputsOf(from, set, options) });
+    const warning = options.appendToIndex === true ? null : await lostNameWarning(from, to, set, digest);
+    if (warning !== null) options.onWarning?.(warning);
     const summary = summarise(set, manifests, (performance.now() - started) / 1000);
     return { source, destination, digest, manifests, summary };
   } finally {
-    await from.store.close();
+    await opened.store.close();
   }
+}
+
+function inputsOf(from: Reference, set: ImageSet, { inputs = [], authFile }: ConvertOptions): InputFile[] {
+  const others = authFile === undefined ? inputs : [...inputs, authFile];
+  return [...inputFiles(from, set), ...others.map((path) => ({ path }))];
 }
 
 function checkAppend({ transport }: Reference, destination: string, { appendToIndex }: ConvertOptions): void {

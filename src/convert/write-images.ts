@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { SeekableErofsError } from '../errors';
+import type { InputFile } from '../fs/same-file';
 import type { ImageSet } from '../image/images';
 import type { EncodeSettings } from '../format/profiles';
 import { readManifest } from '../oci/manifest';
@@ -30,10 +31,10 @@ type Written = Pick<ConvertResult, 'digest' | 'manifests'>;
 export async function writeImages(
   job: ImagesJob,
   set: ImageSet,
-  { source, destination }: { source: string; destination: string },
+  { source, destination, inputs }: { source: string; destination: string; inputs: readonly InputFile[] },
 ): Promise<Written> {
   const { options, pool } = job;
-  const to = await leaseDestination(pool, destination, { ...options, source });
+  const to = await leaseDestination(pool, destination, { ...options, source, inputs });
   try {
     const images = await withCache(job, (cache) => {
       const { appendToIndex: keepsSource = false, osFeatures = false } = options;

@@ -1,13 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
-import { lstat, open, realpath, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { lstat, open, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 
 import { failure, fromSystemError } from '../errors';
-
-/** How the names of unfinished files begin, so that those which a crash left can be found. */
-export const unfinishedPrefix = '.seekable-erofs-';
+import { clearDrafts, openDraft, type Draft } from './draft';
+import { refuseInputAsOutput, type InputFile } from './same-file';
 
 /** A file that appears under its name when it is complete, or never. Exactly one of commit() and discard() has an effect: the first. */
 export interface AtomicFile {
@@ -17,19 +14,27 @@ export interface AtomicFile {
   readonly fd: number;
   /** Syncs it and gives it its name, replacing a file of that name. When that fails, it is removed. */
   commit(): Promise<void>;
-  /** Removes it. After commit() this does nothing, so it may stand in every `finally`. */
+  /** Removes it; never fails. After commit() this does nothing, so it may stand in every `finally`. */
   discard(): Promise<void>;
 }
 
+export interface AtomicFileOptions {
+  /** What the file is made of: none of these may be replaced by it. */
+  inputs?: readonly InputFile[] | undefined;
+}
+
 /**
- * Begins a file beside `path`, under a hidden name. NOT_FOUND when the folder doesn't exist, USAGE when `path` is a directory or a device.
- * A symbolic link is followed: the file that it points to is replaced.
+ * Begins a file that will be called `path`, and removes what killed writers left in its folder. NOT_FOUND when the folder doesn't exist, USAGE
+ * when `path` is a directory, a device, or one of `inputs`. A symbolic link is not followed: it is what gets replaced.
  */
-export async function createAtomicFile(path: string): Promise<AtomicFile> {
-  const target = await findTarget(path);
-  const temporary = join(dirname(target), `${unfinishedPrefix}${randomBytes(8).toString('hex')}`);
-  const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL;
-  const handle = await open(temporary, flags, 0o666).catch((error: unknown) => {
+export async function createAtomicFile(
+  path: string,
+  { inputs = [] }: AtomicFileOptions = {},
+): Promise<AtomicFile> {
+  await checkTarget(path);
+  await refuseInputAsOutput(path, inputs);
+  await clearDrafts(dirname(path));
+  const draft = await openDraft(dirname(path)).catch((error: unknown) => {
     throw fromSystemError(path, error);
   });
   let ended = false;
@@ -42,15 +47,19 @@ export async function createAtomicFile(path: string): Promise<AtomicFile> {
   };
   return {
     name: path,
-    fd: handle.fd,
-    commit: () => once(() => publish(handle, temporary, target)),
-    discard: () => once(() => remove(handle, temporary)),
+    fd: draft.handle.fd,
+    commit: () => once(() => publish(draft, path)),
+    discard: () => once(() => draft.close()),
   };
 }
 
 /** Runs `write` on an unfinished file: it appears when that succeeds, and is removed when it fails. */
-export async function writeAtomically<T>(path: string, write: (file: AtomicFile) => Promise<T>): Promise<T> {
-  const file = await createAtomicFile(path);
+export async function writeAtomically<T>(
+  path: string,
+  write: (file: AtomicFile) => Promise<T>,
+  options?: AtomicFileOptions,
+): Promise<T> {
+  const file = await createAtomicFile(path, options);
   try {
     const result = await write(file);
     await file.commit();
@@ -60,19 +69,20 @@ export async function writeAtomically<T>(path: string, write: (file: AtomicFile)
   }
 }
 
-async function findTarget(path: string): Promise<string> {
-  try {
-    const status = await lstat(path);
-    const target = status.isSymbolicLink() ? await realpath(path) : path;
-    const found = await stat(target);
-    if (found.isDirectory()) throw failure('USAGE', path, 'it is a directory', 'name a file');
-    if (!found.isFile()) throw failure('USAGE', path, 'it exists and is no regular file');
-    return target;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fromSystemError(path, error);
-  }
-  await checkFolder(path);
-  return path;
+/** Refuses what a file must not take the place of; what a symbolic link leads to counts as well, though only the link would go. */
+async function checkTarget(path: string): Promise<void> {
+  const link = await statusOf(path, lstat);
+  const found = link?.isSymbolicLink() === true ? await statusOf(path, stat) : link;
+  if (found?.isDirectory() === true) throw failure('USAGE', path, 'it is a directory', 'name a file');
+  if (found?.isFile() === false) throw failure('USAGE', path, 'it exists and is no regular file');
+  if (link === null) await checkFolder(path);
+}
+
+async function statusOf(path: string, status: typeof stat) {
+  return status(path).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw fromSystemError(path, error);
+  });
 }
 
 async function checkFolder(path: string): Promise<void> {
@@ -84,34 +94,28 @@ async function checkFolder(path: string): Promise<void> {
   if (!status.isDirectory()) throw failure('NOT_FOUND', path, `${folder} is no folder`);
 }
 
-async function publish(handle: FileHandle, temporary: string, target: string): Promise<void> {
+async function publish(draft: Draft, target: string): Promise<void> {
   try {
-    await handle.sync();
-    await rename(temporary, target);
-  } catch (error) {
-    await remove(handle, temporary);
-    throw error;
+    await draft.handle.sync();
+    await draft.publish(target);
+  } finally {
+    await draft.close();
   }
-  await handle.close();
   await syncFolder(dirname(target));
 }
 
-async function remove(handle: FileHandle, temporary: string): Promise<void> {
-  try {
-    await rm(temporary, { force: true });
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Makes the names in a folder last; filesystems that can't do that for folders say EINVAL. */
+/** Makes the names in a folder last. File systems that can't do that for folders say EINVAL; who may not list a folder can't ask for it. */
 export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'EACCES') return null;
+    throw error;
+  });
+  if (handle === null) return;
   try {
     await handle.sync();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
   } finally {
-    await handle.close();
+    await handle.close().catch(() => undefined);
   }
 }

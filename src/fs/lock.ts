@@ -64,8 +64,8 @@ async function tryAcquire(path: string): Promise<FileHandle | null> {
   }
 }
 
-/** Between our open and our lock the last holder may have removed the file: then we have a lock that nobody else will look at. */
-async function isStillNamed(path: string, handle: FileHandle): Promise<boolean> {
+/** Whether `path` still names the open file. Between an open and a lock, the last holder may have removed it: nobody else looks at that lock. */
+export async function isStillNamed(path: string, handle: FileHandle): Promise<boolean> {
   const ours = await handle.stat({ bigint: true });
   const named = await lstat(path, { bigint: true }).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;

@@ -4,7 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { chmod, lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { failure, fromSystemError } from '../errors';
-import { unfinishedPrefix } from '../fs/atomic-file';
+import { unfinishedPrefix } from '../fs/draft';
 
 /** The folder that an extraction fills. Exactly one of commit() and discard() ends it. */
 export interface ExtractTarget {

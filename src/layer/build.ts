@@ -1,6 +1,6 @@
 import { failure } from '../errors';
 import { formatDigest } from '../format/digest';
-import { writeAtomically } from '../fs/atomic-file';
+import { writeAtomically, type AtomicFile } from '../fs/atomic-file';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
 import { openFileSource } from '../source/file';
@@ -21,7 +21,7 @@ export interface BuiltErofs {
 
 /**
  * Builds the raw EROFS image of a tar layer (plain, gzip or zstd, by content), by the policy of docs/format/tar-policy.md, or as an
- * installed mkfs.erofs does it. The image appears at `imagePath` when it is complete, or never.
+ * installed mkfs.erofs does it. The image appears at `imagePath` when it is complete, or never. USAGE when that is the tar itself.
  */
 export async function buildErofs(
   tarPath: string,
@@ -35,7 +35,7 @@ export async function buildErofs(
     try {
       if (layer.built === null) throw failure('USAGE', tarPath, 'is an EROFS image already', 'see encode');
       const { image, built } = layer;
-      return await writeAtomically(imagePath, async ({ fd, name }) => {
+      const write = async ({ fd, name }: AtomicFile): Promise<BuiltErofs> => {
         const digest = await runNative(
           options,
           (job) => native.writeSource(image, { fd, offset: 0, name }, { threads }, job),
@@ -43,7 +43,8 @@ export async function buildErofs(
         );
         const diffId = formatDigest('sha256', digest);
         return { diffId, size: image.size, ...built };
-      });
+      };
+      return await writeAtomically(imagePath, write, { inputs: [tar] });
     } finally {
       layer.close();
     }

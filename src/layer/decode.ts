@@ -3,7 +3,8 @@ import { promisify } from 'node:util';
 import { failure } from '../errors';
 import { readSeekableAnnotations } from '../format/annotations';
 import { checkSameDigest, digestBytes, formatDigest } from '../format/digest';
-import { writeAtomically } from '../fs/atomic-file';
+import { writeAtomically, type AtomicFile } from '../fs/atomic-file';
+import { refuseInputAsOutput } from '../fs/same-file';
 import type { ResourceOptions } from '../job';
 import { native, type DecodedImage, type ExpectedTree } from '../native/binding';
 import { runNative } from '../native/run';
@@ -13,7 +14,7 @@ import { openFileSource } from '../source/file';
 import type { ByteSource } from '../source/byte-source';
 import type { LoneIndex } from './chunk-index-section';
 import { checkBlobDigest } from './content-digest';
-import { materialise } from './materialise';
+import { materialise, sidecarPath } from './materialise';
 import { resourcesOf, type WarningOptions } from './resources';
 import { imageSizeOf, openSeekable, type SeekableBlob } from './seekable';
 import { sniffLayer } from './sniff';
@@ -42,15 +43,23 @@ export interface DecodedBlob {
   dmverity: { rootDigest: string; hashOffset: number } | null;
 }
 
+/** How a blob is decoded. */
+export interface DecodeOptions extends ReadOptions {
+  /** Make a device for dm-verity of it: padded image, superblock and tree, and beside it `IMAGE.dmverity`. */
+  dmVerity?: boolean | undefined;
+  /** Files that are read besides the blob, such as the descriptor's: the image must not take their place either. */
+  inputs?: readonly string[] | undefined;
+}
+
 /**
  * Decodes a seekable blob to its raw EROFS image, with every check that the descriptor allows; with `dmVerity` to a device that the
  * kernel opens: padded image, superblock and tree, and beside it `IMAGE.dmverity`, which gets its name first. FAILED when the
- * blob has no tree. Nothing appears unless everything was right.
+ * blob has no tree, USAGE when what is written is one of the files that are read. Nothing appears unless everything was right.
  */
 export async function decodeBlob(
   blobPath: string,
   imagePath: string,
-  options: ReadOptions & { dmVerity?: boolean | undefined } = {},
+  options: DecodeOptions = {},
 ): Promise<DecodedBlob> {
   const file = await openFileSource(blobPath);
   try {
@@ -64,7 +73,9 @@ export async function decodeBlob(
         'encode it with --dm-verity, or leave out --dm-verity',
       );
     }
-    return await writeAtomically(imagePath, async (image) => {
+    const inputs = [file, ...(options.inputs ?? []).map((path) => ({ path }))];
+    if (options.dmVerity === true) await refuseInputAsOutput(sidecarPath(imagePath), inputs);
+    const write = async (image: AtomicFile): Promise<DecodedBlob> => {
       const { diffId } = await decodeTo(file, blob, image, options);
       const chunks = blob.section.frames.offsets.length - 1;
       if (options.dmVerity === true)
@@ -72,7 +83,8 @@ export async function decodeBlob(
       const size = imageSizeOf(blob);
       await truncate(image.fd, size);
       return { diffId, size, chunks, dmverity: null };
-    });
+    };
+    return await writeAtomically(imagePath, write, { inputs });
   } finally {
     await file.close();
   }

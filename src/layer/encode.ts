@@ -30,7 +30,7 @@ export interface EncodedLayer extends Descriptor {
 /**
  * Encodes one layer (a tar, plain or compressed, or an EROFS image) as a seekable blob (docs/format/containerd-profile.md, or
  * docs/format/erofs-image-spec-profile.md). The blob appears at `blobPath` when it is complete, or never. USAGE when the layer is a
- * seekable blob already, and for an index that is to be a layer of its own, for which there must be an image.
+ * seekable blob already or the blob would take its place, and for an index that is to be a layer of its own, for which there must be an image.
  */
 export async function encodeLayer(
   layerPath: string,
@@ -49,8 +49,10 @@ export async function encodeLayer(
     }
     const layer = await openLayerImage(file, options);
     try {
-      const encoded = await writeAtomically(blobPath, ({ fd, name }) =>
-        encodeImage(layer.image, { fd, name }, settings, options),
+      const encoded = await writeAtomically(
+        blobPath,
+        ({ fd, name }) => encodeImage(layer.image, { fd, name }, settings, options),
+        { inputs: [file] },
       );
       return omit(encoded, 'indexLayer');
     } finally {

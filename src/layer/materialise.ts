@@ -41,10 +41,15 @@ export async function materialise(
       options,
     );
   }
-  await writeAtomically(`${image.name}.dmverity`, async ({ fd }) => {
+  await writeAtomically(sidecarPath(image.name), async ({ fd }) => {
     await promisify(writeFile)(fd, serializeDmveritySidecar({ rootDigest, hashOffset }));
   });
   return { size, dmverity: { rootDigest, hashOffset } };
+}
+
+/** Where the sidecar of an image lies. */
+export function sidecarPath(imagePath: string): string {
+  return `${imagePath}.dmverity`;
 }
 
 async function copyPayload(

@@ -4,7 +4,8 @@ import { lstat, mkdir, readFile, readdir, realpath, rm, rmdir } from 'node:fs/pr
 import { basename, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { SeekableErofsError, failure, fromSystemError } from '../errors';
-import { unfinishedPrefix, writeAtomically } from '../fs/atomic-file';
+import { writeAtomically } from '../fs/atomic-file';
+import { unfinishedPrefix } from '../fs/draft';
 import { acquireLock, type Lock } from '../fs/lock';
 import type { LayerRecord } from './layer-record';
 import { requireRoot } from './system-call';

@@ -174,6 +174,8 @@ export interface NativeFeatures {
 export interface SystemCalls {
   /** With a number, or with memory that the kernel reads and writes: its size must be the request's. */
   ioctl(fd: number, request: number, argument: number | Uint8Array): number;
+  /** Gives an open file without a name (O_TMPFILE) one. EEXIST when something has that name. */
+  linkOpenFile(fd: number, path: string): void;
   mount(call: { source: string; target: string; type: string; flags: number; data: string }): void;
   /** umount2(2). */
   unmount(target: string, flags: number): void;

@@ -4,7 +4,7 @@ import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promi
 import { dirname, join } from 'node:path';
 
 import { fromSystemError } from '../errors';
-import { unfinishedPrefix } from '../fs/atomic-file';
+import { unfinishedPrefix } from '../fs/draft';
 
 /** How large a cache gets, and who is told when it can't be written. */
 export interface FrameCacheOptions {

@@ -1,6 +1,6 @@
 import { fstatSync, writeFileSync } from 'node:fs';
 import { failure, fromSystemError } from '../errors';
-import { createAtomicFile } from '../fs/atomic-file';
+import { createAtomicFile, type AtomicFileOptions } from '../fs/atomic-file';
 import { openTemporary, type TemporaryFile } from '../fs/temporary';
 import type { ResourceOptions } from '../job';
 import { serializeJson } from '../oci/json';
@@ -25,6 +25,9 @@ export async function openOciArchiveSource(
   return LayoutSource.open(`oci-archive:${path}`, await openArchiveFiles(archive, options));
 }
 
+/** What writing an archive takes. */
+type ArchiveOptions = ResourceOptions & AtomicFileOptions;
+
 /**
  * A tar of a layout being written. Blobs wait in unlinked temporary files until close(), which writes the archive
  * beside its name and renames it, or streams it to standard output (`-`). The same images give the same bytes.
@@ -37,14 +40,14 @@ export class OciArchiveDestination implements DestinationStore {
 
   private constructor(
     private readonly path: string,
-    private readonly options: ResourceOptions,
+    private readonly options: ArchiveOptions,
   ) {
     this.name = `oci-archive:${path}`;
   }
 
-  /** @throws NOT_FOUND when the folder doesn't exist, USAGE when the archive would go to a terminal. */
-  static async open(path: string, options: ResourceOptions = {}): Promise<OciArchiveDestination> {
-    if (path !== '-') await (await createAtomicFile(path)).discard();
+  /** @throws NOT_FOUND when the folder doesn't exist, USAGE when the archive would go to a terminal or in the place of an input. */
+  static async open(path: string, options: ArchiveOptions = {}): Promise<OciArchiveDestination> {
+    if (path !== '-') await (await createAtomicFile(path, options)).discard();
     else if (process.stdout.isTTY)
       throw failure('USAGE', `oci-archive:${path}`, 'standard output is a terminal');
     return new OciArchiveDestination(path, options);
@@ -86,7 +89,7 @@ export class OciArchiveDestination implements DestinationStore {
     try {
       if (this.index.manifests.length > 0) {
         const { writeTar } = await import('./tar-writer.js'); // what only reads an archive needs no library for it
-        await writeTar(this.path, this.members(), this.options.signal);
+        await writeTar(this.path, this.members(), this.options);
       }
     } finally {
       await this.abort();

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { pack, type Header, type Pack } from 'tar-stream';
 import { fromSystemError } from '../errors';
-import { writeAtomically } from '../fs/atomic-file';
+import { writeAtomically, type AtomicFileOptions } from '../fs/atomic-file';
 import { readChunks, writeChunks } from './fd-chunks';
 
 /** A file of an archive, or without content a folder. */
@@ -15,17 +15,19 @@ export interface TarMember {
 type FileHeader = Partial<Header> & Pick<Header, 'name'>;
 
 /**
- * Writes a tar to `path`, atomically, or to standard output (`-`). Owners, modes and times are constant, so that equal
+ * Writes a tar to `path`, atomically and in the place of none of `inputs`, or to standard output (`-`). Owners, modes and times are constant, so that equal
  * members give equal bytes.
  */
 export async function writeTar(
   path: string,
   members: TarMember[],
-  signal: AbortSignal | undefined,
+  { signal, inputs }: { signal?: AbortSignal | undefined } & AtomicFileOptions,
 ): Promise<void> {
   if (path === '-') return writeMembers(members, 'standard output', (chunks) => writeOutput(chunks, signal));
-  await writeAtomically(path, ({ fd }) =>
-    writeMembers(members, path, (chunks) => writeChunks(fd, chunks, signal)),
+  await writeAtomically(
+    path,
+    ({ fd }) => writeMembers(members, path, (chunks) => writeChunks(fd, chunks, signal)),
+    { inputs },
   );
 }
 

@@ -4,6 +4,7 @@ import {
   PlainProgress,
   createProgress,
   formatBar,
+  formOf,
   type ProgressMode,
 } from '../../src/cli/progress';
 import type { ProgressEvent } from '../../src/job';
@@ -148,4 +149,18 @@ test('a bar tells how far, how fast and how long still', () => {
   );
   const layers = formatBar({}, params, { event: { phase: 'convert', done: 0, total: 3, unit: 'layers' } });
   expect(layers).toMatch(/^convert {22}\[-{24}\] 0 % of 3 layers$/);
+});
+
+test.each<[ProgressMode, string]>([
+  ['auto', 'plain'],
+  ['tty', 'plain'],
+  ['json', 'json'],
+  ['none', 'none'],
+])('a terminal that can not move its cursor gets no bars: %s is %s', (mode, form) => {
+  vi.stubEnv('TERM', 'dumb');
+  const stderr = Object.assign(new Capture(), { isTTY: true });
+  expect(formOf(mode, stderr, false)).toBe(form);
+  vi.stubEnv('TERM', 'xterm');
+  expect(formOf('auto', stderr, false)).toBe('tty');
+  vi.unstubAllEnvs();
 });

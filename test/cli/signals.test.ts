@@ -14,6 +14,8 @@ function setUp() {
 test.each([
   ['SIGINT', 130, 'interrupted'],
   ['SIGTERM', 143, 'terminated'],
+  ['SIGHUP', 129, 'ended by SIGHUP'],
+  ['SIGQUIT', 131, 'ended by SIGQUIT'],
 ])('%s aborts, and the run ends with %d', (name, exitCode, why) => {
   const { watch, send, exits } = setUp();
   send(name);
@@ -63,7 +65,7 @@ test("an abort error of Node's own counts as the signal's", () => {
 
 test('nothing listens after the run', () => {
   const { source, watch } = setUp();
-  expect(source.eventNames()).toEqual(['SIGINT', 'SIGTERM']);
+  expect(source.eventNames()).toEqual(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1']);
   watch.dispose();
   expect(source.eventNames()).toEqual([]);
 });

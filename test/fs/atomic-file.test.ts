@@ -1,9 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import {
+  closeSync,
   fstatSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readFileSync,
   readdirSync,
   rmSync,
@@ -16,7 +19,7 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { createAtomicFile, unfinishedPrefix, writeAtomically } from '../../src/fs/atomic-file';
+import { createAtomicFile, writeAtomically } from '../../src/fs/atomic-file';
 import { openTemporary } from '../../src/fs/temporary';
 import { refusal } from '../support/refusal';
 
@@ -35,8 +38,6 @@ describe('atomic file', () => {
     const file = await createAtomicFile(path);
     writeSync(file.fd, 'new');
     expect(readFileSync(path, 'utf8')).toBe('old');
-    const [hidden] = readdirSync(folder).filter((name) => name !== 'blob');
-    expect(hidden).toMatch(new RegExp(`^${unfinishedPrefix}[0-9a-f]{16}$`));
     await file.commit();
     await file.discard();
     expect(readFileSync(path, 'utf8')).toBe('new');
@@ -95,13 +96,45 @@ describe('atomic file', () => {
     await expect(createAtomicFile(fifo)).rejects.toThrow(refusal('USAGE', 'no regular file'));
   });
 
-  it('follows a symbolic link to the file that it replaces', async () => {
-    mkdirSync(join(folder, 'real'));
-    writeFileSync(join(folder, 'real', 'blob'), 'old');
-    symlinkSync('real/blob', join(folder, 'link'));
-    await writeAtomically(join(folder, 'link'), async ({ fd }) => writeSync(fd, 'new'));
-    expect(lstatSync(join(folder, 'link')).isSymbolicLink()).toBe(true);
-    expect(readFileSync(join(folder, 'real', 'blob'), 'utf8')).toBe('new');
+  it.each(['real/blob', 'nowhere'])(
+    'replaces a symbolic link to %s, not what it leads to',
+    async (target) => {
+      mkdirSync(join(folder, 'real'));
+      writeFileSync(join(folder, 'real', 'blob'), 'old');
+      symlinkSync(target, join(folder, 'link'));
+      await writeAtomically(join(folder, 'link'), async ({ fd }) => writeSync(fd, 'new'));
+      expect(lstatSync(join(folder, 'link')).isFile()).toBe(true);
+      expect(readFileSync(join(folder, 'link'), 'utf8')).toBe('new');
+      expect(readFileSync(join(folder, 'real', 'blob'), 'utf8')).toBe('old');
+      expect(readdirSync(folder).sort()).toEqual(['link', 'real']);
+    },
+  );
+
+  it('replaces no link to a directory or a device', async () => {
+    symlinkSync('.', join(folder, 'directory'));
+    symlinkSync('/dev/null', join(folder, 'device'));
+    await expect(createAtomicFile(join(folder, 'directory'))).rejects.toThrow(refusal('USAGE', 'directory'));
+    await expect(createAtomicFile(join(folder, 'device'))).rejects.toThrow(
+      refusal('USAGE', 'no regular file'),
+    );
+  });
+
+  it('replaces no file that is read, by whatever name', async () => {
+    const path = join(folder, 'input');
+    writeFileSync(path, 'input');
+    symlinkSync('input', join(folder, 'link'));
+    linkSync(path, join(folder, 'second'));
+    const fd = openSync(path, 'r');
+    for (const name of ['input', 'link', 'second']) {
+      for (const inputs of [[{ path }], [{ fd, name: path }], [{ path: join(folder, 'none') }, { path }]]) {
+        await expect(createAtomicFile(join(folder, name), { inputs })).rejects.toThrow(
+          refusal('USAGE', 'would be replaced'),
+        );
+      }
+    }
+    closeSync(fd);
+    expect(readFileSync(path, 'utf8')).toBe('input');
+    await writeAtomically(join(folder, 'other'), async () => undefined, { inputs: [{ path }] });
   });
 });
 

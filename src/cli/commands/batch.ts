@@ -24,18 +24,25 @@ export function batchCommand(session: Session): Command {
     .option('--jobs <n>', 'images at once (default: four for each core, at most 16)', parseThreads)
     .option('--restart', 'convert everything again, whatever the journal says is done');
   addConvertOptions(command);
-  return finishCommand(command, session, async ({ options, streams }, [file]) => {
+  return finishCommand(command, session, async ({ options, streams, status }, [file]) => {
     const flags = command.opts<Flags>();
     const { convertBatch } = await library();
     const display = await createBatchDisplay(flags.progress, streams.stderr, flags.quiet === true);
+    status.printBy(display);
     try {
       const { summary, ...document } = await convertBatch(file!, {
         ...{ signal: options.signal, threads: options.threads, tmpDir: options.tmpDir },
         onWarning: (line) => {
           if (flags.quiet !== true) display.print(warningLine(streams.stderr, line));
         },
-        onJob: display.job.bind(display),
-        onProgress: display.progress.bind(display),
+        onJob: (event) => {
+          status.update({ phase: 'batch', done: event.ended, total: event.total, unit: 'images' });
+          display.job(event);
+        },
+        onProgress: (event) => {
+          status.update(event);
+          display.progress(event);
+        },
         ...given({ jobs: flags.jobs, restart: flags.restart }),
         defaults: await convertOptions(flags),
       });

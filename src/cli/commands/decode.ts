@@ -31,6 +31,7 @@ export function decodeCommand(session: Session): Command {
       ...options,
       ...(await readOptions(flags)),
       ...given({ dmVerity: flags.dmVerity }),
+      inputs: flags.descriptor === undefined ? [] : [flags.descriptor],
     });
     const { diffId, size, chunks, dmverity } = document;
     const rows = [

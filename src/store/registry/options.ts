@@ -1,4 +1,5 @@
 import type { ResourceOptions } from '../../job';
+import type { InputFile } from '../../fs/same-file';
 import type { RetryOptions } from '../../source/retry';
 
 /** How registries (`docker://`) are spoken to. */
@@ -27,6 +28,8 @@ export interface StoreOptions extends ResourceOptions, RegistryOptions {}
 export interface DestinationOptions extends StoreOptions {
   /** The reference that its blobs come from: a registry takes them over from another of its repositories. */
   source?: string | undefined;
+  /** Files that are read meanwhile: an archive must not take their place. */
+  inputs?: readonly InputFile[] | undefined;
 }
 
 export const defaultConcurrency = 6;

@@ -1,0 +1,155 @@
+import { spawnSync } from 'node:child_process';
+import { linkSync, readFileSync, symlinkSync } from 'node:fs';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { startCli } from '../conformance/support/running';
+import { documentOf, runCli, runJson } from './run-cli';
+import { filesUnder, makeTar, noise, sampleTar, writeLayout } from './sample';
+import { at, encodeSample, expectFailure, folder, put, useFolders } from './workspace';
+
+useFolders();
+
+describe('an output that is one of the inputs is refused, and the input stays', () => {
+  /** Under its own name, through a symbolic link, and under a second name. */
+  function namesOf(name: string): string[] {
+    symlinkSync(name, at('link'));
+    linkSync(at(name), at('second'));
+    return [name, 'link', 'second'];
+  }
+
+  async function expectRefused(input: string, args: (output: string) => string[]): Promise<void> {
+    const before = await readFile(at(input));
+    for (const name of namesOf(input)) {
+      expect(await expectFailure(args(name), 2, 'USAGE'), name).toContain('would be replaced');
+      expect(readFileSync(at(input)).equals(before), name).toBe(true);
+    }
+  }
+
+  test.each(['build', 'encode'])('%s', async (command) => {
+    await put('layer.tar', await sampleTar());
+    await expectRefused('layer.tar', (output) => [command, 'layer.tar', output]);
+  });
+
+  test('decode: the blob, and the descriptor', async () => {
+    await encodeSample();
+    const args = ['--descriptor', 'descriptor.json'];
+    await expectRefused('layer.blob', (output) => ['decode', 'layer.blob', output, ...args]);
+    await expectFailure(['decode', 'layer.blob', 'descriptor.json', ...args], 2, 'USAGE');
+  });
+
+  test("decode: the place of the image's sidecar", async () => {
+    await encodeSample('--dm-verity');
+    await put('x.dmverity', await readFile(at('layer.blob')));
+    const args = ['decode', 'x.dmverity', 'x', '--dm-verity', '--descriptor', 'descriptor.json'];
+    await expectFailure(args, 2, 'USAGE');
+    expect(await filesUnder(folder)).not.toContain('x');
+  });
+
+  test('convert: an archive onto itself, and onto files of the layout that it is made of', async () => {
+    await writeLayout(at('layout'), [await sampleTar()]);
+    await documentOf(['convert', 'oci:layout', 'oci-archive:image.tar:x'], { cwd: folder });
+    await expectRefused('image.tar', (output) => [
+      'convert',
+      'oci-archive:image.tar',
+      `oci-archive:${output}`,
+    ]);
+    const files = await filesUnder(at('layout'));
+    for (const file of files) {
+      const args = ['convert', 'oci:layout', `oci-archive:layout/${file}:x`];
+      expect(await expectFailure(args, 2, 'USAGE'), file).toContain('would be replaced');
+    }
+  });
+
+  test('convert: an archive that standard input is', async () => {
+    await writeLayout(at('layout'), [await sampleTar()]);
+    await documentOf(['convert', 'oci:layout', 'oci-archive:image.tar:x'], { cwd: folder });
+    const script = `exec "$0" "$1" convert oci-archive:- oci-archive:image.tar <image.tar`;
+    const program = join(__dirname, '../../dist/cli/main.js');
+    const { status } = spawnSync('sh', ['-c', script, process.execPath, program], { cwd: folder });
+    expect(status).toBe(2);
+  });
+
+  test('batch: its list, and its journal', async () => {
+    await writeLayout(at('layout'), [await sampleTar()]);
+    const jobs = ['jobs.json', 'jobs.json.journal'].map((file) => ({
+      ...{ source: 'oci:layout', destination: `oci-archive:${file}` },
+    }));
+    await put('jobs.json', JSON.stringify(jobs));
+    const { document } = await runJson<{ jobs: { status: string; error: { code: string } }[] }>(
+      ['batch', 'jobs.json'],
+      { cwd: folder },
+    );
+    expect(document.jobs.map(({ status, error }) => [status, error.code])).toEqual([
+      ['failed', 'USAGE'],
+      ['failed', 'USAGE'],
+    ]);
+  });
+});
+
+test("convert of a single image's name onto itself warns", async () => {
+  await writeLayout(at('layout'), [await sampleTar()]);
+  const onto = (destination: string) =>
+    runCli(['convert', 'oci:layout:sample', destination], { cwd: folder });
+  expect((await onto('oci:layout:other')).stderr).not.toContain('warning');
+  symlinkSync('layout', at('same'));
+  const { stderr, exitCode } = await onto('oci:same:sample');
+  expect([exitCode, stderr]).toEqual([
+    0,
+    expect.stringMatching(/^warning: sample is the converted image now/),
+  ]);
+});
+
+/** Enough work that a run can be met in the middle of it. */
+const large = makeTar([{ name: 'noise', content: noise(24_000_000, 'large') }]);
+const putLarge = async (): Promise<string> => put('large.tar', await large);
+
+/** The phase in which the output is written. */
+const outputs: [name: string, args: string[], phase: string][] = [
+  ['build', ['build', 'large.tar', 'out/file'], 'write'],
+  ['encode', ['encode', 'large.tar', 'out/file', '--level', '15'], 'encode'],
+  ['decode', ['decode', 'large.blob', 'out/file'], 'decode'],
+];
+
+describe.each(outputs)('%s, ended in the middle', (name, args, phase) => {
+  const start = async () => {
+    await putLarge();
+    await mkdir(at('out'));
+    await writeFile(at('out/file'), 'old');
+    if (name === 'decode') await documentOf(['encode', 'large.tar', 'large.blob'], { cwd: folder });
+    const running = startCli([...args, '--progress', 'json', '--threads', '1'], folder);
+    await running.saw(new RegExp(`"phase":"${phase}"`));
+    return running;
+  };
+
+  test('by SIGKILL leaves what was there, and nothing else', async () => {
+    const { child, ended } = await start();
+    child.kill('SIGKILL');
+    expect((await ended).signal).toBe('SIGKILL');
+    expect(await readdir(at('out'))).toEqual(['file']);
+    expect(await readFile(at('out/file'), 'utf8')).toBe('old');
+  });
+
+  test.each([
+    ['SIGHUP', 129],
+    ['SIGQUIT', 131],
+    ['SIGTERM', 143],
+  ] as const)('by %s ends with %d and leaves the same', async (signal, code) => {
+    const { child, ended } = await start();
+    child.kill(signal);
+    const { exitCode, stderr } = await ended;
+    expect(exitCode, stderr).toBe(code);
+    expect(await readdir(at('out'))).toEqual(['file']);
+  });
+});
+
+test('SIGUSR1 shows how far a run is, and the run goes on', async () => {
+  await putLarge();
+  const args = ['encode', 'large.tar', 'blob', '--level', '15', '--threads', '1', '--progress', 'plain'];
+  const running = startCli(args, folder);
+  await running.saw(/encode blob/); // before that, Node itself might take the signal
+  const asking = setInterval(() => running.child.kill('SIGUSR1'), 50);
+  await running.saw(/^encode blob: [1-9]\d* % of [\d.]+ MB$/m);
+  clearInterval(asking);
+  expect((await running.ended).exitCode).toBe(0);
+});
