@@ -4,6 +4,7 @@ export type { JobOptions, ProgressEvent, ResourceOptions } from './job';
 export { parseByteSize, formatByteSize } from './format/byte-size';
 export { parseChunkTable, serializeChunkTable, type ChunkTable } from './format/chunk-table';
 export type { DigestAlgorithm } from './format/digest';
+export { JsonNumber, parseJson } from './format/json';
 export type { EncodeChoices, Profile } from './format/profiles';
 export type { WarningOptions } from './layer/resources';
 export type { ByteSource } from './source/byte-source';

@@ -176,19 +176,25 @@ const maxDescriptorSize = 4 << 20;
  * @throws {SeekableErofsError} CORRUPT when it holds none; NOT_FOUND, IO
  */
 export async function readDescriptor(file: string): Promise<Descriptor> {
-  let text: string;
+  const { parseJson } = await library();
+  let bytes: Buffer;
   try {
     if ((await stat(file)).size > maxDescriptorSize)
       throw failure('CORRUPT', file, 'too large for a descriptor');
-    text = await readFile(file, 'utf8');
+    bytes = await readFile(file);
   } catch (error) {
     throw fromSystemError(file, error);
   }
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(bytes, file);
   } catch {
-    throw failure('CORRUPT', file, 'not JSON', 'give what `encode --json` printed');
+    throw failure(
+      'CORRUPT',
+      file,
+      'not JSON, or none that a descriptor could be',
+      'give what `encode --json` printed',
+    );
   }
   if (!isDescriptor(value)) {
     throw failure(

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { failure, fromSystemError } from '../errors';
+import { parseJson } from '../format/json';
 import { syncFolder } from '../fs/atomic-file';
 import { native } from '../native/binding';
 
@@ -143,7 +144,7 @@ function checkHeader(path: string, line: string, restart: boolean): void {
 
 function parseLine(path: string, line: string, number: number): Record<string, unknown> {
   try {
-    const value: unknown = JSON.parse(line);
+    const value = parseJson(Buffer.from(line), path);
     if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
   } catch {
     // The same as JSON of another shape.

@@ -4,6 +4,7 @@ import { copyFile, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { failure, fromSystemError } from '../errors';
 import { isDigest } from '../format/digest';
+import { serializeJson } from '../format/json';
 import { syncFolder } from '../fs/atomic-file';
 import type { JobOptions } from '../job';
 import { native } from '../native/binding';
@@ -72,7 +73,7 @@ export class LayerCache {
       if (indexPayload !== null) await writeSynced(join(folder, 'index'), indexPayload);
       const { descriptor, diffId, index, uncompressedSize } = layer;
       const record = { descriptor, diffId, index: index ?? null, uncompressedSize };
-      await writeSynced(join(folder, 'layer.json'), Buffer.from(JSON.stringify(record)));
+      await writeSynced(join(folder, 'layer.json'), serializeJson(record, folder));
       await syncFolder(folder);
       const entry = this.entryPath(key);
       await mkdir(join(entry, '..'), { recursive: true });

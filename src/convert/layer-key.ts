@@ -1,3 +1,5 @@
+import { jsonText } from '../format/json';
+import { omit } from '../oci/json';
 import { mkfsSettings } from '../layer/mkfs-options';
 import type { ImageLayer } from '../image/image-layers';
 import type { LayerJob } from './layer';
@@ -10,7 +12,7 @@ export function layerKey(
   { settings, options }: Pick<LayerJob, 'settings' | 'options'>,
   { descriptor, diffId, index: indexLayer }: ImageLayer,
 ): string {
-  const { digest, mediaType, annotations = {} } = descriptor;
+  const { digest, mediaType, annotations = {}, ...others } = omit(descriptor, 'size', 'data', 'urls');
   const {
     bottomLayer = false,
     index,
@@ -29,7 +31,7 @@ export function layerKey(
     (value) => value !== undefined,
   );
   const sorted = Object.entries(annotations).sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify([
+  return jsonText([
     digest,
     diffId,
     mediaType,
@@ -39,5 +41,6 @@ export function layerKey(
     { ...settings, verity },
     asked,
     mkfsSettings(options),
+    ...(Object.keys(others).length > 0 ? [others] : []),
   ]);
 }

@@ -10,6 +10,7 @@ import { encodeImage, settingsOf, type EncodedLayer, type EncodeOptions } from '
 import { warnOfUnusedMkfs } from '../layer/mkfs-options';
 import { imageSizeOf, isCutInto, isSeekableLayer, openSeekable, type SeekableBlob } from '../layer/seekable';
 import { native, type NativeSource } from '../native/binding';
+import { omit } from '../oci/json';
 import type { BlobDraft, BlobFile, DestinationStore, SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import { withLayerImage } from './checked-image';
@@ -270,12 +271,13 @@ async function wrap(
   }
 }
 
-/** Annotations of the old descriptor that say nothing of its encoding stay. */
+/** Annotations of the old descriptor that say nothing of its encoding stay, and members that nobody here knows. */
 function descriptorOf({ mediaType, digest, size, annotations }: EncodedLayer, old: Descriptor): Descriptor {
   return {
     mediaType,
     digest,
     size,
     annotations: { ...stripSeekableAnnotations(old.annotations ?? {}), ...annotations },
+    ...omit(old, 'mediaType', 'digest', 'size', 'annotations', 'data', 'urls'),
   };
 }

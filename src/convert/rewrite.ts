@@ -2,7 +2,8 @@ import { digestOf } from '../format/digest';
 import { mediaTypes, toOciMediaType } from '../format/media-types';
 import { layersOf } from '../image/image-layers';
 import { checkLayerCount } from '../oci/config';
-import { omit, serializeJson } from '../oci/json';
+import { serializeJson } from '../format/json';
+import { omit } from '../oci/json';
 import type { Descriptor, ImageConfig, Index, Manifest, Platform } from '../oci/types';
 import { placeHistory, placeLayers, type NewLayer } from './placed-layers';
 

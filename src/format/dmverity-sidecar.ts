@@ -1,5 +1,6 @@
 import { failure } from '../errors';
 import { parseDigest } from './digest';
+import { parseJson } from './json';
 
 /** What containerd's `layer.erofs.dmverity` says about the file beside it. */
 export interface DmveritySidecar {
@@ -38,7 +39,7 @@ export function parseDmveritySidecar(text: string, what = '.dmverity file'): Dmv
 function parseObject(text: string, what: string): { roothash?: unknown; hashoffset?: unknown } {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(Buffer.from(text), what, maxSidecarSize);
   } catch (error) {
     throw failure('CORRUPT', what, `no JSON: ${(error as Error).message}`);
   }

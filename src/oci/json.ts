@@ -1,41 +1,17 @@
 import { failure, type SeekableErofsError } from '../errors';
+import { parseJson } from '../format/json';
 
-/** JSON of the OCI formats from and to bytes, and the checks that every untrusted object goes through. */
+/** The checks that every untrusted object of the OCI formats goes through. */
 
 /** An object of unknown members. */
 export type JsonObject = Record<string, unknown>;
 
 /**
  * Parses bytes that must hold one JSON object.
- * @throws CORRUPT
+ * @throws CORRUPT; UNSUPPORTED as parseJson()
  */
-export function parseJsonObject(bytes: Uint8Array, what: string): JsonObject {
-  return asObject(parseJson(bytes, what), what);
-}
-
-/**
- * Parses bytes that must hold JSON.
- * @throws CORRUPT
- */
-export function parseJson(bytes: Uint8Array, what: string): unknown {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
-  } catch (error) {
-    throw corrupt(what, `not JSON: ${(error as Error).message}`);
-  }
-}
-
-/**
- * The one serialisation: members in insertion order, no white space.
- * @throws CORRUPT when members kept from a source are nested too deeply.
- */
-export function serializeJson(value: object, what: string): Buffer {
-  try {
-    return Buffer.from(JSON.stringify(value));
-  } catch (error) {
-    if (error instanceof RangeError) throw corrupt(what, 'nested too deeply');
-    throw error;
-  }
+export function parseJsonObject(bytes: Uint8Array, what: string, maxSize?: number): JsonObject {
+  return asObject(parseJson(bytes, what, maxSize), what);
 }
 
 /** The object that `value` must be. */

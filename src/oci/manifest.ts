@@ -40,10 +40,11 @@ export function parseManifest(bytes: Uint8Array, what: string): Manifest {
 
 /**
  * Parses an index (OCI, or Docker's manifest list) from untrusted bytes; unknown members are kept.
+ * @param maxSize bytes that it may have: 4 MiB, but for a layout's index.json
  * @throws CORRUPT, UNSUPPORTED for more than 10000 manifests.
  */
-export function parseIndex(bytes: Uint8Array, what: string): Index {
-  const object = parseVersion2(bytes, what, isIndexType);
+export function parseIndex(bytes: Uint8Array, what: string, maxSize?: number): Index {
+  const object = parseVersion2(bytes, what, isIndexType, maxSize);
   if ('layers' in object || 'config' in object) throw corrupt(what, 'a manifest and an index at once');
   const manifests = arrayMember(object, 'manifests', maxManifests, what);
   return {
@@ -102,8 +103,9 @@ function parseVersion2(
   bytes: Uint8Array,
   what: string,
   isExpected: (mediaType: string) => boolean,
+  maxSize?: number,
 ): JsonObject {
-  const object = withoutNulls(parseJsonObject(bytes, what), [
+  const object = withoutNulls(parseJsonObject(bytes, what, maxSize), [
     'mediaType',
     'annotations',
     'subject',

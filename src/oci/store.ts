@@ -24,7 +24,7 @@ export interface SourceStore {
   readonly name: string;
   /** The descriptor of what `reference` names: a manifest or an index. NOT_FOUND says which references there are. */
   resolve(reference: string | undefined): Promise<Descriptor>;
-  /** A small blob, whole (manifest, index, config), checked against its digest and size; at most 64 MiB. */
+  /** A small blob, whole (manifest, index, config), checked against its digest and size; at most 4 MiB. */
   readJson(descriptor: Descriptor): Promise<Buffer>;
   /** A blob for random access. NOT checked against its digest: readers hash what they use. */
   openBlob(descriptor: Descriptor): Promise<ByteSource>;

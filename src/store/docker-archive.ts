@@ -5,7 +5,8 @@ import type { ResourceOptions } from '../job';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
 import { parseImageConfig } from '../oci/config';
-import { corrupt, parseJsonObject, serializeJson } from '../oci/json';
+import { maxListSize, serializeJson } from '../format/json';
+import { corrupt, parseJsonObject } from '../oci/json';
 import type { BlobFile, SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
@@ -48,7 +49,10 @@ export class DockerArchiveSource implements SourceStore {
   async resolve(reference: string | undefined): Promise<Descriptor> {
     if (!this.files.has('manifest.json')) return this.resolveV1(reference);
     const what = `${this.name}, manifest.json`;
-    const images = parseDockerManifest(await readSmallFile(this.files, 'manifest.json', what), what);
+    const images = parseDockerManifest(
+      await readSmallFile(this.files, 'manifest.json', what, maxListSize),
+      what,
+    );
     const image = findImage(images, reference, this.name);
     const config = await this.readPart(image.config);
     const agreed = await agreeingManifest(this.name, this.files, image, config);
@@ -101,7 +105,10 @@ export class DockerArchiveSource implements SourceStore {
   private async listV1(): Promise<{ top: string; tags: string[] }[]> {
     if (this.files.has('repositories')) {
       const what = `${this.name}, repositories`;
-      const tags = parseRepositories(await readSmallFile(this.files, 'repositories', what), what);
+      const tags = parseRepositories(
+        await readSmallFile(this.files, 'repositories', what, maxListSize),
+        what,
+      );
       return [...tags].map(([tag, top]) => ({ top, tags: [tag] }));
     }
     const folders = [...this.files.paths()].flatMap((path) => /^([^/]+)\/json$/.exec(path)?.[1] ?? []);

@@ -1,11 +1,11 @@
 import { failure, SeekableErofsError } from '../errors';
 import { digestOf } from '../format/digest';
 import { isManifestType } from '../format/media-types';
-import { flattenIndex, parseIndex, readManifest } from '../oci/manifest';
+import { flattenIndex, readManifest } from '../oci/manifest';
 import type { Descriptor, Manifest } from '../oci/types';
 import type { ArchiveFiles } from './archive-files';
 import type { DockerImage } from './docker-manifest';
-import { blobPath, LayoutSource, readSmallFile } from './layout-source';
+import { blobPath, LayoutSource, readLayoutIndex } from './layout-source';
 
 /** An image of an archive that is an image layout as well. */
 export interface LayoutImage {
@@ -29,7 +29,7 @@ export async function agreeingManifest(
     close: async () => undefined, // the archive's owner closes it
   });
   const what = `${name}, index.json`;
-  const index = parseIndex(await readSmallFile(files, 'index.json', what), what);
+  const index = await readLayoutIndex(files, what);
   const digest = digestOf(config);
   for (const descriptor of await flattenIndex(layout, index, what)) {
     const manifest = await readIfThere(layout, descriptor);

@@ -1,6 +1,7 @@
 import { failure } from '../errors';
 import { isDigest } from '../format/digest';
-import { arrayMember, asObject, corrupt, parseJson } from '../oci/json';
+import { maxListSize, parseJson } from '../format/json';
+import { arrayMember, asObject, corrupt } from '../oci/json';
 
 /** An image as `manifest.json` of a `docker save` archive has it; the paths are of files in the archive. */
 export interface DockerImage {
@@ -19,7 +20,7 @@ const maxLayers = 10_000;
  * @throws CORRUPT, UNSUPPORTED for more than 10000 of anything
  */
 export function parseDockerManifest(bytes: Uint8Array, what: string): DockerImage[] {
-  const list = arrayMember({ images: parseJson(bytes, what) }, 'images', maxImages, what);
+  const list = arrayMember({ images: parseJson(bytes, what, maxListSize) }, 'images', maxImages, what);
   return list.map((value, i) => {
     const where = `${what}, image ${i}`;
     const image = asObject(value, where);
@@ -40,7 +41,7 @@ export function parseDockerManifest(bytes: Uint8Array, what: string): DockerImag
  */
 export function parseRepositories(bytes: Uint8Array, what: string): Map<string, string> {
   const tops = new Map<string, string>();
-  for (const [name, tags] of Object.entries(asObject(parseJson(bytes, what), what))) {
+  for (const [name, tags] of Object.entries(asObject(parseJson(bytes, what, maxListSize), what))) {
     for (const [tag, id] of Object.entries(asObject(tags, `${what}, ${name}`))) {
       if (typeof id !== 'string' || !isLayerId(id)) throw corrupt(what, `${name}:${tag} has no layer's ID`);
       tops.set(`${name}:${tag}`, id);

@@ -1,4 +1,5 @@
 import { checkDigestOf, parseDigest } from '../format/digest';
+import { checkJsonSize, maxDocumentSize, maxListSize } from '../format/json';
 import { failure, fromSystemError, SeekableErofsError } from '../errors';
 import type { BlobFile, SourceStore } from '../oci/store';
 import { parseIndex } from '../oci/manifest';
@@ -6,9 +7,6 @@ import type { Descriptor, Index } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
 import { checkSize } from './blob-content';
 import { checkLayoutMarker, findReference } from './layout-index';
-
-/** The largest blob that is read whole. */
-export const maxJsonSize = 64 * 1024 * 1024;
 
 /** A file of a layout, for TypeScript (read) and for native code (fd, offset, size). */
 export interface LayoutFile extends ByteSource {
@@ -45,8 +43,7 @@ export class LayoutSource implements SourceStore {
     try {
       checkLayoutMarker(await readMarker(name, files), `${name}, oci-layout`);
       const what = `${name}, index.json`;
-      const index = parseIndex(await readSmallFile(files, 'index.json', what), what);
-      return new LayoutSource(name, files, index);
+      return new LayoutSource(name, files, await readLayoutIndex(files, what));
     } catch (error) {
       await files.close();
       throw fromSystemError(name, error);
@@ -78,7 +75,7 @@ export class LayoutSource implements SourceStore {
 export async function readJsonBlob(files: LayoutFiles, descriptor: Descriptor): Promise<Buffer> {
   const { digest, size } = descriptor;
   checkJsonSize(digest, size);
-  const bytes = await readAndClose(await openBlob(files, descriptor));
+  const bytes = await readAndClose(await openBlob(files, descriptor), maxDocumentSize);
   checkDigestOf(digest, digest, bytes);
   return bytes;
 }
@@ -95,10 +92,19 @@ async function openBlob(files: LayoutFiles, descriptor: Descriptor): Promise<Lay
   }
 }
 
-/** A file of a layout, whole. */
-export async function readSmallFile(files: LayoutFiles, path: string, name: string): Promise<Buffer> {
-  const file = await files.open(path, name);
-  return readAndClose(file);
+/** A file of JSON, whole; UNSUPPORTED when it has more than `limit` bytes. */
+export async function readSmallFile(
+  files: LayoutFiles,
+  path: string,
+  name: string,
+  limit = maxDocumentSize,
+): Promise<Buffer> {
+  return readAndClose(await files.open(path, name), limit);
+}
+
+/** A layout's index.json, which errors call `what`. */
+export async function readLayoutIndex(files: LayoutFiles, what: string): Promise<Index> {
+  return parseIndex(await readSmallFile(files, 'index.json', what, maxListSize), what, maxListSize);
 }
 
 async function readMarker(name: string, files: LayoutFiles): Promise<Buffer> {
@@ -110,17 +116,11 @@ async function readMarker(name: string, files: LayoutFiles): Promise<Buffer> {
   }
 }
 
-async function readAndClose(file: LayoutFile): Promise<Buffer> {
+async function readAndClose(file: LayoutFile, limit: number): Promise<Buffer> {
   try {
-    checkJsonSize(file.name, file.size);
+    checkJsonSize(file.name, file.size, limit);
     return await file.read(0, file.size);
   } finally {
     await file.close();
   }
-}
-
-/** UNSUPPORTED for a blob that is too large to be read whole. */
-export function checkJsonSize(what: string, size: number): void {
-  if (size <= maxJsonSize) return;
-  throw failure('UNSUPPORTED', what, `${size} bytes of JSON, the limit is ${maxJsonSize}`);
 }

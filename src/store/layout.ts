@@ -4,8 +4,7 @@ import { failure, fromSystemError, SeekableErofsError } from '../errors';
 import { syncFolder } from '../fs/atomic-file';
 import { makeFolder, removeIfEmpty } from '../fs/folder';
 import type { JobOptions } from '../job';
-import { serializeJson } from '../oci/json';
-import { parseIndex } from '../oci/manifest';
+import { maxListSize, serializeJson } from '../format/json';
 import type { BlobDraft, DestinationStore } from '../oci/store';
 import type { Descriptor, Index } from '../oci/types';
 import { openFileSource } from '../source/file';
@@ -13,7 +12,14 @@ import { checkContent } from './blob-content';
 import { GroupedAction } from './grouped-action';
 import { checkLayoutMarker, emptyIndex, layoutMarker, withReference } from './layout-index';
 import { reachableFrom } from './layout-reach';
-import { blobPath, LayoutSource, readJsonBlob, readSmallFile, type LayoutFiles } from './layout-source';
+import {
+  blobPath,
+  LayoutSource,
+  readJsonBlob,
+  readLayoutIndex,
+  readSmallFile,
+  type LayoutFiles,
+} from './layout-source';
 import { LayoutWorkspace, workspaceName, type DraftFolder } from './layout-workspace';
 
 interface PendingBlob {
@@ -153,7 +159,7 @@ export class LayoutDestination implements DestinationStore {
         (sofar, { reference, descriptor }) => withReference(sofar, reference, descriptor),
         old ?? emptyIndex(),
       );
-      await this.replaceFile('index.json', serializeJson(index, this.name));
+      await this.replaceFile('index.json', serializeJson(index, `${this.name}, index.json`, maxListSize));
       if (old === undefined) await this.replaceFile('oci-layout', layoutMarker);
     } catch (error) {
       for (const { from, to } of moved) await rename(to, from);
@@ -264,7 +270,7 @@ async function readIndex(path: string): Promise<Index | undefined> {
     join(path, 'oci-layout'),
   );
   const what = join(path, 'index.json');
-  return parseIndex(await readSmallFile(files, 'index.json', what), what);
+  return readLayoutIndex(files, what);
 }
 
 async function removeBlobFolders(path: string): Promise<void> {

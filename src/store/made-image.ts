@@ -4,7 +4,7 @@ import { mediaTypes } from '../format/media-types';
 import type { JobOptions } from '../job';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
-import { serializeJson } from '../oci/json';
+import { serializeJson } from '../format/json';
 import type { BlobFile } from '../oci/store';
 import type { Descriptor, Manifest } from '../oci/types';
 

@@ -3,7 +3,7 @@ import { failure, fromSystemError } from '../errors';
 import { createAtomicFile, type AtomicFileOptions } from '../fs/atomic-file';
 import { openTemporary, type TemporaryFile } from '../fs/temporary';
 import type { ResourceOptions } from '../job';
-import { serializeJson } from '../oci/json';
+import { maxListSize, serializeJson } from '../format/json';
 import type { BlobDraft, DestinationStore } from '../oci/store';
 import type { Descriptor, Index } from '../oci/types';
 import { openArchiveFile } from './archive-file';
@@ -125,7 +125,7 @@ export class OciArchiveDestination implements DestinationStore {
     return [
       ...[...folders].map((name) => ({ name })),
       ...blobs,
-      { name: 'index.json', content: serializeJson(this.index, this.name) },
+      { name: 'index.json', content: serializeJson(this.index, this.name, maxListSize) },
       { name: 'oci-layout', content: layoutMarker },
     ];
   }

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { digestOf } from '../../src/format/digest';
 import { dockerTypes, ociTypes } from './samples';
 import { parseDescriptor } from '../../src/oci/descriptor';
-import { parseJsonObject, serializeJson } from '../../src/oci/json';
+import { serializeJson } from '../../src/format/json';
+import { parseJsonObject } from '../../src/oci/json';
 import { flattenIndex, parseIndex, parseManifest, readManifest } from '../../src/oci/manifest';
 import type { Descriptor, Index } from '../../src/oci/types';
 import { caught } from '../support/caught';
@@ -89,11 +90,6 @@ describe('parseManifest', () => {
 });
 
 describe('serializeJson', () => {
-  it('is CORRUPT for what a hostile source nested deeply', async () => {
-    const depth = 200_000;
-    const value = parseJsonObject(Buffer.from(`{"x":${'['.repeat(depth)}${']'.repeat(depth)}}`), 'x');
-    expect((await caught(() => serializeJson(value, 'x'))).code).toBe('CORRUPT');
-  });
   it('keeps a member called __proto__ a member', () => {
     const text = '{"mediaType":"a","digest":"' + digest + '","size":1,"__proto__":{"x":1}}';
     const parsed = parseDescriptor(parseJsonObject(Buffer.from(text), 'x'), 'x');

@@ -8,7 +8,7 @@ import type { Descriptor } from '../../oci/types';
 import { isDigest } from '../../format/digest';
 import { checkContent, checkSize } from '../blob-content';
 import { readChunks } from '../fd-chunks';
-import { checkJsonSize } from '../layout-source';
+import { checkJsonSize } from '../../format/json';
 import { hasBlob } from './blobs';
 import { RegistryClient } from './client';
 import { getManifestOf, hasManifest, isKeptAsManifest, putManifest } from './manifests';

@@ -1,12 +1,12 @@
 import { failure, SeekableErofsError } from '../../errors';
 import { checkDigestOf, digestOf, isDigest, parseDigest } from '../../format/digest';
+import { maxDocumentSize } from '../../format/json';
 import { isIndexType, isManifestType, mediaTypes } from '../../format/media-types';
 import { parseJsonObject, type JsonObject } from '../../oci/json';
 import type { Descriptor } from '../../oci/types';
 import type { HttpResponse } from '../../source/http-client';
 import { transientFailure } from '../../source/transient';
 import { checkContent } from '../blob-content';
-import { maxJsonSize } from '../layout-source';
 import { readUpTo } from './body';
 import type { RegistryClient } from './client';
 import { shown } from './shown';
@@ -34,7 +34,7 @@ export function isKeptAsManifest(mediaType: string): boolean {
 /** Fetches what a tag or a digest names. Its digest is computed here, whatever the registry says it is. */
 export async function getManifest(client: RegistryClient, reference: string): Promise<StoredManifest> {
   const { bytes, contentType } = await client.retrying(() =>
-    download(client, reference, accept, maxJsonSize),
+    download(client, reference, accept, maxDocumentSize),
   );
   const { algorithm } = isDigest(reference) ? parseDigest(reference) : { algorithm: 'sha256' as const };
   const descriptor = {
@@ -165,7 +165,7 @@ async function someTags(client: RegistryClient): Promise<string[] | null> {
       await response.discard();
       return null;
     }
-    const { tags } = parseJsonObject(await readUpTo(response, maxJsonSize, client.name), client.name);
+    const { tags } = parseJsonObject(await readUpTo(response, maxDocumentSize, client.name), client.name);
     return Array.isArray(tags) ? tags.filter((tag) => typeof tag === 'string') : [];
   } catch (error) {
     if (error instanceof SeekableErofsError && error.code !== 'CANCELLED') return null;

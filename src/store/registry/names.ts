@@ -1,8 +1,8 @@
 import { failure } from '../../errors';
+import { maxListSize } from '../../format/json';
 import { parseJsonObject } from '../../oci/json';
 import type { RegistryReference } from '../../oci/reference';
 import type { HttpResponse } from '../../source/http-client';
-import { maxJsonSize } from '../layout-source';
 import { readUpTo } from './body';
 import { RegistryClient } from './client';
 import type { StoreOptions } from './options';
@@ -53,7 +53,7 @@ async function readPage(client: RegistryClient, url: URL, member: string) {
   const response = await client.send(url, { method: 'GET' });
   if (response.status !== 200) throw await refused(client, response, what, member);
   const link = response.header('link');
-  const object = parseJsonObject(await readUpTo(response, maxJsonSize, what), what);
+  const object = parseJsonObject(await readUpTo(response, maxListSize, what), what, maxListSize);
   const names = object[member] ?? []; // null is Go's empty list
   if (!Array.isArray(names) || !names.every((name) => typeof name === 'string')) {
     throw failure('CORRUPT', what, `"${member}" is no list of names`);

@@ -1,4 +1,5 @@
 import { failure, SeekableErofsError, type ErrorCode } from '../../errors';
+import { jsonText, parseJson } from '../../format/json';
 import { isTransientStatus, retryAfter, type HttpResponse } from '../../source/http-client';
 import { TransientFault } from '../../source/transient';
 import { readBeginning } from './body';
@@ -19,16 +20,16 @@ export interface Refusal {
 
 /** Reads the answer that refuses a request, with its body. */
 export async function readRefusal(response: HttpResponse): Promise<Refusal> {
-  const body = (await readBeginning(response, longestText)).toString();
-  const { codes, text } = parseErrors(body) ?? { codes: [], text: plainText(body, response) };
+  const body = await readBeginning(response, longestText);
+  const { codes, text } = parseErrors(body) ?? { codes: [], text: plainText(body.toString(), response) };
   return { status: response.status, codes, text, retryAfter: retryAfter(response.header('retry-after')) };
 }
 
 /** The specification's `{"errors":[{"code","message"}]}`, or what token servers say: `{"details"}`, `{"error_description"}`. */
-function parseErrors(body: string): { codes: string[]; text: string } | null {
+function parseErrors(body: Buffer): { codes: string[]; text: string } | null {
   let value: unknown;
   try {
-    value = JSON.parse(body);
+    value = parseJson(body, 'answer');
   } catch {
     return null;
   }
@@ -60,7 +61,7 @@ function isText(value: unknown): value is string {
 /** What went wrong inside of a registry is told here, if at all. */
 function detailOf(error: { detail?: unknown } | null): string {
   const detail = error?.detail ?? '';
-  return typeof detail === 'string' ? detail : JSON.stringify(detail);
+  return typeof detail === 'string' ? detail : jsonText({ detail }).slice(10, -1);
 }
 
 function plainText(body: string, response: HttpResponse): string {

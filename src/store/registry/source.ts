@@ -9,7 +9,7 @@ import type { ByteSource } from '../../source/byte-source';
 import { openFileSource } from '../../source/file';
 import { httpSource } from '../../source/http-range';
 import { retryingSource } from '../../source/retry';
-import { checkJsonSize } from '../layout-source';
+import { checkJsonSize } from '../../format/json';
 import { blobUrl } from './blobs';
 import { RegistryClient } from './client';
 import { downloadBlob } from './download';

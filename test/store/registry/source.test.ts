@@ -110,7 +110,7 @@ describe('manifests', () => {
       more();
       return true;
     };
-    const huge = refusal('UNSUPPORTED', 'bytes where at most 67108864 make sense');
+    const huge = refusal('UNSUPPORTED', 'bytes where at most 4194304 make sense');
     await expect(withSource((source) => source.resolve('one'))).rejects.toThrow(huge);
     expect(sent).toBeLessThan(16 << 20);
     await expect(withSource((source) => source.resolve('two'))).rejects.toThrow(huge);
