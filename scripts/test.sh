@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # npm test: everything that must hold, in order; ends with the line `N passed, N failed`.
 #   scripts/test.sh [STEP...]      only these steps (their names are in the summary)
-# A step that can't run is a failure, unless it prints `SKIP: reason`.
+# A step that can't run is a failure, unless it prints `SKIP: reason`. What was skipped, and why, is said at the end.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 reports=$(mktemp -d)
 background=
 trap '[ -z "$background" ] || kill -- "-$background" 2>/dev/null; rm -rf "$reports"' EXIT
-total_passed=0 total_failed=0 summary=() failures=()
+total_passed=0 total_failed=0 summary=() failures=() skips=()
 wanted=("$@")
 
 # add NAME PASSED FAILED [NOTE]
@@ -22,7 +22,7 @@ add() {
 # step NAME KIND COMMAND... : runs a command and adds up what it did. KIND is vitest or gtest (the command writes $REPORT, or $REPORT.0, $REPORT.1…),
 # or script (each line `ok: ...` is a test passed, and the exit code at least one).
 step() {
-  local name=$1 kind=$2 log="$reports/$1.log" status passed failed skipped names started=$SECONDS
+  local name=$1 kind=$2 log="$reports/$1.log" status passed failed skipped names line started=$SECONDS
   shift 2
   if [ ${#wanted[@]} -gt 0 ] && [[ " ${wanted[*]} " != *" $name "* ]]; then return; fi
   printf '\n=== %s\n' "$name"
@@ -33,8 +33,10 @@ step() {
   local note="$((SECONDS - started)) s"
   if [ "$kind" = script ]; then
     passed=$(grep -c '^ok: ' "$log")
-    if grep -q '^SKIP: ' "$log" && [ "$status" -eq 0 ]; then
-      note="$note, $(grep -m 1 '^SKIP: ' "$log")"
+    skipped=$(grep -c '^SKIP: ' "$log")
+    while read -r line; do skips+=("$name: $line"); done < <(sed -n 's/^SKIP: //p' "$log")
+    if [ "$skipped" -gt 0 ]; then
+      note="$note, skipped"
     elif [ "$status" -eq 0 ] && [ "$passed" -eq 0 ]; then
       passed=1
     fi
@@ -49,7 +51,10 @@ step() {
   elif [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
     failed=1 note="$note, exit code $status"
   fi
-  [ "${skipped:-0}" -eq 0 ] || note="$note, $skipped skipped"
+  if [ "${skipped:-0}" -gt 0 ]; then
+    note="$note, $skipped skipped"
+    while read -r line; do skips+=("$name: $line"); done < <(node scripts/test-report.mjs skipped "$kind" "$REPORT"*)
+  fi
   if [ "$failed" -gt 0 ]; then
     # A report has no name of what ended the program, as a sanitizer does.
     names=$(node scripts/test-report.mjs failures "$kind" "$REPORT"* 2>/dev/null)
@@ -85,6 +90,8 @@ finish() {
     printf '\n=== failures\n'
     printf '%s\n' "${failures[@]}"
   fi
+  printf '\n=== skipped on this machine\n'
+  printf '%s\n' "${skips[@]:-nothing}"
   printf '\n=== summary\n'
   printf '%s\n' "${summary[@]}"
   printf '\n%d passed, %d failed\n' "$total_passed" "$total_failed"

@@ -227,6 +227,18 @@ describe('documentation', () => {
   });
 });
 
+test('every test that is skipped says why, where scripts/test-report.mjs looks for it', () => {
+  const files = trackedFiles().filter((file) => /^test\/.*\.test\.ts$|^native\/test\/.*\.cc$/.test(file));
+  expect(files.length).toBeGreaterThan(100);
+  const skips = /\.(?:skipIf|runIf|skip|todo)\b|\bGTEST_SKIP\b/g;
+  const withReason = /\.skipIf\(([\w.]+(?:\(.*?\))?) !== null\)\(\s*titleOf\([^]*?, \1\)/g;
+  const without = files.filter((file) => {
+    const text = read(file);
+    return (text.match(skips)?.length ?? 0) !== (text.match(withReason)?.length ?? 0);
+  });
+  expect(without).toEqual(['test/architecture.test.ts']); // which looks for them
+});
+
 /** What git has or would take; everything outside a checkout of git counts as not there. */
 function trackedFiles(): string[] {
   const flags = ['ls-files', '--cached', '--others', '--exclude-standard', '-z'];

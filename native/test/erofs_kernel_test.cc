@@ -16,6 +16,7 @@
 
 #include "erofs/image.h"
 #include "test/erofs_trees.h"
+#include "test/skip.h"
 
 namespace seekable::erofs::test {
 namespace {
@@ -175,7 +176,7 @@ class Kernel : public testing::TestWithParam<uint32_t> {};
 
 TEST_P(Kernel, ShowsTheTreeThatTheImageWasMadeOf) {
   Mounted mounted;
-  if (const auto reason = mounted.prepare()) GTEST_SKIP() << *reason;
+  if (const auto reason = mounted.prepare()) SKIP_BECAUSE(*reason);
   const int wide = GetParam() == 4096 ? 100000 : 2000;
   const TreeBuilder expected = make_everything(wide);
   const TreeBuilder built = make_everything(wide);
@@ -187,7 +188,9 @@ TEST_P(Kernel, ShowsTheTreeThatTheImageWasMadeOf) {
   mounted.write_image(*image.value());
 
   const int error = mounted.mount_image();
-  if (error == ENODEV || error == ENOTBLK || error == EPERM) GTEST_SKIP() << "mount: " << strerror(error);
+  if (error == ENODEV || error == ENOTBLK || error == EPERM) {
+    SKIP_BECAUSE(std::string("mount: ") + strerror(error));
+  }
   ASSERT_EQ(error, 0) << strerror(error);
   Comparison(expected).compare_tree(mounted.mount_point());
 }

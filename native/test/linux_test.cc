@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "test/skip.h"
 
 namespace seekable::sys {
 namespace {
@@ -55,9 +56,9 @@ TEST(LinuxTest, UnmountsNothingThatIsNoMount) {
 }
 
 TEST(LinuxTest, TheKernelsWordsAreInTheError) {
-  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  if (geteuid() != 0) SKIP_BECAUSE("needs root");
   const Result<int> context = fsopen("tmpfs");
-  if (!context.ok()) GTEST_SKIP() << "fsopen: " << context.error().why;
+  if (!context.ok()) SKIP_BECAUSE("fsopen: " + context.error().why);
   const Status status = fsconfig(context.value(), {.command = 1, .key = "no-such-option", .value = "x"});
   close(context.value());
   ASSERT_FALSE(status.ok());

@@ -17,7 +17,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { documentOf, runCli } from '../e2e/run-cli';
 import type { Encoded } from '../e2e/workspace';
 import { hex, parseBlob, type Blob } from './support/blob';
-import { hasProgram, run, titleOf, whyNoMounts } from './support/machine';
+import { run, titleOf, whyNoMounts, whyWithout } from './support/machine';
 import { extractTar, writeSystemTar } from './support/system-tar';
 
 // The claim: a layer of a real distribution, and every oddity that an inode can have, comes out of the kernel as GNU tar
@@ -111,8 +111,8 @@ describe.skipIf(reason !== null)(titleOf('the tree of a distribution', reason), 
     ).toBe(true);
   });
 
-  test.skipIf(!hasProgram('fsck.erofs'))(
-    titleOf('passes fsck.erofs', hasProgram('fsck.erofs') ? null : 'not installed'),
+  test.skipIf(whyWithout('fsck.erofs') !== null)(
+    titleOf('passes fsck.erofs', whyWithout('fsck.erofs')),
     () => {
       const { status, stdout, stderr } = spawnSync('fsck.erofs', [at('image')], { encoding: 'utf8' });
       expect({ status, text: stdout + stderr }).toEqual({
@@ -149,49 +149,60 @@ describe.skipIf(reason !== null)(titleOf('the tree of a distribution', reason), 
       }
     });
 
-    test.skipIf(!hasProgram('zstd'))('zstd makes the image of it, whole and frame by frame', () => {
-      const image = sha256OfFile(at('image'));
-      expect(encoded.diffId).toBe(`sha256:${image}`);
-      run('sh', ['-c', 'zstd -dc "$0" > "$1"', at('blob'), at('by-zstd')]);
-      expect(sha256OfFile(at('by-zstd'))).toBe(image);
-      const bytes = readFileSync(at('image'));
-      for (const i of [0, blob.frames.length >> 1, blob.frames.length - 1]) {
-        const { status, stdout } = spawnSync('zstd', ['-dc'], {
-          input: blob.frames[i]!.bytes,
-          maxBuffer: 2 ** 26,
-        });
-        expect(status).toBe(0);
-        expect(stdout.equals(bytes.subarray(i * blob.chunkSize, (i + 1) * blob.chunkSize))).toBe(true);
-      }
-    });
+    test.skipIf(whyWithout('zstd') !== null)(
+      titleOf('zstd makes the image of it, whole and frame by frame', whyWithout('zstd')),
+      () => {
+        const image = sha256OfFile(at('image'));
+        expect(encoded.diffId).toBe(`sha256:${image}`);
+        run('sh', ['-c', 'zstd -dc "$0" > "$1"', at('blob'), at('by-zstd')]);
+        expect(sha256OfFile(at('by-zstd'))).toBe(image);
+        const bytes = readFileSync(at('image'));
+        for (const i of [0, blob.frames.length >> 1, blob.frames.length - 1]) {
+          const { status, stdout } = spawnSync('zstd', ['-dc'], {
+            input: blob.frames[i]!.bytes,
+            maxBuffer: 2 ** 26,
+          });
+          expect(status).toBe(0);
+          expect(stdout.equals(bytes.subarray(i * blob.chunkSize, (i + 1) * blob.chunkSize))).toBe(true);
+        }
+      },
+    );
 
-    test.skipIf(!hasProgram('veritysetup'))('veritysetup accepts its tree, and no changed byte', async () => {
-      const rootHash = annotation('dmverity.root_digest').replace('sha512:', '');
-      const { dmverity } = await documentOf<{ dmverity: { hashOffset: number } }>([
-        ...['decode', at('blob'), at('device'), '--dm-verity'],
-        ...['--descriptor', writeDescriptor(encoded)],
-      ]);
-      const { hashOffset } = dmverity;
-      const device = readFileSync(at('device'));
-      expect(hashOffset).toBe(Math.ceil(blob.uncompressedSize / 4096) * 4096);
-      expect(hex('sha256', device.subarray(0, blob.uncompressedSize))).toBe(encoded.diffId.slice(7));
-      expect(device.subarray(hashOffset).equals(blob.verity!.payload)).toBe(true);
-      const verify = (): number | null =>
-        spawnSync('veritysetup', [
-          'verify',
-          at('device'),
-          at('device'),
-          rootHash,
-          `--hash-offset=${hashOffset}`,
-        ]).status;
-      expect(verify()).toBe(0);
-      for (const place of [100_000_001, blob.uncompressedSize - 1, hashOffset + 4096, device.length - 4096]) {
-        flip(at('device'), place);
-        expect(verify(), `byte ${place}`).not.toBe(0);
-        flip(at('device'), place);
-      }
-      expect(verify()).toBe(0);
-    });
+    test.skipIf(whyWithout('veritysetup') !== null)(
+      titleOf('veritysetup accepts its tree, and no changed byte', whyWithout('veritysetup')),
+      async () => {
+        const rootHash = annotation('dmverity.root_digest').replace('sha512:', '');
+        const { dmverity } = await documentOf<{ dmverity: { hashOffset: number } }>([
+          ...['decode', at('blob'), at('device'), '--dm-verity'],
+          ...['--descriptor', writeDescriptor(encoded)],
+        ]);
+        const { hashOffset } = dmverity;
+        const device = readFileSync(at('device'));
+        expect(hashOffset).toBe(Math.ceil(blob.uncompressedSize / 4096) * 4096);
+        expect(hex('sha256', device.subarray(0, blob.uncompressedSize))).toBe(encoded.diffId.slice(7));
+        expect(device.subarray(hashOffset).equals(blob.verity!.payload)).toBe(true);
+        const verify = (): number | null =>
+          spawnSync('veritysetup', [
+            'verify',
+            at('device'),
+            at('device'),
+            rootHash,
+            `--hash-offset=${hashOffset}`,
+          ]).status;
+        expect(verify()).toBe(0);
+        for (const place of [
+          100_000_001,
+          blob.uncompressedSize - 1,
+          hashOffset + 4096,
+          device.length - 4096,
+        ]) {
+          flip(at('device'), place);
+          expect(verify(), `byte ${place}`).not.toBe(0);
+          flip(at('device'), place);
+        }
+        expect(verify()).toBe(0);
+      },
+    );
 
     test('verify finds nothing, and one changed byte anywhere', async () => {
       const args = ['verify', at('blob'), '--descriptor', writeDescriptor(encoded)];

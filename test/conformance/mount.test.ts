@@ -8,7 +8,7 @@ import { noise, sampleTar } from '../e2e/sample';
 import { at, encodeSample, expectFailure, folder, put } from '../e2e/workspace';
 import { refusal } from '../support/refusal';
 import type { TarEntryBytes } from '../support/tar-bytes';
-import { hasProgram, run, titleOf, whyNoMounts } from './support/machine';
+import { rootOnly, run, titleOf, whyNoMounts, whyWithout } from './support/machine';
 import {
   dir,
   expectNothingLeft,
@@ -135,8 +135,8 @@ describe.skipIf(reason !== null)(titleOf('mount', reason), () => {
     await expectNothingLeft();
   });
 
-  test.skipIf(!hasProgram('umoci'))(
-    'three layers are what umoci unpacks, by files and by loop devices',
+  test.skipIf(whyWithout('umoci') !== null)(
+    titleOf('three layers are what umoci unpacks, by files and by loop devices', whyWithout('umoci')),
     async () => {
       const reference = await writeImage('three', threeLayers);
       run('umoci', ['unpack', '--image', `${at('three.tars')}:image`, at('bundle')]);
@@ -200,8 +200,8 @@ describe.skipIf(reason !== null)(titleOf('mount', reason), () => {
     await expectNothingLeft();
   });
 
-  test.skipIf(!hasProgram('mkfs.erofs'))(
-    'a layer with an external device, by files and by loop devices',
+  test.skipIf(whyWithout('mkfs.erofs') !== null)(
+    titleOf('a layer with an external device, by files and by loop devices', whyWithout('mkfs.erofs')),
     async () => {
       run('mkdir', [at('tree')]);
       await put('tree/file', noise(100_000, 'device'));
@@ -290,20 +290,23 @@ describe.skipIf(reason !== null)(titleOf('what others did', reason), () => {
     await expectNothingLeft();
   });
 
-  test.skipIf(!hasProgram('losetup'))('with the same file stays', async () => {
-    await documentOf(['build', await put('layer.tar', await sampleTar()), at('image')]);
-    const device = run('losetup', ['--find', '--show', '--read-only', at('image')])
-      .toString()
-      .trim();
-    try {
-      const { layers } = await mountByLoop(at('image'), at('target'));
-      expect(layers[0]!.device).not.toBe(device);
-      expect(await unmountImage(at('target'), { state })).toMatchObject({ undone: ['erofs', 'loop'] });
-      expect(leftovers()).toEqual([`${device.slice(5)} ${at('image')}`]);
-    } finally {
-      run('losetup', ['--detach', device]);
-    }
-  });
+  test.skipIf(whyWithout('losetup') !== null)(
+    titleOf('with the same file stays', whyWithout('losetup')),
+    async () => {
+      await documentOf(['build', await put('layer.tar', await sampleTar()), at('image')]);
+      const device = run('losetup', ['--find', '--show', '--read-only', at('image')])
+        .toString()
+        .trim();
+      try {
+        const { layers } = await mountByLoop(at('image'), at('target'));
+        expect(layers[0]!.device).not.toBe(device);
+        expect(await unmountImage(at('target'), { state })).toMatchObject({ undone: ['erofs', 'loop'] });
+        expect(leftovers()).toEqual([`${device.slice(5)} ${at('image')}`]);
+      } finally {
+        run('losetup', ['--detach', device]);
+      }
+    },
+  );
 
   test('is nothing to umount, to list or to repair', async () => {
     run('mkdir', [at('target')]);
@@ -316,7 +319,7 @@ describe.skipIf(reason !== null)(titleOf('what others did', reason), () => {
   });
 });
 
-test.skipIf(process.getuid?.() !== 0)('without root: one line, exit code 4', async () => {
+test.skipIf(rootOnly !== null)(titleOf('without root: one line, exit code 4', rootOnly), async () => {
   const { blob, descriptor } = await encodeSample('--dm-verity');
   run('chmod', ['-R', 'a+rX', folder]);
   for (const args of [

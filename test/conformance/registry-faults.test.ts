@@ -12,11 +12,11 @@ import { Random } from '../fuzz/random';
 import { DockerRegistry } from '../support/docker-registry';
 import { faults, FaultyProxy } from '../support/faulty-proxy';
 import { digestOf } from './support/image';
-import { hasProgram, titleOf } from './support/machine';
+import { titleOf, whyWithout } from './support/machine';
 
 // The claim: whatever goes wrong on the way to a registry, a conversion ends right, or with an error that says so, and leaves nothing wrong.
 
-const reason = hasProgram('docker-registry') ? null : 'needs docker-registry';
+const reason = whyWithout('docker-registry');
 const rounds = 200;
 const chunkSize = 4 << 20;
 const seed = Number(process.env['FAULT_SEED'] ?? Date.now() % 1_000_000);

@@ -8,11 +8,11 @@ import { makeTar, noise } from '../e2e/sample';
 import { DockerRegistry } from '../support/docker-registry';
 import { FaultyProxy } from '../support/faulty-proxy';
 import { LayoutBuilder, type Descriptor, type Layer } from './support/image';
-import { hasProgram, titleOf } from './support/machine';
+import { titleOf, whyWithout } from './support/machine';
 
 // The claim: of an index whose platforms share layers, each distinct layer is fetched, converted and pushed exactly once.
 
-const reason = hasProgram('docker-registry') ? null : 'needs docker-registry';
+const reason = whyWithout('docker-registry');
 const architectures = ['amd64', 'arm64', 'riscv64'];
 
 let folder: string;

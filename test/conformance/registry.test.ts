@@ -10,14 +10,13 @@ import { makeTar, noise, sampleTar, writeLayout } from '../e2e/sample';
 import { Authority } from '../support/certificates';
 import { DockerRegistry } from '../support/docker-registry';
 import { TokenServer, user } from '../support/token-server';
-import { hasProgram, titleOf } from './support/machine';
+import { titleOf, whyWithout } from './support/machine';
 
 // The claim: a real registry takes what is pushed and gives it back, however it wants to be asked, and others can read it there.
 
 vi.setConfig({ testTimeout: 300_000 }); // each runs the program a dozen times
 
-const missing = ['docker-registry', 'skopeo', 'openssl'].filter((name) => !hasProgram(name));
-const reason = missing.length === 0 ? null : `needs ${missing.join(' and ')}`;
+const reason = whyWithout('docker-registry', 'skopeo', 'openssl');
 
 /** bcrypt of the password of `user`, with the cheapest cost. */
 const passwordHash = '$2b$04$ELVbTgTFwLRXI5uU8.rJ8OAoCOcKQGuSBDvsGTP7O4PzObACzl9Ma';

@@ -1,6 +1,7 @@
 import { chmod, mkdir, readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { rootOnly, titleOf } from '../conformance/support/machine';
 import type { Extracted } from '../../src/index';
 import { tarBytes } from '../support/tar-bytes';
 import { documentOf, runCli } from './run-cli';
@@ -44,37 +45,40 @@ describe('extract', () => {
     expect((await readdir(folder)).sort()).toEqual(['image', 'layer.tar']);
   });
 
-  test.skipIf(process.getuid?.() !== 0)('as another user: without owners and devices', async () => {
-    const tar = tarBytes([
-      { name: 'dev/', type: '5', mode: 0o755 },
-      { name: 'dev/null', type: '3', device: [1, 3] },
-      { name: 'dev/sda', type: '4', device: [8, 0] },
-      { name: 'whiteout', type: '3', device: [0, 0] },
-      { name: 'closed/', type: '5', mode: 0o000 },
-      { name: 'closed/f', content: 'x', mode: 0o400, uid: 5 },
-      { name: 'link', type: '1', target: 'closed/f', mode: 0o400 },
-      { name: 'tagged', xattrs: { 'trusted.k': 'v' } },
-    ]);
-    await documentOf(['build', await put('layer.tar', tar), at('image')]);
-    await chmod(at('image'), 0o644);
-    await chmod(folder, 0o777);
-    const { stdout, stderr, exitCode } = await runCli(['extract', at('image'), at('out'), '--json'], {
-      uid: 65_534,
-    });
-    expect(exitCode, stderr).toBe(0);
-    // Everybody may make a device 0:0: what it says is only that a name is hidden.
-    expect(JSON.parse(stdout.toString())).toEqual({ entries: 7, bytes: 1 });
-    const lines = stderr.trimEnd().split('\n').sort();
-    expect(lines).toHaveLength(2);
-    expect(lines[0]).toMatch(
-      /^warning: \/dev\/null: device not made: Operation not permitted \(and of 1 more\)$/,
-    );
-    expect(lines[1]).toMatch(/^warning: \/tagged: trusted\.k not restored: Operation not permitted$/);
-    expect(await readdir(at('out/dev'))).toEqual([]);
-    const owner = { uid: 65_534, gid: 65_534 };
-    expect(await stat(at('out/closed'))).toMatchObject({ ...owner, mode: 0o40000 });
-    expect(await stat(at('out/closed/f'))).toMatchObject({ ...owner, mode: 0o100400, nlink: 2 });
-  });
+  test.skipIf(rootOnly !== null)(
+    titleOf('as another user: without owners and devices', rootOnly),
+    async () => {
+      const tar = tarBytes([
+        { name: 'dev/', type: '5', mode: 0o755 },
+        { name: 'dev/null', type: '3', device: [1, 3] },
+        { name: 'dev/sda', type: '4', device: [8, 0] },
+        { name: 'whiteout', type: '3', device: [0, 0] },
+        { name: 'closed/', type: '5', mode: 0o000 },
+        { name: 'closed/f', content: 'x', mode: 0o400, uid: 5 },
+        { name: 'link', type: '1', target: 'closed/f', mode: 0o400 },
+        { name: 'tagged', xattrs: { 'trusted.k': 'v' } },
+      ]);
+      await documentOf(['build', await put('layer.tar', tar), at('image')]);
+      await chmod(at('image'), 0o644);
+      await chmod(folder, 0o777);
+      const { stdout, stderr, exitCode } = await runCli(['extract', at('image'), at('out'), '--json'], {
+        uid: 65_534,
+      });
+      expect(exitCode, stderr).toBe(0);
+      // Everybody may make a device 0:0: what it says is only that a name is hidden.
+      expect(JSON.parse(stdout.toString())).toEqual({ entries: 7, bytes: 1 });
+      const lines = stderr.trimEnd().split('\n').sort();
+      expect(lines).toHaveLength(2);
+      expect(lines[0]).toMatch(
+        /^warning: \/dev\/null: device not made: Operation not permitted \(and of 1 more\)$/,
+      );
+      expect(lines[1]).toMatch(/^warning: \/tagged: trusted\.k not restored: Operation not permitted$/);
+      expect(await readdir(at('out/dev'))).toEqual([]);
+      const owner = { uid: 65_534, gid: 65_534 };
+      expect(await stat(at('out/closed'))).toMatchObject({ ...owner, mode: 0o40000 });
+      expect(await stat(at('out/closed/f'))).toMatchObject({ ...owner, mode: 0o100400, nlink: 2 });
+    },
+  );
 
   test.each(['SIGINT', 'SIGTERM'] as const)('cleans up after %s', async (signal) => {
     // 400 MB of the same noise: quick to make, and half a second of work to write.

@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { rootOnly, titleOf } from '../conformance/support/machine';
 import { runCli, runJson } from './run-cli';
 import { filesUnder, makeTar, noise, sampleTar } from './sample';
 import { at, expectFailure, folder, put, useFolders, type ErrorDocument } from './workspace';
 
 useFolders();
 
-const isRoot = process.getuid?.() === 0;
+const isRoot = rootOnly === null;
 
 describe('failures leave nothing half-written', () => {
   test('a source that does not exist', async () => {
@@ -73,7 +74,7 @@ describe('failures leave nothing half-written', () => {
     expect(await filesUnder(folder)).toEqual(['layer']);
   });
 
-  describe.skipIf(!isRoot)('a full disk', () => {
+  describe.skipIf(rootOnly !== null)(titleOf('a full disk', rootOnly), () => {
     let disk: string;
     beforeAll(async () => {
       disk = await mkdtemp(join(tmpdir(), 'cli-e2e-disk-'));

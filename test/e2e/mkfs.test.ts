@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from 'vitest';
-import { hasProgram, run, titleOf, whyNoMounts } from '../conformance/support/machine';
+import { run, titleOf, whyNoMounts, whyWithout } from '../conformance/support/machine';
 import { extractTar } from '../conformance/support/system-tar';
 import { goldenFile } from '../erofs/erofs-images';
 import { installedMkfs, writeStandIn } from '../support/mkfs';
@@ -171,7 +171,7 @@ describe.skipIf(mkfs.reason !== null)(titleOf('the installed mkfs.erofs', mkfs.r
     expect(await filesUnder(folder)).toEqual(['layer.tar']);
   });
 
-  const noVerity = hasProgram('veritysetup') ? null : 'needs veritysetup';
+  const noVerity = whyWithout('veritysetup');
   test.skipIf(noVerity !== null)(
     titleOf('cryptsetup accepts the tree of a tar index', noVerity),
     async () => {

@@ -1,10 +1,11 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { LayoutBuilder } from '../conformance/support/image';
+import { rootOnly, titleOf, whyNoContainers } from '../conformance/support/machine';
 import { documentOf, runCli, type RunOptions } from './run-cli';
 import { makeTar } from './sample';
 import { EXPECTED_OUTPUT, writeSampleImage } from './support/sample-image.mjs';
@@ -14,19 +15,9 @@ useFolders();
 
 const program = resolve(__dirname, '../../dist/cli/main.js');
 
-/** What stands between this machine and containers; null if nothing does. */
-function missing(): string | null {
-  if (process.getuid?.() !== 0) return 'needs root';
-  const filesystems = readFileSync('/proc/filesystems', 'utf8');
-  const absent = ['erofs', 'overlay'].filter((name) => !filesystems.includes(`\t${name}\n`));
-  if (absent.length > 0) return `the kernel has no ${absent.join(' and no ')}`;
-  if (!readFileSync('/proc/self/mountinfo', 'utf8').includes(' - cgroup')) return 'needs cgroups';
-  return spawnSync('runc', ['--version']).error === undefined ? null : 'needs runc';
-}
+const reason = whyNoContainers();
 
-const reason = missing();
-
-describe.skipIf(reason !== null)(`run${reason === null ? '' : ` (${reason})`}`, () => {
+describe.skipIf(reason !== null)(titleOf('run', reason), () => {
   /** The converted sample image, for all tests. */
   let image: string;
   let shared: string;
@@ -171,13 +162,16 @@ describe.skipIf(reason !== null)(`run${reason === null ? '' : ` (${reason})`}`, 
   });
 });
 
-test.skipIf(process.getuid?.() !== 0)('run and doctor --repair without root are exit 4', async () => {
-  for (const args of [
-    ['run', 'oci:x', '--', 'ls'],
-    ['doctor', '--repair'],
-  ]) {
-    const { exitCode, stderr } = await runCli(args, { uid: 65_534 });
-    expect(stderr).toMatch(/^error: .*needs root.*\n$/);
-    expect(exitCode).toBe(4);
-  }
-});
+test.skipIf(rootOnly !== null)(
+  titleOf('run and doctor --repair without root are exit 4', rootOnly),
+  async () => {
+    for (const args of [
+      ['run', 'oci:x', '--', 'ls'],
+      ['doctor', '--repair'],
+    ]) {
+      const { exitCode, stderr } = await runCli(args, { uid: 65_534 });
+      expect(stderr).toMatch(/^error: .*needs root.*\n$/);
+      expect(exitCode).toBe(4);
+    }
+  },
+);

@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { extractImage, type ExtractOptions } from '../../src/image/extract';
 import { encodeLayer } from '../../src/layer/encode';
-import { hasProgram, run, titleOf } from '../conformance/support/machine';
+import { rootOnly, run, titleOf, whyWithout } from '../conformance/support/machine';
 import { noise } from '../e2e/sample';
 import { goldenFile, goldenImages, recordedTree, type RecordedEntry } from '../erofs/erofs-images';
 import { Sketch, modes } from '../erofs/sketch';
@@ -58,9 +58,9 @@ async function extract(image: string, options: ExtractOptions = {}) {
   }
 }
 
-const rootOnly = process.geteuid?.() === 0 && hasProgram('python3') ? null : 'needs root and python3';
+const reason = rootOnly ?? whyWithout('python3');
 
-describe.skipIf(rootOnly !== null)(titleOf('images of mkfs.erofs', rootOnly), () => {
+describe.skipIf(reason !== null)(titleOf('images of mkfs.erofs', reason), () => {
   /** What walk.py says of a folder, in the form of the recorded trees. Folders' link counts are the file system's affair. */
   function walked(path: string): Partial<RecordedEntry>[] {
     const script = join(__dirname, '../conformance/support/walk.py');

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { rootOnly, titleOf } from '../conformance/support/machine';
 import { doctor } from '../../src/mount/doctor';
 import { kernelChecks, type DoctorCheck } from '../../src/mount/doctor-checks';
 import { Machine } from '../../src/mount/machine';
@@ -108,7 +109,7 @@ describe('the kernel', () => {
     expect(await check('loop')).toMatchObject({ status: 'missing', detail: '/dev/loop-control: EISDIR' });
   });
 
-  test.skipIf(process.geteuid?.() !== 0)('root without CAP_SYS_ADMIN can not mount', async () => {
+  test.skipIf(rootOnly !== null)(titleOf('root without CAP_SYS_ADMIN can not mount', rootOnly), async () => {
     await machine('6.12.1');
     expect(await check('root')).toMatchObject({ status: 'ok' });
     await put('/proc/self/status', 'CapEff:\t00000000a80425fb\n');

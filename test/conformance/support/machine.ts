@@ -1,23 +1,45 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
-/** Whether the machine has a program on its PATH. */
-export function hasProgram(name: string): boolean {
+/** Whether it is on the PATH. */
+function hasProgram(name: string): boolean {
   return spawnSync('sh', ['-c', 'command -v "$0"', name]).status === 0;
+}
+
+/** Why what only root can do is not tested here; null where it is. */
+export const rootOnly = process.getuid?.() === 0 ? null : 'needs root';
+
+/** Why tests that call these programs can't run here; null when they can. */
+export function whyWithout(...programs: string[]): string | null {
+  const missing = programs.filter((name) => !hasProgram(name));
+  return missing.length === 0 ? null : `needs ${missing.join(' and ')}`;
 }
 
 /** Why trees can't be made and mounted here; null when they can. */
 export function whyNoMounts(): string | null {
-  if (process.getuid?.() !== 0) return 'needs root';
-  if (!hasProgram('python3')) return 'needs python3';
-  spawnSync('modprobe', ['erofs']);
-  if (!/\terofs$/m.test(readFileSync('/proc/filesystems', 'utf8'))) return 'the kernel has no erofs';
-  return null;
+  return rootOnly ?? whyWithout('python3') ?? whyNoFilesystem('erofs');
 }
 
-/** The title of a group of tests, with the reason why it is skipped. */
+/** Why containers can't run here; null when they can. */
+export function whyNoContainers(): string | null {
+  const obstacle = rootOnly ?? whyNoFilesystem('erofs', 'overlay') ?? whyWithout('runc');
+  if (obstacle !== null) return obstacle;
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
+  // A runtime makes another folder its root, which the kernel allows where the root is a mount.
+  if (!/^\d+ \d+ \S+ \S+ \/ /m.test(mounts)) return 'a container can not be started out of a chroot';
+  return mounts.includes(' - cgroup') ? null : 'needs cgroups';
+}
+
+function whyNoFilesystem(...names: string[]): string | null {
+  for (const name of names) spawnSync('modprobe', [name]);
+  const known = readFileSync('/proc/filesystems', 'utf8');
+  const absent = names.filter((name) => !known.includes(`\t${name}\n`));
+  return absent.length === 0 ? null : `the kernel has no ${absent.join(' and no ')}`;
+}
+
+/** The title of tests, with the reason why they are skipped: scripts/test-report.mjs looks for it. */
 export function titleOf(title: string, reason: string | null): string {
-  return reason === null ? title : `${title} (skipped: ${reason})`;
+  return reason === null ? title : `${title} [skipped: ${reason}]`;
 }
 
 /** Runs a program that must end with an exit code of at most `atMost`; returns what it printed on stdout. */
