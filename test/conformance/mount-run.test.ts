@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { documentOf, runCli } from '../e2e/run-cli';
 import { at, useFolders } from '../e2e/workspace';
-import { hasProgram, run, titleOf, whyNoMounts } from './support/machine';
+import { run, titleOf, whyNoContainers, whyWithout } from './support/machine';
 import { support, root } from './support/mounting';
 
 // The claim: a container of `run` may do what Docker's default lets it, has the limits that were asked for, and ends with its starter.
@@ -13,13 +13,6 @@ import { support, root } from './support/mounting';
 useFolders();
 
 const program = join(root, 'dist/cli/main.js');
-
-function missing(): string | null {
-  const reason = whyNoMounts();
-  if (reason !== null) return reason;
-  if (!hasProgram('runc') && !hasProgram('crun')) return 'needs runc or crun';
-  return hasProgram('gcc') ? null : 'needs gcc';
-}
 
 /** Why limits can't be set here; null when they can. */
 function whyNoLimits(): string | null {
@@ -33,7 +26,7 @@ function whyNoLimits(): string | null {
   return has('pids') && has('memory') ? null : 'needs cgroups';
 }
 
-const reason = missing();
+const reason = whyNoContainers() ?? whyWithout('gcc');
 
 describe.skipIf(reason !== null)(titleOf('run', reason), () => {
   let image: string;

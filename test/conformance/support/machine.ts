@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 /** Whether it is on the PATH. */
-function hasProgram(name: string): boolean {
+export function hasProgram(name: string): boolean {
   return spawnSync('sh', ['-c', 'command -v "$0"', name]).status === 0;
 }
 
@@ -22,7 +22,8 @@ export function whyNoMounts(): string | null {
 
 /** Why containers can't run here; null when they can. */
 export function whyNoContainers(): string | null {
-  const obstacle = rootOnly ?? whyNoFilesystem('erofs', 'overlay') ?? whyWithout('runc');
+  const noRuntime = hasProgram('crun') ? null : whyWithout('runc');
+  const obstacle = rootOnly ?? whyNoFilesystem('erofs', 'overlay') ?? noRuntime;
   if (obstacle !== null) return obstacle;
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
   // A runtime makes another folder its root, which the kernel allows where the root is a mount.
