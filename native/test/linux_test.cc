@@ -38,7 +38,8 @@ TEST(LinuxTest, ErrorsNameTheCallAndHaveItsNumber) {
 TEST(LinuxTest, LinksAnOpenFileOnceUnderAName) {
   const std::string folder = testing::TempDir();
   const int descriptor = open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (descriptor < 0) SKIP_BECAUSE(folder << " has no files without a name: " << std::strerror(errno));
+  if (descriptor < 0)
+    SKIP_BECAUSE(std::string(folder) + " has no files without a name: " + std::strerror(errno));
   const std::string path = folder + "/linux-test-" + std::to_string(getpid());
   EXPECT_TRUE(link_open_file(descriptor, path).ok());
   const Status again = link_open_file(descriptor, path);
