@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CommanderError, type Command } from 'commander';
 import { failure, type SeekableErofsError } from '../errors';
+import { checkArguments } from './arguments';
 import { UsageCommand, type Session } from './command';
 import { Output, type Streams } from './output';
 
@@ -36,6 +37,7 @@ export async function run(argv: string[], streams: Streams): Promise<number> {
   const session: Session = { streams, exitCode: 0 };
   try {
     if (argv.length === 0) throw noSuchCommand();
+    checkArguments(argv);
     const program = await createProgram(session, argv);
     await program.parseAsync(argv, { from: 'user' });
     return session.exitCode;

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { readFile, stat } from 'node:fs/promises';
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml';
 import { failure, fromSystemError, SeekableErofsError } from '../errors';
@@ -37,7 +38,9 @@ export async function readBatchList(file: string): Promise<BatchList> {
     const status = await stat(file);
     if (!status.isFile()) throw failure('USAGE', file, 'it is no file', 'its journal is kept beside it');
     if (status.size > maxFileSize) throw failure('USAGE', file, `${status.size} bytes are too long a list`);
-    return parseBatchList(await readFile(file, 'utf8'), file);
+    const bytes = await readFile(file);
+    if (!isUtf8(bytes)) throw failure('USAGE', file, 'it is not valid UTF-8', 'save it as UTF-8');
+    return parseBatchList(bytes.toString(), file);
   } catch (error) {
     throw fromSystemError(file, error);
   }

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 
 import { failure, fromSystemError } from '../errors';
 import { clearDrafts, openDraft, type Draft } from './draft';
+import { checkFileName } from './file-name';
 import { refuseInputAsOutput, type InputFile } from './same-file';
 
 /** A file that appears under its name when it is complete, or never. Exactly one of commit() and discard() has an effect: the first. */
@@ -31,6 +32,7 @@ export async function createAtomicFile(
   path: string,
   { inputs = [] }: AtomicFileOptions = {},
 ): Promise<AtomicFile> {
+  checkFileName(path);
   await checkTarget(path);
   await refuseInputAsOutput(path, inputs);
   await clearDrafts(dirname(path));

@@ -1,8 +1,10 @@
 import { mkdir, rmdir, stat } from 'node:fs/promises';
 import { failure, fromSystemError } from '../errors';
+import { checkFileName } from './file-name';
 
 /** Whether the folder had to be made. USAGE when something else is there, NOT_FOUND when its parent is missing. */
 export async function makeFolder(path: string): Promise<boolean> {
+  checkFileName(path);
   try {
     await mkdir(path);
     return true;

@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
 
 import { failure, fromSystemError } from '../errors';
+import { checkFileName } from '../fs/file-name';
 import type { ByteSource } from './byte-source';
 import { allocateRead, checkRange } from './range';
 
@@ -48,6 +49,7 @@ export async function openFileSource(path: string, name = path): Promise<FileSou
 }
 
 async function openRegular(path: string, name: string): Promise<FileHandle> {
+  checkFileName(path);
   let handle: FileHandle | undefined;
   try {
     // Without O_NONBLOCK, opening a FIFO would wait for a writer.

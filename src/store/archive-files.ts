@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { posix } from 'node:path';
 import { failure } from '../errors';
 import type { JobOptions } from '../job';
@@ -88,9 +89,10 @@ function normalize(path: string): string {
   return posix.normalize(path).replace(/^\/+/, '').replace(/\/+$/, '');
 }
 
-/** Names come with one character a byte. */
+/** Names come with one character a byte. What is no UTF-8 stays as it is, behind a byte that no name has: nothing that is named leads there. */
 function fromBytes(text: string): string {
-  return Buffer.from(text, 'latin1').toString();
+  const bytes = Buffer.from(text, 'latin1');
+  return isUtf8(bytes) ? bytes.toString() : `\0${text}`;
 }
 
 /** The file that a path leads to; null when it leads nowhere, or in a circle. */

@@ -153,3 +153,33 @@ test('SIGUSR1 shows how far a run is, and the run goes on', async () => {
   clearInterval(asking);
   expect((await running.ended).exitCode).toBe(0);
 });
+
+/** Runs the program by a shell, whose strings are bytes: `$'…'` of `sh` is `$(printf '…')`. */
+function runShell(command: string): { status: number | null; stderr: string } {
+  const program = join(__dirname, '../../dist/cli/main.js');
+  const script = `seekable() { "${process.execPath}" "${program}" "$@"; }; ${command}`;
+  return spawnSync('sh', ['-c', script], { cwd: folder, encoding: 'utf8' });
+}
+
+describe('names that are no UTF-8', () => {
+  test('are refused, and never merged', async () => {
+    await writeLayout(at('layout'), [await sampleTar()]);
+    for (const byte of ['377', '376']) {
+      const { status, stderr } = runShell(
+        `seekable convert oci:layout "oci-archive:a$(printf '\\${byte}'):x"`,
+      );
+      expect([status, stderr]).toEqual([2, expect.stringContaining('not valid UTF-8')]);
+    }
+    const legal = runShell(`seekable convert oci:layout "oci-archive:a$(printf '\\357\\277\\275'):x"`);
+    expect(legal.status, legal.stderr).toBe(0);
+    expect(await readdir(folder)).toEqual(['a\ufffd', 'layout']);
+  });
+
+  test('are refused in lists', async () => {
+    await put(
+      'jobs.json',
+      Buffer.from('[{"source":"oci:layout","destination":"oci-archive:a\xff"}]', 'latin1'),
+    );
+    expect(await expectFailure(['batch', 'jobs.json'], 2, 'USAGE')).toContain('not valid UTF-8');
+  });
+});
