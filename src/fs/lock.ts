@@ -17,6 +17,8 @@ export interface LockOptions {
   signal?: AbortSignal | undefined;
   /** Milliseconds to wait for another holder; FAILED after that. Default: 10 minutes. */
   timeout?: number | undefined;
+  /** Permission bits of the file: whoever may read it can keep the lock. Default: 0666, less the umask. */
+  mode?: number | undefined;
 }
 
 const firstPause = 10;
@@ -28,12 +30,12 @@ const longestPause = 250;
  */
 export async function acquireLock(
   path: string,
-  { signal, timeout = 600_000 }: LockOptions = {},
+  { signal, timeout = 600_000, mode = 0o666 }: LockOptions = {},
 ): Promise<Lock> {
   const deadline = performance.now() + timeout;
   for (let pause = firstPause; ; pause = Math.min(pause * 2, longestPause)) {
     if (signal?.aborted === true) throw failure('CANCELLED', path, 'cancelled while waiting for the lock');
-    const handle = await tryAcquire(path);
+    const handle = await tryAcquire(path, mode);
     if (handle !== null) return { release: () => release(path, handle) };
     if (performance.now() >= deadline) {
       throw failure(
@@ -50,11 +52,11 @@ export async function acquireLock(
 }
 
 /** The locked file; null while another holds it. */
-async function tryAcquire(path: string): Promise<FileHandle | null> {
+async function tryAcquire(path: string, mode: number): Promise<FileHandle | null> {
   let handle: FileHandle | undefined;
   try {
     // O_NOFOLLOW: whoever may write to the folder must not lead us to create files elsewhere.
-    handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o666);
+    handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, mode);
     if (native.tryLock(handle.fd) && (await isStillNamed(path, handle))) return handle;
     await handle.close();
     return null;

@@ -8,6 +8,7 @@ import {
   answeredMinor,
   answeredTargets,
   answeredText,
+  answeredUuid,
   dmFlag,
   dmMessage,
   dmRequest,
@@ -93,6 +94,12 @@ export class DeviceMapper {
   find(uuid: string): string | null {
     const answer = this.ifThere(() => this.sendBare(dmRequest.status, { uuid }));
     return answer && `/dev/dm-${answeredMinor(answer)}`;
+  }
+
+  /** The UUID of the device of this name; null when there is none. */
+  uuidOf(name: string): string | null {
+    const answer = this.ifThere(() => this.sendBare(dmRequest.status, { name }));
+    return answer && answeredUuid(answer);
   }
 
   /** Removes the device with this UUID, as soon as its last user lets go of it. */

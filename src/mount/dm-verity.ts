@@ -86,6 +86,11 @@ export function answeredMinor(answer: Buffer): number {
   return (device & 0xff) | ((device >>> 12) & 0xfff00);
 }
 
+/** The UUID of the device in the kernel's answer; empty when it has none. */
+export function answeredUuid(answer: Buffer): string {
+  return answer.toString('latin1', uuidAt, answer.indexOf(0, uuidAt));
+}
+
 /** The text of the first target in the kernel's answer to tableStatus. */
 export function answeredText(answer: Buffer): string {
   const start = answer.readUInt32LE(16) + targetSize;
@@ -137,13 +142,25 @@ export function verityArguments(text = '', checkAtMostOnce = false): string[] {
   return checkAtMostOnce && !words.includes(once) ? [...words, once] : words;
 }
 
+/** Devices of earlier mounts, unmounted but with open files, may keep a name for long. */
+export const maxNames = 256;
+
+/** All names that the device of a layer may have got. */
+export function deviceNamesOf(id: string): string[] {
+  return Array.from({ length: maxNames }, (_, attempt) => deviceName(id, attempt));
+}
+
+function deviceName(id: string, attempt: number): string {
+  return `seekable-erofs-${id}${attempt === 0 ? '' : `.${attempt}`}`;
+}
+
 /** Name and UUID of a device; `attempt` tells apart those that an earlier one, still in use somewhere, keeps from being the first. */
 export function deviceNames(
   id: string,
   superblockUuid: Uint8Array,
   attempt: number,
 ): { name: string; uuid: string } {
-  const name = `seekable-erofs-${id}${attempt === 0 ? '' : `.${attempt}`}`;
+  const name = deviceName(id, attempt);
   // The form that cryptsetup gives it, so that `veritysetup status` knows what it sees.
   return { name, uuid: `CRYPT-VERITY-${Buffer.from(superblockUuid).toString('hex')}-${name}` };
 }

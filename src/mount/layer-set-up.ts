@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto';
 import { failure } from '../errors';
 import { withDm, type DeviceMapper } from './dm-control';
-import { deviceNames, verityTarget, type VerityDevice } from './dm-verity';
+import { deviceNames, maxNames, verityTarget, type VerityDevice } from './dm-verity';
 import { mountErofs } from './erofs';
 import type { LayerRecord } from './layer-record';
 import { attachLoop, type LoopDevice } from './loop';
@@ -21,9 +20,6 @@ export interface LayerContent {
   /** Optional arguments of dm-verity. */
   extra: readonly string[];
 }
-
-/** Devices of earlier mounts, unmounted but with open files, may keep a name for long. */
-const maxNames = 256;
 
 /**
  * Mounts one layer at its place in the state folder, where all mounts of it find it. The state is locked meanwhile. The mount point is
@@ -111,7 +107,7 @@ export class LayerSetUp {
 
   /** By names that are not taken. They are in the journal before the device is there. */
   private async createDevice(dm: DeviceMapper, { superblock }: VerityDevice): Promise<string> {
-    const id = createHash('sha256').update(`${this.state.folder}\0${this.key}`).digest('hex').slice(0, 40);
+    const id = this.state.deviceId(this.key);
     for (let attempt = 0; attempt < maxNames; attempt++) {
       const names = deviceNames(id, superblock.uuid, attempt);
       await this.save({ dm: names });

@@ -10,7 +10,7 @@ import { mountsAt, readMounts } from './mountinfo';
 import { mountOverlay } from './overlay';
 import { backingOf, decideVerity, layerKey, planMount, type MountPlan, type VerityPolicy } from './plan';
 import { resultOf, type MountResult } from './mounts';
-import { idOf, MountState, resolveTarget, type MountRecord } from './state';
+import { MountState, resolveTarget, type MountRecord } from './state';
 import { perform, type OnStep } from './steps';
 import { call, requireRoot } from './system-call';
 import { isOurs, undoMount } from './unmount';
@@ -136,7 +136,7 @@ class Mounting {
       described.map(({ key, verity: mode }) => ({ key, mode })),
       { writable: this.writable !== null, fileBacked: true },
     );
-    const source = `seekable-erofs-${idOf(`${this.state.folder}\0${this.target}`).slice(0, 32)}`;
+    const source = this.state.overlayName(this.target);
     const place = { target: this.target, madeTarget: false, kind, source, mounted: false };
     return { ...place, rw: this.writable?.path ?? null, layers: described };
   }

@@ -16,9 +16,9 @@ export interface StateOptions {
   state?: string | undefined;
 }
 
-/** What is mounted by mountImage(), sorted by target. MACHINE without root. */
+/** What is mounted by mountImage(), sorted by target; without layers where the record of it was lost. Changes nothing, and needs no root. */
 export async function listMounts(options: StateOptions = {}): Promise<MountResult[]> {
-  const state = await MountState.openExisting(options.state);
+  const state = await MountState.look(options.state);
   if (state === null) return [];
   const mounts = await readMounts();
   const listed: MountResult[] = [];
@@ -31,6 +31,7 @@ export async function listMounts(options: StateOptions = {}): Promise<MountResul
 }
 
 /** What a record says to a user. */
-export function resultOf({ target, layers }: MountRecord): MountResult {
+export function resultOf({ target, kind, layers }: MountRecord): MountResult {
+  if (kind === null) return { target, layers: [] };
   return { target, layers: layers.map(({ diffId, device, verity }) => ({ diffId, device, verity })) };
 }

@@ -1,6 +1,7 @@
 import { SeekableErofsError, failure } from '../errors';
 import { native } from '../native/binding';
-import { withDm, type Removal } from './dm-control';
+import { withDm, type DeviceMapper, type Removal } from './dm-control';
+import { deviceNamesOf } from './dm-verity';
 import { detachLoop } from './loop';
 import { mountsAt, readMounts } from './mountinfo';
 import type { MountState } from './state';
@@ -37,6 +38,10 @@ export async function undoLayer(state: MountState, key: string): Promise<UndoneK
     if (undone.length === 0) undone.push('erofs');
   }
   if (record === null) return undone;
+  if (record === 'lost') {
+    if (await removeLostDevices(state, key)) undone.push('dm', 'loop');
+    return undone;
+  }
   const { dm, loops, backing, files } = record;
   if (dm !== null && (await removeDevice(dm.uuid)) !== 'absent') undone.push('dm');
   // Its last user lets go of a loop device, and that was the mount or the table.
@@ -47,13 +52,26 @@ export async function undoLayer(state: MountState, key: string): Promise<UndoneK
 }
 
 async function removeDevice(uuid: string): Promise<Removal> {
-  try {
-    return await withDm((dm) => Promise.resolve(dm.remove(uuid)));
-  } catch (error) {
-    // Since another boot, perhaps, of a kernel without device-mapper: then there is no device either.
-    if (error instanceof SeekableErofsError && error.code === 'NOT_FOUND') return 'absent';
+  return (await ifDeviceMapper((dm) => dm.remove(uuid))) ?? 'absent';
+}
+
+/** Removes the devices of a layer whose record was lost: their names are made of the layer's key. True when there were some. */
+async function removeLostDevices(state: MountState, key: string): Promise<boolean> {
+  const removals = await ifDeviceMapper((dm) =>
+    deviceNamesOf(state.deviceId(key)).flatMap((name) => {
+      const uuid = dm.uuidOf(name);
+      return uuid?.endsWith(`-${name}`) === true ? dm.remove(uuid) : [];
+    }),
+  );
+  return removals !== null && removals.length > 0;
+}
+
+/** Null on a kernel without device-mapper: the record may be of another boot. Then there is no device either. */
+async function ifDeviceMapper<T>(use: (dm: DeviceMapper) => T): Promise<T | null> {
+  return withDm((dm) => Promise.resolve(use(dm))).catch((error: unknown) => {
+    if (error instanceof SeekableErofsError && error.code === 'NOT_FOUND') return null;
     throw error;
-  }
+  });
 }
 
 /** Undoes all layers that no mount has. The state is locked. */

@@ -8,6 +8,7 @@ import { writeAtomically } from '../fs/atomic-file';
 import { unfinishedPrefix } from '../fs/draft';
 import { acquireLock, type Lock } from '../fs/lock';
 import type { LayerRecord } from './layer-record';
+import { mountsAt, readMounts, type MountEntry } from './mountinfo';
 import { requireRoot } from './system-call';
 
 /** Who checks a mounted layer's blocks: the kernel as they are read, this program before it was mounted, or nobody but its digest. */
@@ -27,13 +28,14 @@ export interface MountRecord {
   target: string;
   /** The folder at `target` was made for it. */
   madeTarget: boolean;
-  kind: 'erofs' | 'overlay';
+  /** Null of a record that was lost. */
+  kind: 'erofs' | 'overlay' | null;
   /** The overlay's name in the kernel's list of mounts. */
   source: string;
   /** Of a writable overlay: the folder with `upper` and `work`. */
   rw: string | null;
   mounted: boolean;
-  /** In the image's order; `key` names a layer of this state folder. */
+  /** In the image's order; `key` names a layer of this state folder, and is all that is known of it in a record that was lost. */
   layers: (MountedLayer & { key: string })[];
 }
 
@@ -41,6 +43,12 @@ const defaultFolder = '/run/seekable-erofs';
 /** A layer may be larger than the memory that /run is. */
 const defaultContent = '/var/lib/seekable-erofs';
 const othersWrite = 0o022;
+/** What is mounted everybody may see; images and mount points are root's. */
+const readable = 0o755;
+const closed = 0o700;
+/** Who could read a lock's file could keep it. */
+const lockMode = 0o600;
+const recordName = /^([0-9a-f]{64})\.json$/;
 
 /**
  * The folder that says what is mounted. `mounts/ID.json`: a MountRecord, ID from its target. `layers/KEY/`: one layer that mounts share,
@@ -55,21 +63,34 @@ export class MountState {
 
   /** Opens the folder, and makes it. USAGE when others could write to it. */
   static async open(folder?: string): Promise<MountState> {
-    const content = folder === undefined ? defaultContent : join(folder, 'content');
-    const path = resolve(folder ?? defaultFolder);
-    for (const part of [path, join(path, 'mounts'), join(path, 'layers'), resolve(content)]) {
-      await makePrivate(part);
-    }
+    const { path, content } = placesOf(folder);
+    for (const part of [path, join(path, 'mounts')]) await makePrivate(part, readable);
+    for (const part of [join(path, 'layers'), content]) await makePrivate(part, closed);
     return new MountState(await realpath(path), await realpath(content));
   }
 
-  /** Like open(), but null where there is none. MACHINE when there is one, and no root to look into it. */
+  /** Like open(), but null where there is none. MACHINE when there is one, and no root to change it. */
   static async openExisting(folder?: string): Promise<MountState | null> {
-    const path = resolve(folder ?? defaultFolder);
+    const { path } = placesOf(folder);
     const status = await lstat(path).catch(() => null);
     if (status === null) return null;
     requireRoot(path);
     return MountState.open(folder);
+  }
+
+  /** Like openExisting(), for looking at what is mounted: changes nothing, and needs no root where the folder lets others look. */
+  static async look(folder?: string): Promise<MountState | null> {
+    const { path, content } = placesOf(folder);
+    const status = await lstat(path).catch(() => null);
+    if (status === null) return null;
+    const isTrusted = status.uid === 0 || status.uid === process.geteuid?.();
+    if (!status.isDirectory() || !isTrusted || (status.mode & othersWrite) !== 0) throw notPrivate(path);
+    return new MountState(await realpath(path), content);
+  }
+
+  /** What the names of a layer's dm-verity devices are made of. */
+  deviceId(key: string): string {
+    return idOf(`${this.folder}\0${key}`).slice(0, 40);
   }
 
   /** Runs `use` while no other process changes anything here. */
@@ -99,8 +120,10 @@ export class MountState {
     return withLock(this.contentLock(key), use, { signal });
   }
 
+  /** What the journal has of a target; of a record that was lost (emptied, say), what is known without it. */
   async readMount(target: string): Promise<MountRecord | null> {
-    return readJson<MountRecord>(this.mountFile(target));
+    const record = await readJson<MountRecord>(this.mountFile(target), isMountRecord);
+    return record === 'lost' ? this.lostRecord(target, await readMounts()) : record;
   }
 
   async writeMount(record: MountRecord): Promise<void> {
@@ -111,11 +134,30 @@ export class MountState {
     await rm(this.mountFile(target), { force: true });
   }
 
+  /** All records. Of those that were lost only what is mounted is known: others are in lostRecords(). */
   async mounts(): Promise<MountRecord[]> {
-    const folder = join(this.folder, 'mounts');
-    const names = (await readdir(folder)).filter((name) => /^[0-9a-f]{64}\.json$/.test(name));
-    const records = await Promise.all(names.map((name) => readJson<MountRecord>(join(folder, name))));
-    return records.filter((record) => record !== null).sort((a, b) => (a.target < b.target ? -1 : 1));
+    const mounts = await readMounts();
+    const targets = new Map(mounts.map(({ target }) => [idOf(target), target]));
+    const found: MountRecord[] = [];
+    for (const { id, record } of await this.records()) {
+      const target = targets.get(id);
+      if (record !== 'lost') found.push(record);
+      else if (target !== undefined) found.push(this.lostRecord(target, mounts));
+    }
+    return found.sort((a, b) => (a.target < b.target ? -1 : 1));
+  }
+
+  /** Removes records of which nothing is known: they were lost, and nothing is mounted where they say. Returns how many. */
+  async removeLostRecords(): Promise<number> {
+    const targets = new Set((await readMounts()).map(({ target }) => idOf(target)));
+    const lost = (await this.records()).filter(({ id, record }) => record === 'lost' && !targets.has(id));
+    for (const { id } of lost) await rm(join(this.folder, 'mounts', `${id}.json`), { force: true });
+    return lost.length;
+  }
+
+  /** The overlay's name in the kernel's list of mounts. */
+  overlayName(target: string): string {
+    return `seekable-erofs-${idOf(`${this.folder}\0${target}`).slice(0, 32)}`;
   }
 
   /** The keys of layers that anything is left of: a record, a mount point, content, a lock. */
@@ -124,8 +166,9 @@ export class MountState {
     return [...new Set(names.flatMap((name) => /^([0-9a-f]{64})(\.lock)?$/.exec(name)?.[1] ?? []))];
   }
 
-  async readLayer(key: string): Promise<LayerRecord | null> {
-    return readJson<LayerRecord>(this.layerFile(key));
+  /** Null where there is none, "lost" where it can't be read any more. */
+  async readLayer(key: string): Promise<LayerRecord | 'lost' | null> {
+    return readJson<LayerRecord>(this.layerFile(key), isLayerRecord);
   }
 
   async writeLayer(key: string, record: LayerRecord): Promise<void> {
@@ -135,6 +178,10 @@ export class MountState {
   /** Where a layer is mounted. */
   mountPoint(key: string): string {
     return join(this.folder, 'layers', key, 'm');
+  }
+
+  isMountPoint(path: string): boolean {
+    return path === this.mountPoint(basename(dirname(path)));
   }
 
   /** Where the decoded image of a layer lies. */
@@ -172,6 +219,31 @@ export class MountState {
     }
   }
 
+  private async records(): Promise<{ id: string; record: MountRecord | 'lost' }[]> {
+    const folder = join(this.folder, 'mounts');
+    const names = await readdir(folder).catch((error: unknown) => {
+      throw readFailure(folder, error);
+    });
+    const ids = names.flatMap((name) => recordName.exec(name)?.[1] ?? []);
+    const read = ids.map(async (id) => ({
+      id,
+      record: await readJson<MountRecord>(join(folder, `${id}.json`), isMountRecord),
+    }));
+    // One that is gone meanwhile was undone.
+    return (await Promise.all(read)).flatMap(({ id, record }) => (record === null ? [] : [{ id, record }]));
+  }
+
+  /** What the kernel's list tells of a mount: of an overlay its name, of a layer alone which one it is. */
+  private lostRecord(target: string, mounts: readonly MountEntry[]): MountRecord {
+    const devices = mountsAt(mounts, target).map(({ device }) => device);
+    const layers = mounts
+      .filter((mount) => this.isMountPoint(mount.target) && devices.includes(mount.device))
+      .map(({ target }) => basename(dirname(target)))
+      .map((key) => ({ key, diffId: '', device: '', verity: 'none' as const }));
+    const source = this.overlayName(target);
+    return { target, madeTarget: false, kind: null, source, rw: null, mounted: true, layers };
+  }
+
   private mountFile(target: string): string {
     return join(this.folder, 'mounts', `${idOf(target)}.json`);
   }
@@ -199,16 +271,25 @@ export async function resolveTarget(target: string): Promise<string> {
     .catch(() => path);
 }
 
-async function makePrivate(folder: string): Promise<void> {
+function placesOf(folder?: string): { path: string; content: string } {
+  const content = folder === undefined ? defaultContent : join(folder, 'content');
+  return { path: resolve(folder ?? defaultFolder), content: resolve(content) };
+}
+
+async function makePrivate(folder: string, mode: number): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await mkdir(folder, { recursive: true, mode });
     const status = await lstat(folder);
     const isOurs = status.isDirectory() && status.uid === process.geteuid?.();
     if (isOurs && (status.mode & othersWrite) === 0) return;
   } catch (error) {
     throw fromSystemError(folder, error);
   }
-  throw failure('USAGE', folder, 'others could change what is mounted there', 'a folder of root, mode 0700');
+  throw notPrivate(folder);
+}
+
+function notPrivate(folder: string): SeekableErofsError {
+  return failure('USAGE', folder, 'others could change what is mounted there', 'a folder of root, mode 0755');
 }
 
 async function withLock<T>(
@@ -216,7 +297,7 @@ async function withLock<T>(
   use: () => Promise<T>,
   options: { signal?: AbortSignal | undefined },
 ): Promise<T> {
-  const lock = await acquireLock(path, options);
+  const lock = await acquireLock(path, { ...options, mode: lockMode });
   try {
     return await use();
   } finally {
@@ -226,21 +307,46 @@ async function withLock<T>(
 
 /** Null while another process holds it. */
 async function tryLock(path: string): Promise<Lock | null> {
-  return acquireLock(path, { timeout: 0 }).catch((error: unknown) => {
+  return acquireLock(path, { timeout: 0, mode: lockMode }).catch((error: unknown) => {
     if (error instanceof SeekableErofsError && error.code === 'FAILED') return null;
     throw error;
   });
 }
 
-async function readJson<T>(path: string): Promise<T | null> {
-  try {
-    return JSON.parse(await readFile(path, 'utf8')) as T;
-  } catch (error) {
+/** Null where there is no file, "lost" where it is not what was written: a disk that was full, or broken, may have emptied it. */
+async function readJson<T>(
+  path: string,
+  isWhole: (value: unknown) => value is T,
+): Promise<T | 'lost' | null> {
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw error instanceof SyntaxError
-      ? failure('CORRUPT', path, 'is no JSON', 'it was written by something else: remove it')
-      : fromSystemError(path, error);
+    throw readFailure(path, error);
+  });
+  if (text === null) return null;
+  try {
+    const value: unknown = JSON.parse(text);
+    return isWhole(value) ? value : 'lost';
+  } catch {
+    return 'lost';
   }
+}
+
+/** MACHINE where only root may look. */
+function readFailure(path: string, error: unknown): SeekableErofsError {
+  if ((error as NodeJS.ErrnoException).code === 'EACCES') requireRoot(path);
+  return fromSystemError(path, error);
+}
+
+function isMountRecord(value: unknown): value is MountRecord {
+  const { target, kind, source, layers } = (value ?? {}) as Partial<Record<keyof MountRecord, unknown>>;
+  const isLayer = (layer: unknown): boolean => typeof (layer as { key?: unknown } | null)?.key === 'string';
+  const isText = typeof target === 'string' && typeof source === 'string';
+  return isText && (kind === 'erofs' || kind === 'overlay') && Array.isArray(layers) && layers.every(isLayer);
+}
+
+function isLayerRecord(value: unknown): value is LayerRecord {
+  const { files, backing, loops } = (value ?? {}) as Partial<Record<keyof LayerRecord, unknown>>;
+  return Array.isArray(files) && Array.isArray(loops) && typeof backing === 'string';
 }
 
 async function writeJson(path: string, value: object): Promise<void> {

@@ -38,6 +38,7 @@ export async function repairMounts(options: StateOptions = {}): Promise<Unmounte
   const state = await MountState.openExisting(options.state);
   if (state === null) return [];
   const repaired: Unmounted[] = [];
+  await state.removeLostRecords();
   for (const { target } of await state.mounts()) {
     const undone = await state.lockedTarget(target, () => repairMount(state, target), { wait: false });
     if (undone !== null) repaired.push({ target, undone });
@@ -56,20 +57,22 @@ async function repairMount(state: MountState, target: string): Promise<UndoneKin
   if (record === null) return null;
   const mounts = await readMounts();
   const isWhole =
-    record.mounted && mountsAt(mounts, target).some((mount) => isOurs(state, record, mount, mounts));
+    record.kind !== null &&
+    record.mounted &&
+    mountsAt(mounts, target).some((mount) => isOurs(state, record, mount, mounts));
   return isWhole ? null : undoMount(state, record);
 }
 
 /** Undoes a mount, as far as it came: what is seen, then layers that no other mount has, the folder, the record. Its target is locked. */
 export async function undoMount(state: MountState, record: MountRecord): Promise<UndoneKind[]> {
-  const { target, kind, madeTarget } = record;
+  const { target, madeTarget } = record;
   return state.locked(async () => {
     const undone: UndoneKind[] = [];
     const mounts = await readMounts();
     const [top, ...below] = mountsAt(mounts, target);
     if (top !== undefined && isOurs(state, record, top, mounts)) {
       unmount(target);
-      undone.push(kind);
+      undone.push(top.type === 'overlay' ? 'overlay' : 'erofs');
     } else if (below.some((mount) => isOurs(state, record, mount, mounts))) {
       throw failure(
         'FAILED',
@@ -92,9 +95,10 @@ export function isOurs(
   mount: MountEntry,
   mounts: readonly MountEntry[],
 ): boolean {
-  if (kind === 'overlay') return mount.type === 'overlay' && mount.source === source;
+  if (mount.type === 'overlay') return kind !== 'erofs' && mount.source === source;
+  if (mount.type !== 'erofs' || kind === 'overlay' || layers.length === 0) return false;
   const [layer] = mountsAt(mounts, state.mountPoint(layers[0]!.key));
-  return mount.type === 'erofs' && mount.device === layer?.device;
+  return mount.device === layer?.device;
 }
 
 function inOrder(undone: readonly UndoneKind[]): UndoneKind[] {

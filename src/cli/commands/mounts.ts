@@ -16,7 +16,9 @@ export function mountsCommand(session: Session): Command {
     const { listMounts } = await library();
     const document = await listMounts(given({ state: command.opts<Flags>().state }));
     const rows = document.flatMap(({ target, layers }) =>
-      layers.map(({ diffId, device, verity }) => [target, diffId, device, `verity: ${verity}`]),
+      layers.length === 0
+        ? [[target, 'the record of it was lost: umount it']]
+        : layers.map(({ diffId, device, verity }) => [target, diffId, device, `verity: ${verity}`]),
     );
     return { document, text: table(rows) };
   });
