@@ -125,7 +125,10 @@ export function addReadOptions(command: Command): Command {
       '--descriptor <file>',
       'JSON of `encode --json`, or any OCI descriptor, to verify a bare blob against',
     )
-    .option('--allow-unverified', 'read a blob whose descriptor has no table digest');
+    .option(
+      '--allow-unverified',
+      'accept layers for which nothing vouches: no digest of the table, or no table',
+    );
 }
 
 /** The library's options for these flags. */

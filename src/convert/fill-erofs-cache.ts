@@ -11,7 +11,7 @@ import { decodeTo } from '../layer/decode';
 import type { EncodeOptions } from '../layer/encode';
 import { mkfsSettings } from '../layer/mkfs-options';
 import { resourcesOf } from '../layer/resources';
-import { imageSizeOf, isSeekableLayer, openSeekable } from '../layer/seekable';
+import { isSeekableLayer, openSeekable } from '../layer/seekable';
 import { verityHead, verityParameters } from '../layer/verity-payload';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
@@ -107,7 +107,7 @@ async function writeImage(job: CacheJob, file: BlobFile, layer: ImageLayer, targ
   await job.pool.compute(chunks, job.options.signal, (threads) =>
     decodeTo(file, blob, target, { ...job.options, threads, descriptor }),
   );
-  const size = imageSizeOf(blob);
+  const size = blob.imageSize;
   await promisify(ftruncate)(target.fd, size);
   return size;
 }

@@ -14,8 +14,8 @@ import { openFileSource, type FileSource } from '../source/file';
 import { LayoutWorkspace, type DraftFolder } from '../store/layout-workspace';
 import type { ConvertedLayer } from './layer';
 
-/** To be raised when the bytes that a conversion makes change. */
-const version = 1;
+/** To be raised when the bytes that a conversion makes change, or what is recorded of them. */
+const version = 2;
 const maxRecordSize = 1 << 20;
 
 /** A layer as the cache has it: all but the source, which differs in nothing that matters. */

@@ -1,5 +1,5 @@
 import { failure, SeekableErofsError } from '../errors';
-import { stripSeekableAnnotations } from '../format/annotations';
+import { readSeekableAnnotations, stripSeekableAnnotations } from '../format/annotations';
 import { checkDigestOf } from '../format/digest';
 import { isErofsLayer, isForeignLayer, layerFormat } from '../format/media-types';
 import type { EncodeSettings } from '../format/profiles';
@@ -8,7 +8,8 @@ import { readIndexOf, type ImageLayer } from '../image/image-layers';
 import type { LoneIndex } from '../layer/chunk-index-section';
 import { encodeImage, settingsOf, type EncodedLayer, type EncodeOptions } from '../layer/encode';
 import { warnOfUnusedMkfs } from '../layer/mkfs-options';
-import { imageSizeOf, isCutInto, isSeekableLayer, openSeekable, type SeekableBlob } from '../layer/seekable';
+import { isCutInto, isSeekableLayer, openSeekable, type SeekableBlob } from '../layer/seekable';
+import { openWholeLayer, unlessUnreadable } from '../layer/whole-layer';
 import { native, type NativeSource } from '../native/binding';
 import { omit } from '../oci/json';
 import type { BlobDraft, BlobFile, DestinationStore, SourceStore } from '../oci/store';
@@ -142,8 +143,8 @@ async function finishLayer(job: LayerJob, source: ImageLayer): Promise<FinishedL
   const file = await job.source.openFile(descriptor, job.options);
   try {
     if (job.keepsSource) await copyBlob(job, file, descriptor);
-    return isSeekable
-      ? await convertSeekable(job, file, source, index)
+    return isSeekable || hasTree(descriptor)
+      ? await convertWhole(job, file, source, index)
       : await convertOther(job, file, descriptor, diffId);
   } finally {
     await file.close();
@@ -161,18 +162,23 @@ async function findAtDestination(
   if (index !== null && !(await job.destination.has(index.descriptor))) return null;
   const file = await job.source.openBlob(descriptor);
   try {
-    const blob = await openSeekable(file, { ...job.options, descriptor, indexLayer });
-    return isAsAsked(blob, job, indexLayer) ? passedThrough(blob, source) : null;
+    const blob = await unlessUnreadable(openSeekable(file, { ...job.options, descriptor, indexLayer }));
+    return blob !== null && isAsAsked(blob, job, indexLayer) ? passedThrough(blob, source) : null;
   } finally {
     await file.close();
   }
 }
 
 function passedThrough(blob: SeekableBlob, source: ImageLayer): ConvertedLayer {
-  return { ...source, source: source.descriptor.digest, uncompressedSize: imageSizeOf(blob), reused: true };
+  return { ...source, source: source.descriptor.digest, uncompressedSize: blob.imageSize, reused: true };
 }
 
-async function convertSeekable(
+/** Of a layer without a table, only the descriptor tells where its image ends and a tree begins. */
+function hasTree({ mediaType, annotations }: Descriptor): boolean {
+  return isErofsLayer(mediaType) && readSeekableAnnotations(annotations)?.verity != null;
+}
+
+async function convertWhole(
   job: LayerJob,
   file: BlobFile,
   layer: ImageLayer,
@@ -180,24 +186,42 @@ async function convertSeekable(
 ): Promise<FinishedLayer> {
   const { descriptor, diffId } = layer;
   warnOfUnusedMkfs(file.name, job.options);
-  const { decodeTo } = await import('../layer/decode.js');
-  const blob = await openSeekable(file, { ...job.options, descriptor, indexLayer });
-  const decode = (target: TemporaryFile | null) =>
-    job.pool.compute(blob.section.frames.offsets.length - 1, job.options.signal, (threads) =>
-      decodeTo(file, blob, target, { ...job.options, threads, descriptor: { ...descriptor, diffId } }),
-    );
-  if (isAsAsked(blob, job, indexLayer)) {
-    await decode(null); // a layer that is passed on was checked as well
-    const draft = (await job.destination.has(descriptor)) ? null : await draftOf(job, file, descriptor);
-    return { layer: passedThrough(blob, layer), draft, indexPayload: indexLayer?.payload ?? null };
-  }
-  const image = await openTemporary(job.options.tmpDir);
+  const own = { ...job.options, descriptor: { ...descriptor, diffId }, indexLayer };
+  // Without a table, the digests of the whole layer vouch for it.
+  const isTrusted = !isSeekableLayer(descriptor, indexLayer);
+  const whole = await openWholeLayer(file, { ...own, ...(isTrusted && { allowUnverified: true }) });
   try {
-    await decode(image);
-    const source = new native.Source({ fd: image.fd, offset: 0, size: imageSizeOf(blob), name: file.name });
-    return await wrap(withTreeAsBefore(job, blob), source, descriptor, async () => undefined);
+    const { kind, blob } = whole;
+    const decode = (target: TemporaryFile | null) =>
+      job.pool.compute(blob.section.frames.offsets.length - 1, job.options.signal, (threads) =>
+        whole.decode(target, { ...own, threads }),
+      );
+    if (kind === 'seekable' && isAsAsked(blob, job, indexLayer)) {
+      await decode(null); // a layer that is passed on was checked as well
+      const draft = (await job.destination.has(descriptor)) ? null : await draftOf(job, file, descriptor);
+      return { layer: passedThrough(blob, layer), draft, indexPayload: indexLayer?.payload ?? null };
+    }
+    return await wrapDecoded(job, layer, blob, decode);
   } finally {
-    await image.close();
+    whole.close();
+  }
+}
+
+/** Decodes a layer into a file without a name, and wraps what it holds. */
+async function wrapDecoded(
+  job: LayerJob,
+  { descriptor }: ImageLayer,
+  blob: SeekableBlob,
+  decode: (target: TemporaryFile) => Promise<unknown>,
+): Promise<FinishedLayer> {
+  const file = await openTemporary(job.options.tmpDir);
+  try {
+    await decode(file);
+    const name = `blob ${descriptor.digest}`;
+    const image = new native.Source({ fd: file.fd, offset: 0, size: blob.imageSize, name });
+    return await wrap(withTreeAsBefore(job, blob), image, descriptor, async () => undefined);
+  } finally {
+    await file.close();
   }
 }
 
@@ -207,7 +231,8 @@ function isAsAsked(
   { settings, options: asked }: LayerJob,
   indexLayer: LoneIndex | undefined,
 ): boolean {
-  const { profile, section, tree } = blob;
+  const { profile, section, tree, lacksSuperblock } = blob;
+  if (lacksSuperblock) return false; // nobody could use its tree
   const vouched = tree?.vouched === true ? tree.superblock : null;
   const wanted = settings.verity;
   return (
@@ -224,8 +249,9 @@ function isAsAsked(
 }
 
 /** A layer that had a tree keeps one when nothing was said of that. */
-function withTreeAsBefore(job: LayerJob, { tree }: SeekableBlob): LayerJob {
-  if (job.options.dmVerity !== undefined || tree?.vouched !== true) return job;
+function withTreeAsBefore(job: LayerJob, { tree, lacksSuperblock }: SeekableBlob): LayerJob {
+  const hadTree = tree?.vouched ?? lacksSuperblock;
+  if (job.options.dmVerity !== undefined || !hadTree) return job;
   return { ...job, settings: settingsOf({ ...job.options, dmVerity: true }) };
 }
 

@@ -67,6 +67,15 @@ export type SeekableAnnotations = ContainerdSeekable | SpecSeekable;
 type Annotations = Readonly<Record<string, unknown>>;
 
 /**
+ * The digest of its content that a layer's descriptor has in profile "erofs-image-spec", null for all others. It is the layer's DiffID,
+ * whatever the config says.
+ */
+export function uncompressedDigestOf({ annotations }: { annotations?: Annotations }): string | null {
+  const said = readSeekableAnnotations(annotations);
+  return said?.profile === 'erofs-image-spec' ? said.uncompressedDigest : null;
+}
+
+/**
  * What a layer's annotations say of either profile; null when they say nothing. CORRUPT for a value that is malformed, MISMATCH when one
  * half of dm-verity's pair of offset and root digest is missing: mounting such a layer unverified is what an attacker would want.
  */

@@ -5,6 +5,7 @@ import { checkBlobDigest } from '../layer/content-digest';
 import type { ReadOptions } from '../layer/decode';
 import { openImageSource } from '../layer/image-source';
 import { openLayerContent, type LayerContent } from '../layer/layer-image';
+import { layerKind } from '../layer/layer-kind';
 import { asByteSource } from '../layer/native-byte-source';
 import { sniffLayer } from '../layer/sniff';
 import { readTarEntries } from '../native/tar-entries';
@@ -17,7 +18,6 @@ import { ImageContent, TarContent, type ExpectedContent } from './expected-conte
 import { ExpectedTree } from './expected-tree';
 import { readImageTree } from './image-tree';
 import type { TreeNode } from './tree-node';
-import { isSeekable } from './verify-layer';
 
 /** Of decoded chunks, for each of the two images: they are read from front to back. */
 const cacheBytes = 32 << 20;
@@ -124,7 +124,8 @@ async function expectationOf(source: CheckedBlob, options: LayerCheckOptions): P
 
 /** What is read as an image: a seekable blob, or a raw one. */
 async function isImage({ file, descriptor, indexLayer }: CheckedBlob): Promise<boolean> {
-  return (await isSeekable(file, { descriptor, indexLayer })) || (await sniffLayer(file)) === 'erofs';
+  const kind = await layerKind(file, { descriptor, indexLayer });
+  return kind === 'seekable' || kind === 'raw';
 }
 
 async function expectImage(

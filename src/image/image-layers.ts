@@ -1,12 +1,12 @@
 import { failure } from '../errors';
-import { readSeekableAnnotations } from '../format/annotations';
+import { readSeekableAnnotations, uncompressedDigestOf } from '../format/annotations';
 import { checkDigestOf } from '../format/digest';
 import { layerFormat } from '../format/media-types';
 import type { LoneIndex } from '../layer/chunk-index-section';
 import type { SourceStore } from '../oci/store';
 import type { Descriptor, ImageConfig, Manifest } from '../oci/types';
 
-/** A descriptor, and the DiffID that the config has for it. */
+/** A descriptor, and the layer's DiffID: of the config, or what the descriptor itself has. */
 export interface LayerEntry {
   descriptor: Descriptor;
   diffId: string;
@@ -27,11 +27,18 @@ const maxIndexSize = 1 << 30;
 export function layersOf({ manifest, config }: { manifest: Manifest; config: ImageConfig }): ImageLayer[] {
   const layers: ImageLayer[] = [];
   for (const [i, descriptor] of manifest.layers.entries()) {
-    const entry = { descriptor, diffId: config.rootfs.diff_ids[i]! };
+    const entry = { descriptor, diffId: ownDiffId(descriptor) ?? config.rootfs.diff_ids[i]! };
     if (!isIndexLayer(descriptor)) layers.push({ ...entry, index: null });
     else attachIndex(layers.at(-1), entry);
   }
   return layers;
+}
+
+/** In profile "erofs-image-spec" the descriptor's word counts more than the config's. */
+function ownDiffId(descriptor: Descriptor): string | null {
+  const format = layerFormat(descriptor.mediaType);
+  const isOfSpec = format?.kind === 'erofs' && format.profile === 'erofs-image-spec';
+  return isOfSpec ? uncompressedDigestOf(descriptor) : null;
 }
 
 /** A chunk index that is a layer of its own. */

@@ -3,14 +3,15 @@ import type { Profile } from '../format/profiles';
 import { formatUuid } from '../format/verity-superblock';
 import type { ReadOptions } from '../layer/decode';
 import type { FrameSection } from '../layer/frame-section';
-import { openBlob } from '../layer/open-blob';
+import { layerKind } from '../layer/layer-kind';
+import { openBlob, type BlobReader } from '../layer/open-blob';
 import { sniffLayer, type LayerContent } from '../layer/sniff';
 import type { BlobTree } from '../layer/verity-section';
 import type { ByteSource } from '../source/byte-source';
+import { unlessUnreadable } from '../layer/whole-layer';
 import { sliceSource } from '../source/slice';
 import { inspectTree, type MetadataShare, type TreeOptions } from './inspect-tree';
 import type { ListedEntry } from './list';
-import { isSeekable } from './verify-layer';
 
 /** A blob's chunk table, or its chunk index. */
 export interface TableInspection {
@@ -61,13 +62,12 @@ export interface BlobInspection {
 
 /** Reads just enough of a layer to say what it is: the table, the superblock, inodes and directories, not the data of files. */
 export async function inspectLayer(file: ByteSource, options: LayerInspectOptions): Promise<BlobInspection> {
-  if (!(await isSeekable(file, options))) {
-    const mediaType = options.descriptor?.mediaType ?? (await mediaTypeOf(file));
+  const blob = await openTable(file, options);
+  if (blob === null) {
+    const mediaType = options.descriptor?.mediaType ?? (await mediaTypeOf(file, options));
     const other = { mediaType, size: file.size, profile: null, table: null, dmverity: null };
     return { ...other, ...(await treeOf(file, options)) };
   }
-  // The file stays its owner's.
-  const blob = await openBlob(sliceSource(file, 0, file.size), options);
   try {
     const { profile, section, tree } = blob;
     return {
@@ -100,8 +100,17 @@ const mediaTypeOfContent: Record<LayerContent, string> = {
   unknown: 'application/octet-stream',
 };
 
-async function mediaTypeOf(file: ByteSource): Promise<string> {
-  return mediaTypeOfContent[await sniffLayer(file)];
+async function mediaTypeOf(file: ByteSource, options: ReadOptions): Promise<string> {
+  const content = await sniffLayer(file);
+  const isImage = content === 'zstd' && (await layerKind(file, options)) === 'zstd';
+  return isImage ? mediaTypes.containerdErofsZstd : mediaTypeOfContent[content];
+}
+
+/** A seekable blob, open; null for what is none, or has a table that can't be read. The file stays its owner's. */
+async function openTable(file: ByteSource, options: ReadOptions): Promise<BlobReader | null> {
+  const isOdd = options.descriptor === undefined && (await sniffLayer(file)) === 'unknown';
+  if (isOdd || (await layerKind(file, options)) !== 'seekable') return null;
+  return unlessUnreadable(openBlob(sliceSource(file, 0, file.size), options));
 }
 
 function inspectTable(section: FrameSection): TableInspection {

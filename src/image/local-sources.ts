@@ -12,12 +12,14 @@ export class LocalSources {
 
   /** Adds a layer's image that was opened from `stored`: that itself, or the image in a seekable blob. */
   add(image: ByteSource, stored: ByteSource): void {
-    if (!isFile(stored)) return;
+    const blob = isBlob(image) ? image : null;
+    // An image that was decompressed whole lies elsewhere.
+    if (!isFile(stored) || (blob === null && image !== stored)) return;
     this.makers.set(image, () => {
       const file = new native.Source(stored);
-      return isBlob(image)
-        ? native.decodedSource(file, image.section.frames, { threads: this.threads })
-        : file;
+      return blob === null
+        ? file
+        : native.decodedSource(file, blob.section.frames, { threads: this.threads });
     });
   }
 

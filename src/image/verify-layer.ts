@@ -1,12 +1,10 @@
-import { checkSameDigest } from '../format/digest';
-import { checkBlobDigest, digestOfFile } from '../layer/content-digest';
-import { decodeTo, type ReadOptions } from '../layer/decode';
-import { findTableFrame } from '../layer/frame-walk';
+import { failure } from '../errors';
+import { checkDigests, type ReadOptions } from '../layer/decode';
+import { digestOfFile } from '../layer/content-digest';
 import { openLayerContent } from '../layer/layer-image';
-import { isSeekableLayer, openSeekable } from '../layer/seekable';
-import { sniffLayer } from '../layer/sniff';
+import { layerKind, type LayerKind } from '../layer/layer-kind';
+import { openWholeLayer, type WholeLayer } from '../layer/whole-layer';
 import type { BlobFile } from '../oci/store';
-import type { ByteSource } from '../source/byte-source';
 
 /** What was found of one layer. */
 export interface VerifiedLayer {
@@ -21,40 +19,46 @@ export interface VerifiedLayer {
   merkle: 'ok' | 'absent' | 'unvouched';
 }
 
-/** Checks one layer whole, against its descriptor if there is one. MISMATCH and CORRUPT say what is wrong. */
-export async function verifyLayer(file: BlobFile, options: ReadOptions): Promise<VerifiedLayer> {
-  return (await isSeekable(file, options)) ? verifySeekable(file, options) : verifyOther(file, options);
+/**
+ * Checks one layer whole, against its descriptor if there is one: a tar by its digests, EROFS by all that is annotated as well. MISMATCH and
+ * CORRUPT say what is wrong, UNVERIFIED what can't be verified.
+ */
+export async function verifyLayer(
+  file: BlobFile,
+  options: ReadOptions,
+): Promise<VerifiedLayer & { kind: LayerKind }> {
+  const kind = await layerKind(file, options);
+  if (kind === 'tar') return { ...(await verifyContent(file, options)), kind };
+  const layer = await openWholeLayer(file, options);
+  try {
+    return { ...(await verifyWhole(layer, options)), kind };
+  } finally {
+    layer.close();
+  }
 }
 
-/** A descriptor decides by its annotations; a bare file by whether it has a table. */
-export async function isSeekable(file: ByteSource, options: ReadOptions): Promise<boolean> {
-  const { descriptor, indexLayer, signal } = options;
-  if (isSeekableLayer(descriptor, indexLayer)) return true;
-  return (
-    descriptor === undefined &&
-    (await sniffLayer(file)) === 'zstd' &&
-    (await findTableFrame(file, signal)) !== null
-  );
-}
-
-async function verifySeekable(file: BlobFile, options: ReadOptions): Promise<VerifiedLayer> {
-  const blob = await openSeekable(file, options);
-  const { diffId, blobDigest } = await decodeTo(file, blob, null, options);
-  const frames = blob.section.frames.offsets.length - 1;
+async function verifyWhole({ kind, blob, decode }: WholeLayer, options: ReadOptions): Promise<VerifiedLayer> {
+  const { descriptor, allowUnverified = false } = options;
+  const { diffId, blobDigest } = await decode(null, options);
+  if (blob.lacksSuperblock && !allowUnverified) {
+    const why = 'its dm-verity tree has no superblock, so nothing tells its salt: it can not be verified';
+    throw failure('UNVERIFIED', descriptor!.digest, why, 'convert it anew, or --allow-unverified');
+  }
+  const frames = kind === 'seekable' ? blob.section.frames.offsets.length - 1 : 0;
   const merkle = blob.tree === null ? 'absent' : blob.tree.vouched ? 'ok' : 'unvouched';
-  return { digest: options.descriptor?.digest ?? blobDigest, frames, chunksVerified: frames, diffId, merkle };
+  return { digest: descriptor?.digest ?? blobDigest, frames, chunksVerified: frames, diffId, merkle };
 }
 
-/** A tar or an EROFS image, compressed or not: its digests. */
-export async function verifyOther(file: BlobFile, options: ReadOptions): Promise<VerifiedLayer> {
+/** A layer of any kind, compressed or not: its digests. */
+export async function verifyContent(file: BlobFile, options: ReadOptions): Promise<VerifiedLayer> {
   const { descriptor } = options;
   const content = await openLayerContent(file, options);
   try {
-    const digest = content.sourceDigest ?? (await digestOfFile(file, options));
-    if (descriptor !== undefined) await checkBlobDigest(file, descriptor, options, digest);
-    const diffId = content.contentDigest ?? digest;
-    if (descriptor?.diffId !== undefined) checkSameDigest(`${file.name}: DiffID`, descriptor.diffId, diffId);
-    return { digest: descriptor?.digest ?? digest, frames: 0, chunksVerified: 0, diffId, merkle: 'absent' };
+    const blobDigest = content.sourceDigest ?? (await digestOfFile(file, options));
+    const diffId = content.contentDigest ?? blobDigest;
+    await checkDigests(file, { diffId, blobDigest }, options);
+    const digest = descriptor?.digest ?? blobDigest;
+    return { digest, frames: 0, chunksVerified: 0, diffId, merkle: 'absent' };
   } finally {
     content.close();
   }

@@ -1,34 +1,37 @@
 import { SeekableErofsError } from '../errors';
-import { isForeignLayer } from '../format/media-types';
+import { specAnnotations } from '../format/annotations';
+import { isErofsLayer, isForeignLayer } from '../format/media-types';
 import type { ReadOptions } from '../layer/decode';
+import type { LayerKind } from '../layer/layer-kind';
 import { parseReference } from '../oci/reference';
 import type { BlobFile, SourceStore } from '../oci/store';
+import type { Descriptor } from '../oci/types';
 import { openFileSource } from '../source/file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { openImages, type Image, type PlatformSelection } from './images';
-import { layersOf, readIndexOf, type LayerEntry } from './image-layers';
-import { verifyLayer, verifyOther, type VerifiedLayer } from './verify-layer';
+import { layersOf, readIndexOf, type ImageLayer, type LayerEntry } from './image-layers';
+import { verifyContent, verifyLayer, type VerifiedLayer } from './verify-layer';
 
 /** One layer's verdict; members that are not known of a bad layer are null. */
 export interface LayerVerification extends Omit<VerifiedLayer, 'digest' | 'diffId'> {
   digest: string | null;
   diffId: string | null;
-  /** What is wrong; absent of a good layer. */
+  /** What is wrong, or why it can't be verified; absent of a good layer. */
   error?: string;
 }
 
 /** What was verified. */
 export interface Verification {
-  /** False when anything is corrupt, or not what it should be. */
+  /** False when anything is corrupt, not what it should be, or can't be verified. */
   ok: boolean;
   layers: LayerVerification[];
 }
 
 /**
  * Checks everything that can be checked of an image (all platforms, unless some are named) or of a layer in a file: every digest and
- * size, each frame's checksum and length, DiffIDs, and the whole Merkle tree. What is wrong with a layer is in the result; it rejects
- * when something can't be read, and when a manifest or config is wrong.
+ * size, each frame's checksum and length, DiffIDs, and the whole Merkle tree. What is wrong with a layer is in the result, and so is that
+ * nothing could verify it, unless `allowUnverified` is set; it rejects when something can't be read, and when a manifest or config is wrong.
  */
 export async function verifyImage(
   refOrPath: string,
@@ -42,8 +45,12 @@ export async function verifyImage(
 }
 
 async function verifyFile(path: string, options: ReadOptions): Promise<LayerVerification> {
-  return verdict(await openFileSource(path), options);
+  const { verification, kind } = await verdict(await openFileSource(path), options, verifyLayer);
+  if (kind === 'tar') options.onWarning?.(`${path}: ${tarsOnly}`);
+  return verification;
 }
+
+const tarsOnly = 'it has no seekable layer: of tars, the digests and DiffIDs are verified';
 
 async function verifyReference(
   text: string,
@@ -57,31 +64,72 @@ async function verifyReference(
       allPlatforms: platforms === undefined,
     });
     const layers: LayerVerification[] = [];
-    for (const image of images) layers.push(...(await verifyLayersOf(store, image, options)));
+    for (const image of images) {
+      const verdicts = await verifyLayersOf(store, image, options);
+      layers.push(...verdicts.map(({ verification }) => verification));
+      const has = (wanted: LayerKind): boolean => verdicts.some(({ kind }) => kind === wanted);
+      if (has('tar') && !has('seekable'))
+        options.onWarning?.(`${store.name}, ${image.platform}: ${tarsOnly}`);
+    }
     return layers;
   } finally {
     await store.close();
   }
 }
 
-async function verifyLayersOf(store: SourceStore, image: Image, options: ReadOptions) {
-  const layers: LayerVerification[] = [];
+/** What was found of a layer, and what kind it is; null when it can't be told. */
+interface Verdict {
+  verification: LayerVerification;
+  kind: LayerKind | 'index' | null;
+}
+
+async function verifyLayersOf(store: SourceStore, image: Image, options: ReadOptions): Promise<Verdict[]> {
+  const verdicts: Verdict[] = [];
   for (const layer of layersOf(image)) {
-    const { descriptor, diffId, index } = layer;
-    if (isForeignLayer(descriptor.mediaType)) {
-      options.onWarning?.(`${descriptor.digest}: a non-distributable layer is not verified`);
-      continue;
-    }
-    const whole = { ...options, descriptor: { ...descriptor, diffId } };
-    const file = await store.openFile(descriptor, options);
-    layers.push(
-      await verdict(file, whole, async () =>
-        verifyLayer(file, { ...whole, indexLayer: await readIndexOf(store, layer) }),
-      ),
-    );
-    if (index !== null) layers.push(await verifyIndexLayer(store, index, options));
+    verdicts.push(await verifyStored(store, layer, options));
+    if (layer.index !== null) verdicts.push(await verifyIndexLayer(store, layer.index, options));
   }
-  return layers;
+  return verdicts;
+}
+
+async function verifyStored(store: SourceStore, layer: ImageLayer, options: ReadOptions): Promise<Verdict> {
+  const { descriptor, diffId } = layer;
+  const whole = { ...options, descriptor: { ...descriptor, diffId } };
+  const file = await openUnlessForeign(store, descriptor, options);
+  if (file === null) return notThere(whole);
+  return verdict(file, whole, async () =>
+    isDevice(descriptor)
+      ? { ...(await verifyContent(file, whole)), kind: null }
+      : verifyLayer(file, { ...whole, indexLayer: await readIndexOf(store, layer) }),
+  );
+}
+
+/** Null for a layer that registries don't keep, and that isn't here. */
+async function openUnlessForeign(
+  store: SourceStore,
+  descriptor: Descriptor,
+  options: ReadOptions,
+): Promise<BlobFile | null> {
+  try {
+    return await store.openFile(descriptor, options);
+  } catch (error) {
+    const isMissing = error instanceof SeekableErofsError && error.code === 'NOT_FOUND';
+    if (isMissing && isForeignLayer(descriptor.mediaType)) return null;
+    throw error;
+  }
+}
+
+function notThere(options: ReadOptions): Verdict {
+  const { descriptor, allowUnverified = false, onWarning } = options;
+  const why = `${descriptor!.digest}: a non-distributable layer that is not here: it can not be verified`;
+  if (!allowUnverified) return { verification: unverified(options, why), kind: null };
+  onWarning?.(why);
+  return { verification: unverified(options), kind: null };
+}
+
+/** A device of another layer: bytes of any kind, EROFS or not. */
+function isDevice({ mediaType, annotations }: Descriptor): boolean {
+  return annotations?.[specAnnotations.role] === 'device' && !isErofsLayer(mediaType);
 }
 
 /** Its entries are verified with the layer that it is for; here its digests are. */
@@ -89,25 +137,33 @@ async function verifyIndexLayer(
   store: SourceStore,
   { descriptor, diffId }: LayerEntry,
   options: ReadOptions,
-) {
+): Promise<Verdict> {
   const whole = { ...options, descriptor: { ...descriptor, diffId } };
   const file = await store.openFile(descriptor, options);
-  return verdict(file, whole, () => verifyOther(file, whole));
+  return verdict(file, whole, async () => ({ ...(await verifyContent(file, whole)), kind: 'index' }));
 }
 
-/** Data that is wrong is a result; that it can't be read is an error. Closes the file. */
+/** Data that is wrong, or can't be verified, is a result; that it can't be read is an error. Closes the file. */
 async function verdict(
   file: BlobFile,
   options: ReadOptions,
-  verify: () => Promise<VerifiedLayer> = () => verifyLayer(file, options),
-): Promise<LayerVerification> {
+  verify: (file: BlobFile, options: ReadOptions) => Promise<VerifiedLayer & Pick<Verdict, 'kind'>>,
+): Promise<Verdict> {
   try {
-    return await verify();
+    const { kind, ...verification } = await verify(file, options);
+    return { verification, kind };
   } catch (error) {
     if (!(error instanceof SeekableErofsError) || error.exitCode !== 3) throw error;
-    const { digest = null, diffId = null } = options.descriptor ?? {};
-    return { digest, frames: 0, chunksVerified: 0, diffId, merkle: 'absent', error: error.message };
+    const { message, hint } = error;
+    const text = hint === undefined ? message : `${message} (${hint})`;
+    return { verification: unverified(options, text), kind: null };
   } finally {
     await file.close();
   }
+}
+
+function unverified({ descriptor }: ReadOptions, error?: string): LayerVerification {
+  const { digest = null, diffId = null } = descriptor ?? {};
+  const nothing = { digest, frames: 0, chunksVerified: 0, diffId, merkle: 'absent' } as const;
+  return error === undefined ? nothing : { ...nothing, error };
 }

@@ -7,8 +7,7 @@ import {
   type ChunkIndex,
 } from '../format/chunk-index';
 import { checkDigestOf, digestOf } from '../format/digest';
-import { parseSkippableHeader, skippableHeaderSize } from '../format/skippable-frame';
-import { zstdMagic } from '../format/zstd-frame';
+import { isSkippableMagic, parseSkippableHeader, skippableHeaderSize } from '../format/skippable-frame';
 import type { ByteSource } from '../source/byte-source';
 import { frameEnd } from './frame-walk';
 import { checkChunkSizes, type FrameSection } from './frame-section';
@@ -85,6 +84,9 @@ async function readSection(
   };
 }
 
+/** Of an index in a frame. */
+const longestHeader = skippableHeaderSize + chunkIndexHeaderSize;
+
 async function readPayload(
   blob: ByteSource,
   offset: number,
@@ -92,11 +94,12 @@ async function readPayload(
   what: string,
   signal?: AbortSignal,
 ) {
-  const startsWithFrame = blob.size >= 4 && (await blob.read(0, 4, signal)).readUInt32LE(0) === zstdMagic;
-  const framed = startsWithFrame ? skippableHeaderSize : 0;
+  if (end - offset < chunkIndexHeaderSize)
+    throw failure('CORRUPT', what, `${end - offset} bytes, less than its header`);
+  const bytes = await blob.read(offset, Math.min(end - offset, longestHeader), signal);
+  // Behind zstd frames it is in a frame itself, which an image without frames would not pass over.
+  const framed = isSkippableMagic(bytes.readUInt32LE(0)) ? skippableHeaderSize : 0;
   const size = end - offset - framed;
-  if (size < chunkIndexHeaderSize) throw failure('CORRUPT', what, `${size} bytes, less than its header`);
-  const bytes = await blob.read(offset, framed + chunkIndexHeaderSize, signal);
   const wanted = parseChunkIndexHeader(bytes.subarray(framed), what).payloadSize;
   const held = framed === 0 ? size : parseSkippableHeader(bytes, what).payloadSize;
   if (held !== size || wanted !== size) {

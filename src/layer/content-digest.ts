@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { failure } from '../errors';
 import { checkSameDigest, formatDigest, parseDigest, type DigestAlgorithm } from '../format/digest';
 import type { ResourceOptions } from '../job';
 import { native } from '../native/binding';
@@ -34,15 +35,17 @@ async function digestInPieces(file: BlobFile, { signal }: ResourceOptions, algor
 }
 
 /**
- * MISMATCH unless a blob is what its descriptor says. `known` is its SHA-256 where it was computed on the way; else, or for another
+ * MISMATCH unless a blob has the size and the digest that its descriptor says. `known` is its SHA-256 where it was computed on the way; else, or for another
  * algorithm, the blob is read for it.
  */
 export async function checkBlobDigest(
   file: BlobFile,
-  { digest }: Pick<Descriptor, 'digest'>,
+  { digest, size }: Pick<Descriptor, 'digest' | 'size'>,
   options: ResourceOptions,
   known: string | null = null,
 ): Promise<void> {
+  if (file.size !== size)
+    throw failure('MISMATCH', file.name, `${file.size} bytes, but its descriptor says ${size}`);
   const { algorithm } = parseDigest(digest, file.name);
   const actual =
     algorithm === 'sha256' && known !== null ? known : await digestOfFile(file, options, algorithm);

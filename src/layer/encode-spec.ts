@@ -42,7 +42,8 @@ export async function encodeSpec(
     const section = isEmbedded ? appendIndex(sink, offsets.at(-1)!, payload, compression) : {};
     const { size, digest: sha256 } = sink.finish();
     const digest = formatDigest('sha256', sha256);
-    const diffId = formatDigest('sha256', stored.diffId);
+    // Of bytes that are stored as they are, the index behind them is content as well.
+    const diffId = compression === 'none' ? digest : formatDigest('sha256', stored.diffId);
     return {
       mediaType: erofsMediaType(settings.profile, compression),
       digest,

@@ -18,7 +18,10 @@ export interface EncodeOptions extends BuildOptions, EncodeChoices {}
 /** The descriptor of a seekable blob, and the sizes behind it. */
 export interface EncodedLayer extends Descriptor {
   annotations: Record<string, string>;
-  /** `sha256:…` of the raw EROFS image; in profile "erofs-image-spec" of image and dm-verity tree. */
+  /**
+   * `sha256:…` of the raw EROFS image; in profile "erofs-image-spec" of image and dm-verity tree, where that is not compressed of the
+   * index as well: the blob's own digest.
+   */
   diffId: string;
   /** Of the raw image, in bytes, the dm-verity tree not included. */
   uncompressedSize: number;

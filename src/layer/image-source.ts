@@ -1,79 +1,77 @@
 import { failure } from '../errors';
-import { isTarLayer } from '../format/media-types';
-import type { Descriptor } from '../oci/types';
+import type { ResourceOptions } from '../job';
 import type { BlobFile } from '../oci/store';
 import type { ByteSource } from '../source/byte-source';
-import { checkBlobDigest } from './content-digest';
-import { findTableFrame } from './frame-walk';
+import { sliceSource } from '../source/slice';
+import type { LayerDescriptor } from './decode';
+import { layerKind } from './layer-kind';
 import { openLocation, type LayerLocation } from './location';
-import { openBlob, type BlobOptions } from './open-blob';
-import { isSeekableLayer } from './seekable';
-import { sniffLayer } from './sniff';
+import { openBlobIn, type BlobOptions } from './open-blob';
+import { isBlobFile, spool } from './spool';
+import { isTarLayer, noTable, openWholeLayer, unlessUnreadable, type WholeLayer } from './whole-layer';
 
 /** What openImageSource() takes. */
-export interface ImageSourceOptions extends BlobOptions {
+export interface ImageSourceOptions extends BlobOptions, ResourceOptions {
   /** What the layer must be. */
-  descriptor?: (Pick<Descriptor, 'digest' | 'size' | 'annotations'> & { mediaType?: string }) | undefined;
+  descriptor?: LayerDescriptor | undefined;
 }
 
 /**
- * The bytes of the EROFS image of a layer, raw or a seekable blob, told apart by content. A raw image in a file is checked whole against a
- * descriptor; elsewhere it is UNVERIFIED unless that is allowed, for reading parts of it verifies nothing. USAGE for a tar, CORRUPT for
- * what is no layer, else as openBlob(). A source that is given is closed with it, also when this fails.
+ * The bytes of the EROFS image of a layer, raw or a seekable blob. A raw image is checked whole against its descriptor, and fetched for that
+ * where it is no file; with `allowUnverified` parts of it are read elsewhere as they are. UNVERIFIED for zstd without a table of chunks,
+ * unless that is allowed: then it is decompressed whole, and checked. USAGE for a tar, CORRUPT for what is no layer, else as openBlob(). A
+ * source that is given is closed with it, also when this fails.
  */
 export async function openImageSource(
   location: LayerLocation,
   options: ImageSourceOptions = {},
 ): Promise<ByteSource> {
   const source = await openLocation(location, options);
-  let isSeekable: boolean;
   try {
-    isSeekable = await isBlob(source, options);
-    if (!isSeekable) await checkRawImage(source, options);
+    const opened = await openInParts(source, options);
+    if (opened !== null) return opened;
   } catch (error) {
     await source.close();
     throw error;
   }
-  return isSeekable ? openBlob(source, options) : source;
+  return openWholeImage(await spool(source, options), options);
 }
 
-/** Whether it is a seekable blob; else it is a raw image, or this fails. */
-async function isBlob(source: ByteSource, options: ImageSourceOptions): Promise<boolean> {
-  const { descriptor, allowUnverified = false, signal } = options;
-  if (isSeekableLayer(descriptor, options.indexLayer)) return true;
-  if (isTarLayer(descriptor?.mediaType ?? '')) throw isTar(source);
-  const content = await sniffLayer(source, signal);
-  if (content === 'erofs') return false;
-  if (content === 'unknown') {
-    throw failure('CORRUPT', source.name, 'its content is neither an EROFS image nor a seekable blob');
+/** Null for a layer that must be read whole first. */
+async function openInParts(source: ByteSource, options: ImageSourceOptions): Promise<ByteSource | null> {
+  const { descriptor, allowUnverified = false } = options;
+  const kind = await layerKind(source, options);
+  if (kind === 'tar') throw isTarLayer(source.name);
+  if (kind === 'seekable') return unlessUnreadable(openBlobIn(source, options));
+  if (kind === 'zstd') {
+    if (!allowUnverified) throw noTable(source.name);
+    return null;
   }
-  if (content !== 'zstd') throw isTar(source);
-  // Looking for a table reads all of it: not where openBlob() would refuse it anyway.
-  const isRefused = descriptor !== undefined && !allowUnverified;
-  if (!isRefused && (await findTableFrame(source, signal)) === null) throw isTar(source);
-  return true;
+  checkSize(source, descriptor);
+  const isPlain = descriptor === undefined || (allowUnverified && !isBlobFile(source));
+  return isPlain ? source : null;
 }
 
-function isTar(source: ByteSource): Error {
-  const hint = 'make it EROFS first: see encode for a layer, convert for an image';
-  return failure('USAGE', source.name, 'it is a tar layer', hint);
+function checkSize({ size, name }: ByteSource, descriptor: LayerDescriptor | undefined): void {
+  if (descriptor === undefined || descriptor.size === size) return;
+  throw failure('MISMATCH', name, `${size} bytes, but its descriptor says ${descriptor.size}`);
 }
 
-async function checkRawImage(source: ByteSource, options: ImageSourceOptions): Promise<void> {
-  const { descriptor, allowUnverified = false, signal } = options;
-  if (descriptor === undefined) return;
-  if (descriptor.size !== source.size) {
-    const why = `${source.size} bytes, but its descriptor says ${descriptor.size}`;
-    throw failure('MISMATCH', source.name, why);
+/** The image of a layer that was checked whole, or that nobody knows anything of. Takes the file over. */
+async function openWholeImage(file: BlobFile, options: ImageSourceOptions): Promise<ByteSource> {
+  let layer: WholeLayer | undefined;
+  const close = async (): Promise<void> => {
+    layer?.close();
+    await file.close();
+  };
+  try {
+    layer = await openWholeLayer(file, options);
+    if (options.descriptor !== undefined) await layer.decode(null, options);
+    const { data, blob } = layer;
+    if (data === file && blob.imageSize === file.size) return file;
+    return { ...sliceSource(data, 0, blob.imageSize), close };
+  } catch (error) {
+    await close();
+    throw error;
   }
-  if (isFile(source)) {
-    await checkBlobDigest(source, descriptor, { signal });
-  } else if (!allowUnverified) {
-    const hint = 'encode it to a seekable blob, or fetch it to a file, or --allow-unverified';
-    throw failure('UNVERIFIED', source.name, 'parts of a raw image cannot be verified', hint);
-  }
-}
-
-function isFile(source: ByteSource): source is BlobFile {
-  return 'fd' in source && 'offset' in source;
 }

@@ -9,7 +9,7 @@ import { ChunkLoader } from './chunk-loader';
 import { readChunks } from './decoded-range';
 import { openLocation, type LayerLocation } from './location';
 import type { FrameSection } from './frame-section';
-import { imageSizeOf, openSeekable, type SeekableBlob, type TrustOptions } from './seekable';
+import { openSeekable, type SeekableBlob, type TrustOptions } from './seekable';
 import type { BlobTree } from './verity-section';
 
 /** What openBlob() takes. */
@@ -53,12 +53,18 @@ export async function openBlob(location: LayerLocation, options: BlobOptions = {
   checkCacheBytes(options);
   const source = await openLocation(location, options);
   try {
-    const cache = await openFrameCache(options);
-    return new OpenBlob(source, await openTable(source, options), cache, options);
+    return await openBlobIn(source, options);
   } catch (error) {
     await source.close();
     throw error;
   }
+}
+
+/** As openBlob(), of a source that stays open when this fails. */
+export async function openBlobIn(source: ByteSource, options: BlobOptions): Promise<BlobReader> {
+  checkCacheBytes(options);
+  const cache = await openFrameCache(options);
+  return new OpenBlob(source, await openTable(source, options), cache, options);
 }
 
 function checkCacheBytes({ cacheBytes = 0, cacheDirBytes = 0 }: BlobOptions): void {
@@ -102,7 +108,7 @@ class OpenBlob implements BlobReader {
   ) {
     const { profile, section, tree } = blob;
     this.name = source.name;
-    this.size = imageSizeOf(blob);
+    this.size = blob.imageSize;
     this.profile = profile;
     this.section = section;
     this.tree = tree;

@@ -1,5 +1,6 @@
 import { failure } from '../errors';
 import { readSeekableAnnotations, type SeekableAnnotations, type SpecSeekable } from '../format/annotations';
+import { layerFormat, mediaTypes } from '../format/media-types';
 import type { Profile } from '../format/profiles';
 import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
@@ -15,17 +16,17 @@ export interface SeekableBlob {
   profile: Profile;
   section: FrameSection;
   tree: BlobTree | null;
-}
-
-/** Bytes of the EROFS image in a blob: the dm-verity tree of profile "erofs-image-spec" is no part of it. */
-export function imageSizeOf({ section, tree }: Pick<SeekableBlob, 'section' | 'tree'>): number {
-  return tree?.dataSize ?? section.uncompressedSize;
+  /** Bytes of the EROFS image: the dm-verity tree of profile "erofs-image-spec" is no part of it. */
+  imageSize: number;
+  /** The descriptor has a root digest, but what is where the tree should be has no superblock. */
+  lacksSuperblock: boolean;
 }
 
 /** What vouches for a blob, and whether that is asked for. */
 export interface TrustOptions extends WarningOptions {
   /** Undefined: a bare blob, which nothing vouches for. */
-  descriptor?: Pick<Descriptor, 'digest' | 'size' | 'annotations'> | undefined;
+  descriptor?:
+    (Pick<Descriptor, 'digest' | 'size' | 'annotations'> & { mediaType?: string | undefined }) | undefined;
   /** Of profile "erofs-image-spec": the index where it is the next layer of the image. One in the blob is preferred. */
   indexLayer?: LoneIndex | undefined;
   /** Accept a descriptor that has no digest of the table. */
@@ -46,29 +47,59 @@ export async function openSeekable(blob: ByteSource, options: TrustOptions): Pro
       annotations.verity === null
         ? await findUnvouchedTree(blob, section)
         : await readContainerdTree(blob, section, annotations.verity);
-    return { profile: 'containerd', section, tree };
+    const imageSize = section.uncompressedSize;
+    return { profile: 'containerd', section, tree, imageSize, lacksSuperblock: false };
   }
-  const { indexLayer, signal } = options;
+  const { descriptor, indexLayer, signal } = options;
   const section =
-    indexLayer !== undefined && annotations.indexStart === null
+    indexLayer !== undefined && !hasOwnIndex(annotations)
       ? await readLoneIndex(blob, indexLayer, signal)
-      : await readChunkIndexSection(blob, annotations, signal);
-  const tree = annotations.verity && (await readSpecTree(blob, section, annotations.verity));
-  return { profile: 'erofs-image-spec', section, tree };
+      : await readChunkIndexSection(blob, ownIndex(annotations), signal);
+  checkCompression(section, descriptor?.mediaType ?? '', blob.name);
+  return withSpecTree(blob, section, annotations);
+}
+
+/** Data of profile "erofs-image-spec" in which a tree is looked for where the descriptor says. */
+export async function withSpecTree(
+  source: ByteSource,
+  section: FrameSection,
+  annotations: Pick<SpecSeekable, 'verity'> | null,
+): Promise<SeekableBlob> {
+  const verity = annotations?.verity ?? null;
+  const tree = verity && (await readSpecTree(source, section, verity));
+  const imageSize = verity?.hashOffset ?? section.uncompressedSize;
+  const lacksSuperblock = verity !== null && tree === null;
+  return { profile: 'erofs-image-spec', section, tree, imageSize, lacksSuperblock };
+}
+
+/** An index that says of its blob what the media type denies would have readers disagree. */
+function checkCompression({ frames }: FrameSection, mediaType: string, name: string): void {
+  const format = layerFormat(mediaType);
+  if (format?.kind !== 'erofs' || format.compression === frames.compression) return;
+  const why = `it says that chunks are ${frames.compression === 'zstd' ? 'zstd frames' : 'uncompressed'}`;
+  throw failure('CORRUPT', `${name}: chunk index`, `${why}, but the media type is ${mediaType}`);
 }
 
 /**
- * Whether a layer is read by a table of chunks: its descriptor decides. Profile "erofs-image-spec" has layers without any index; such a
- * layer is an image like another, unless its tree could not be found then.
+ * Whether a layer is read by a table of chunks: its descriptor decides. Profile "erofs-image-spec" has layers without any index, and may
+ * have indexes of another media type: such a layer is read as if there were none.
  */
 export function isSeekableLayer(
   descriptor: Pick<Descriptor, 'annotations'> | undefined,
   indexLayer?: unknown,
 ): boolean {
   const annotations = readSeekableAnnotations(descriptor?.annotations);
-  if (annotations?.profile !== 'erofs-image-spec') return annotations !== null;
-  const { indexStart, verity } = annotations;
-  return indexStart !== null || indexLayer != null || verity !== null;
+  if (annotations?.profile !== 'erofs-image-spec') return annotations !== null || indexLayer != null;
+  return hasOwnIndex(annotations) || indexLayer != null;
+}
+
+/** An index of another media type must not be parsed. */
+function ownIndex(annotations: SpecSeekable): SpecSeekable {
+  return hasOwnIndex(annotations) ? annotations : { ...annotations, indexStart: null };
+}
+
+function hasOwnIndex({ indexStart, indexMediaType }: SpecSeekable): boolean {
+  return indexStart !== null && indexMediaType === mediaTypes.chunkIndex;
 }
 
 /** Whether chunks of this size were asked for. A chunk index names none: it only tells where chunks begin, be it a single one. */
@@ -88,7 +119,9 @@ function checkSize(blob: ByteSource, { descriptor }: TrustOptions): void {
 /** What the descriptor says; for a bare blob, where a walk over its frames finds the table. */
 async function annotationsOf(blob: ByteSource, options: TrustOptions): Promise<SeekableAnnotations> {
   const { descriptor, indexLayer, allowUnverified = false, onWarning, signal } = options;
-  const annotations = readSeekableAnnotations(descriptor?.annotations);
+  const said = readSeekableAnnotations(descriptor?.annotations);
+  // An index in a layer of its own needs no annotation.
+  const annotations = said ?? (indexLayer === undefined ? null : nothingSaid);
   if (annotations !== null) {
     const digest =
       annotations.profile === 'containerd' ? annotations.tableDigest : indexDigest(annotations, indexLayer);
@@ -103,22 +136,24 @@ async function annotationsOf(blob: ByteSource, options: TrustOptions): Promise<S
     return { profile: 'containerd', tableOffset: found.offset, tableDigest: null, verity: null };
   }
   const indexEnd = found.offset + found.payloadSize + 8;
-  return {
-    profile: 'erofs-image-spec',
-    indexStart: found.offset,
-    indexEnd,
-    indexDigest: null,
-    indexMediaType: '',
-    indexTarget: null,
-    uncompressedDigest: null,
-    verity: null,
-    role: null,
-  };
+  return { ...nothingSaid, indexStart: found.offset, indexEnd };
 }
 
+const nothingSaid: SpecSeekable = {
+  profile: 'erofs-image-spec',
+  indexStart: null,
+  indexEnd: null,
+  indexDigest: null,
+  indexMediaType: mediaTypes.chunkIndex,
+  indexTarget: null,
+  uncompressedDigest: null,
+  verity: null,
+  role: null,
+};
+
 /** What vouches for the index that will be read. */
-function indexDigest({ indexStart, indexDigest }: SpecSeekable, layer: LoneIndex | undefined): string | null {
-  return indexStart === null && layer !== undefined ? layer.digest : indexDigest;
+function indexDigest(annotations: SpecSeekable, layer: LoneIndex | undefined): string | null {
+  return !hasOwnIndex(annotations) && layer !== undefined ? layer.digest : annotations.indexDigest;
 }
 
 function nothingVouches(name: string): Error {

@@ -14,10 +14,17 @@ const erofsMagic = 0xe0f5e1e2;
 const checksumField = { start: 148, end: 156 };
 const ustarField = { start: 257, end: 262 };
 
+/** How many bytes tell what a layer is. */
+export const sniffedSize = erofsSuperblockOffset + 4;
+
 /** Tells a layer by its first bytes, never by its name. */
 export async function sniffLayer(source: ByteSource, signal?: AbortSignal): Promise<LayerContent> {
-  if (source.size === 0) return 'empty';
-  const bytes = await source.read(0, Math.min(source.size, erofsSuperblockOffset + 4), signal);
+  return sniffBytes(await source.read(0, Math.min(source.size, sniffedSize), signal));
+}
+
+/** Tells a layer by its first `sniffedSize` bytes, fewer if it has no more. */
+export function sniffBytes(bytes: Buffer): LayerContent {
+  if (bytes.length === 0) return 'empty';
   const magic = bytes.length < 4 ? 0 : bytes.readUInt32LE(0);
   if (magic === zstdMagic || isSkippableMagic(magic)) return 'zstd';
   if (bytes.length >= 3 && bytes.readUIntBE(0, 3) === 0x1f8b08) return 'tar+gzip';
@@ -25,7 +32,7 @@ export async function sniffLayer(source: ByteSource, signal?: AbortSignal): Prom
   // The header of a tar is 512 checksummed bytes, the magic of an EROFS image 4 that a file's data may well hold.
   const header = bytes.subarray(0, tarBlockSize);
   if (isTarHeader(header)) return 'tar';
-  const hasSuperblock = bytes.length >= erofsSuperblockOffset + 4;
+  const hasSuperblock = bytes.length >= sniffedSize;
   if (hasSuperblock && bytes.readUInt32LE(erofsSuperblockOffset) === erofsMagic) return 'erofs';
   // A tar without entries begins with its end mark.
   return header.every((byte) => byte === 0) ? 'tar' : 'unknown';

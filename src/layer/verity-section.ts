@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { failure } from '../errors';
-import { digestSizes, formatDigest, parseDigest } from '../format/digest';
+import { digestSizes, formatDigest } from '../format/digest';
 import { isZero } from '../format/little-endian';
 import { isSkippableMagic, parseSkippableHeader, skippableHeaderSize } from '../format/skippable-frame';
 import {
@@ -33,8 +33,6 @@ export interface BlobTree {
   treeOffset: number;
   treeSize: number;
 }
-
-const zeroSaltSize = 32;
 
 /** The tree in the skippable frame behind the table of a blob of profile "containerd", which must be the last thing in it. */
 export async function readContainerdTree(
@@ -75,12 +73,15 @@ export async function findUnvouchedTree(blob: ByteSource, section: FrameSection)
   return { ...tree, offset: section.end, location: 'blob', rootDigest, vouched: false };
 }
 
-/** The tree at the end of the decoded bytes of a blob of profile "erofs-image-spec". */
+/**
+ * The tree at the end of the decoded bytes of a blob of profile "erofs-image-spec". Null when no superblock is where it should begin: then
+ * nothing tells how the tree was made, its salt above all, and these bytes are data like others.
+ */
 export async function readSpecTree(
   blob: ByteSource,
   section: FrameSection,
   verity: { hashOffset: number; rootDigest: string; blockSize: number },
-): Promise<BlobTree> {
+): Promise<BlobTree | null> {
   const what = `${blob.name}: dm-verity tree`;
   const { hashOffset, rootDigest, blockSize } = verity;
   const room = section.uncompressedSize - hashOffset;
@@ -88,11 +89,12 @@ export async function readSpecTree(
     throw failure('CORRUPT', what, `it can't begin at byte ${hashOffset} of ${section.uncompressedSize}`);
   }
   const start = await readDecoded(blob, section.frames, hashOffset, Math.min(room, veritySuperblockSize));
-  const hasSuperblock = start.subarray(0, veritySignature.length).equals(veritySignature);
-  const superblock = hasSuperblock ? parseVeritySuperblock(start, what) : assumedSuperblock(verity);
+  if (!start.subarray(0, veritySignature.length).equals(veritySignature)) return null;
+  const superblock = parseVeritySuperblock(start, what);
   checkSuperblockFits(superblock, { dataSize: hashOffset, rootDigest }, what);
+  checkBlockSize(superblock, blockSize, what);
   const treeSize = verityTreeSize(superblock);
-  const treeOffset = hashOffset + (hasSuperblock ? verityTreeOffset(superblock.hashBlockSize) : 0);
+  const treeOffset = hashOffset + verityTreeOffset(superblock.hashBlockSize);
   if (treeOffset + treeSize !== section.uncompressedSize) {
     throw failure(
       'CORRUPT',
@@ -104,22 +106,15 @@ export async function readSpecTree(
   return { ...at, offset: hashOffset, superblock, rootDigest, vouched: true, dataSize: hashOffset };
 }
 
-/** The draft leaves open whether a superblock is written: without one, its own defaults hold. */
-function assumedSuperblock(verity: {
-  hashOffset: number;
-  rootDigest: string;
-  blockSize: number;
-}): VeritySuperblock {
-  const { hashOffset, rootDigest, blockSize } = verity;
-  return {
-    hashType: 1,
-    uuid: new Uint8Array(16),
-    algorithm: parseDigest(rootDigest).algorithm,
-    dataBlockSize: blockSize,
-    hashBlockSize: blockSize,
-    dataBlocks: hashOffset / blockSize,
-    salt: new Uint8Array(zeroSaltSize),
-  };
+/** The annotation is of data and hash blocks alike. */
+function checkBlockSize(
+  { dataBlockSize, hashBlockSize }: VeritySuperblock,
+  said: number,
+  what: string,
+): void {
+  if (dataBlockSize === said && hashBlockSize === said) return;
+  const why = `its superblock has blocks of ${dataBlockSize} and ${hashBlockSize} bytes, its descriptor says ${said}`;
+  throw failure('MISMATCH', what, why);
 }
 
 interface Payload {

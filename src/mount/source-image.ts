@@ -3,20 +3,19 @@ import { isTarLayer } from '../format/media-types';
 import { failure } from '../errors';
 import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
 import { openImages } from '../image/images';
-import { decodeTo, type ReadOptions } from '../layer/decode';
-import { findTableFrame } from '../layer/frame-walk';
+import type { ReadOptions } from '../layer/decode';
+import { layerKind } from '../layer/layer-kind';
 import { openLocation } from '../layer/location';
-import { isSeekableLayer, openSeekable } from '../layer/seekable';
-import { sniffLayer } from '../layer/sniff';
+import { spool } from '../layer/spool';
+import { openWholeLayer, type WholeLayer } from '../layer/whole-layer';
 import { parseReference } from '../oci/reference';
 import type { BlobFile, SourceStore } from '../oci/store';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
-import { blobContent, hasContent, materialisedTree, rawContent } from './content-cache';
+import { hasContent, layerContent, materialisedTree } from './content-cache';
 import type { LayerContent } from './layer-set-up';
 import type { TreeStanding } from './plan';
 import { fileIdentities, openRawFile, realPaths } from './raw-file';
-import { spool } from './spool';
 import type { MountState, VerityMode } from './state';
 
 /** What of an image, or which layer, is mounted. */
@@ -59,54 +58,46 @@ async function openSingle(path: string, options: MountSourceOptions): Promise<So
     throw failure('USAGE', path, 'a single layer has no platform', 'leave out --platform');
   const file = await spool(await openLocation(path, options), options);
   try {
-    const isBlob = await isSeekable(file, options);
-    const layer = isBlob ? await openBlobFile(file, options) : await openRawFile(file, path, options);
-    return { layers: [layer], close: () => file.close() };
+    if ((await layerKind(file, options)) === 'raw' && readSpecVerity(options) === null) {
+      return { layers: [await openRawFile(file, path, options)], close: () => file.close() };
+    }
+    const layer = await openWholeLayer(file, options);
+    const close = async (): Promise<void> => {
+      layer.close();
+      await file.close();
+    };
+    return { layers: [await openLayerFile(file, layer, options)], close };
   } catch (error) {
     await file.close();
     throw error;
   }
 }
 
-/** Whether it is a seekable blob; else it is a raw image, or this fails. */
-async function isSeekable(file: BlobFile, options: ReadOptions): Promise<boolean> {
-  const { descriptor, allowUnverified = false, signal } = options;
-  if (isSeekableLayer(descriptor, options.indexLayer)) return true;
-  if (isTarLayer(descriptor?.mediaType ?? '')) throw isTar(file.name);
-  const content = await sniffLayer(file, signal);
-  if (content === 'erofs') return false;
-  if (content === 'unknown') {
-    throw failure('CORRUPT', file.name, 'its content is neither an EROFS image nor a seekable blob');
-  }
-  const mayBeBlob = content === 'zstd';
-  // A descriptor without a table's digest is refused when the blob is opened; looking for a table reads all of it.
-  const isRefused = mayBeBlob && descriptor !== undefined && !allowUnverified;
-  if (isRefused || (mayBeBlob && (await findTableFrame(file, signal)) !== null)) return true;
-  throw isTar(file.name);
+/** What a descriptor says of a tree that lies behind the image. */
+function readSpecVerity({ descriptor }: ReadOptions) {
+  return readSeekableAnnotations(descriptor?.annotations)?.verity ?? null;
 }
 
-function isTar(name: string): Error {
-  const hint = 'make it EROFS first: see encode for a layer, convert for an image';
-  return failure('USAGE', name, 'it is a tar layer', hint);
-}
-
-async function openBlobFile(file: BlobFile, options: MountSourceOptions): Promise<SourceLayer> {
+async function openLayerFile(
+  file: BlobFile,
+  layer: WholeLayer,
+  options: MountSourceOptions,
+): Promise<SourceLayer> {
   const { descriptor } = options;
   const devices = await realPaths(options.devices);
-  const blob = await openSeekable(file, options);
-  const { tree } = blob;
+  const { tree, lacksSuperblock } = layer.blob;
   // Where nobody says what it decodes to, a first pass finds that out.
-  const diffId = descriptor?.diffId ?? (await decodeTo(file, blob, null, options)).diffId;
+  const diffId = descriptor?.diffId ?? (await layer.decode(null, options)).diffId;
+  const isVouched = tree?.vouched ?? lacksSuperblock;
   return {
     name: file.name,
     diffId,
-    tree: tree === null ? 'absent' : tree.vouched ? 'vouched' : 'unvouched',
-    rootDigest: tree?.vouched === true ? tree.rootDigest : null,
+    tree: isVouched ? 'vouched' : tree === null ? 'absent' : 'unvouched',
+    rootDigest: isVouched ? readSpecVerity(options)!.rootDigest : null,
     files: await fileIdentities(devices),
     prepare: async (state, key, mode) => {
-      const withTree = mode === 'kernel';
-      const image = await blobContent(state, key, { file, blob, diffId, withTree }, options);
-      return { files: [image, ...devices], verity: withTree ? materialisedTree(tree!) : null };
+      const content = await prepareLayer(state, key, { file, layer, diffId, mode }, options);
+      return { ...content, files: [...content.files, ...devices] };
     },
   };
 }
@@ -150,7 +141,12 @@ function storedLayer(store: SourceStore, layer: ImageLayer, options: MountSource
       const own = { ...options, descriptor, indexLayer: await readIndexOf(store, layer) };
       const file = await store.openFile(descriptor, options);
       try {
-        return await storedContent(state, key, { file, diffId, withTree: mode === 'kernel' }, own);
+        const opened = await openWholeLayer(file, own);
+        try {
+          return await prepareLayer(state, key, { file, layer: opened, diffId, mode }, own);
+        } finally {
+          opened.close();
+        }
       } finally {
         await file.close();
       }
@@ -158,16 +154,18 @@ function storedLayer(store: SourceStore, layer: ImageLayer, options: MountSource
   };
 }
 
-async function storedContent(
+async function prepareLayer(
   state: MountState,
   key: string,
-  { file, diffId, withTree }: { file: BlobFile; diffId: string; withTree: boolean },
+  { file, layer, diffId, mode }: { file: BlobFile; layer: WholeLayer; diffId: string; mode: VerityMode },
   options: ReadOptions,
 ): Promise<Omit<LayerContent, 'extra'>> {
-  if (!(await isSeekable(file, options))) {
-    return { files: [await rawContent(state, key, file, options)], verity: null };
+  const { tree, lacksSuperblock } = layer.blob;
+  if (mode !== 'none' && lacksSuperblock) {
+    const why = 'where its dm-verity tree should begin there is no superblock, so nothing tells its salt';
+    throw failure('CORRUPT', file.name, why, 'convert it anew, or --verity off');
   }
-  const blob = await openSeekable(file, options);
-  const image = await blobContent(state, key, { file, blob, diffId, withTree }, options);
-  return { files: [image], verity: withTree ? materialisedTree(blob.tree!) : null };
+  const withTree = mode === 'kernel';
+  const image = await layerContent(state, key, { file, layer, diffId, withTree }, options);
+  return { files: [image], verity: withTree ? materialisedTree(tree!) : null };
 }

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it, test } from 'vitest';
-import { decodeBlob } from '../../src/layer/decode';
+import { decodeBlob } from '../../src/layer/decode-blob';
 import { encodeLayer, type EncodedLayer, type EncodeOptions } from '../../src/layer/encode';
 import { openBlob } from '../../src/layer/open-blob';
 import { verifyImage } from '../../src/image/verify';

@@ -274,30 +274,6 @@ describe('images of another writer', () => {
     const diffIds = there.result.manifests[0]!.layers.map(({ diffId }) => diffId);
     expect(diffIds).toEqual(data.map((image) => digestOf(image)));
   });
-
-  test('without an index are ordinary ones, with a tree refused', async () => {
-    const [data] = (await built()) as [Buffer];
-    const builder = new LayoutBuilder(layout('bare'));
-    const diffId = digestOf(data);
-    const annotations = { 'org.erofs.uncompressed-digest': diffId };
-    const layer = { ...builder.put('application/vnd.erofs', data), annotations };
-    builder.name(builder.image([{ descriptor: layer, diffId }]));
-    expect(await verifyImage(ref('bare'))).toMatchObject({ ok: true, layers: [{ diffId, frames: 0 }] });
-    expect((await listImage(ref('bare'), '/of-layer-0', {})).length).toBe(1);
-    const { result } = await convert({ ...spec }, 'bare');
-    expect(result.manifests[0]!.layers[0]).toMatchObject({ diffId, reused: false });
-
-    const verity = { algorithm: 'sha256', blockSize: 4096 } as const;
-    const how = { chunkSize: 4096, compression: 'none', index: 'standalone', verity } as const;
-    const written = writeSpecBlob(data, how);
-    const hidden = {
-      ...builder.put('application/vnd.erofs', written.blob),
-      annotations: written.annotations,
-    };
-    builder.name(builder.image([{ descriptor: hidden, diffId: written.diffId }]));
-    await expect(listImage(ref('bare'), '/', {})).rejects.toMatchObject({ code: 'UNVERIFIED' });
-    await expect(convert({ ...spec }, 'bare')).rejects.toMatchObject({ code: 'UNVERIFIED' });
-  });
 });
 
 describe('the checker', () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { specAnnotations } from '../../src/format/annotations';
 import { digestOf } from '../../src/format/digest';
-import { decodeBlob } from '../../src/layer/decode';
+import { decodeBlob } from '../../src/layer/decode-blob';
 import { refusal } from '../support/refusal';
 import { goldenBlob, rawSpecBlob, specBlob } from '../support/sealed-blob';
 

@@ -13,6 +13,8 @@ import { RangeServer } from '../support/range-server';
 import { RecordingSource } from '../support/recording-source';
 import { refusal } from '../support/refusal';
 import { goldenBlob } from '../support/sealed-blob';
+import { zstdFrame } from '../support/spec-writer';
+import { tarBytes } from '../support/tar-bytes';
 
 const { blob, image, descriptor } = goldenBlob('mib.c65536.v4096');
 const rawDescriptor = { digest: digestOf(image), size: image.length };
@@ -62,12 +64,14 @@ describe('the image of a layer', () => {
     );
   });
 
-  it('is not trusted when it is raw and elsewhere, unless that is allowed', async () => {
+  it('is fetched whole and checked when it is raw and elsewhere, unless reading parts unverified is allowed', async () => {
     const server = await RangeServer.start(image);
-    await expect(openImageSource(server.url, { descriptor: rawDescriptor })).rejects.toThrow(
-      refusal('UNVERIFIED', 'parts of a raw image cannot be verified'),
+    expect((await readAll(server.url, { descriptor: rawDescriptor })).equals(image)).toBe(true);
+    const other = { ...rawDescriptor, digest: digestOf(blob) };
+    await expect(openImageSource(server.url, { descriptor: other })).rejects.toThrow(
+      refusal('MISMATCH', 'digest is'),
     );
-    const options = { descriptor: rawDescriptor, allowUnverified: true };
+    const options = { descriptor: other, allowUnverified: true };
     expect((await readAll(server.url, options)).equals(image)).toBe(true);
     server.bytes = blob;
     expect((await readAll(server.url, { descriptor })).equals(image)).toBe(true);
@@ -75,9 +79,28 @@ describe('the image of a layer', () => {
     await server.stop();
   });
 
+  it('is in zstd without a table: named, refused, and read whole when that is allowed', async () => {
+    const frames = blob.subarray(0, goldenBlob('mib.c65536.v4096').inspect.table_offset);
+    const ofFrames = { mediaType: mediaTypes.containerdErofsZstd, size: frames.length };
+    for (const mediaType of [mediaTypes.containerdErofsZstd, mediaTypes.specErofsZstd]) {
+      const options = { descriptor: { ...ofFrames, mediaType, digest: digestOf(frames) } };
+      const source = new RecordingSource(frames);
+      await expect(openImageSource(source, options)).rejects.toThrow(
+        refusal('UNVERIFIED', 'EROFS in zstd without a chunk table'),
+      );
+      expect(source.closed).toBe(1);
+      const allowed = { ...options, allowUnverified: true };
+      expect((await readAll(new RecordingSource(frames), allowed)).equals(image)).toBe(true);
+      expect((await readAll(put('frames', frames), allowed)).equals(image)).toBe(true);
+      const wrong = { ...allowed, descriptor: { ...options.descriptor, digest: digestOf(image) } };
+      await expect(openImageSource(put('frames', frames), wrong)).rejects.toThrow(refusal('MISMATCH'));
+    }
+    await expect(openImageSource(put('frames', frames))).rejects.toThrow(refusal('UNVERIFIED'));
+  });
+
   it('is none of a tar: the hint says what to do', async () => {
     const tar = Buffer.alloc(1024);
-    const zstdTar = blob.subarray(0, goldenBlob('mib.c65536.v4096').inspect.table_offset);
+    const zstdTar = zstdFrame(tarBytes([{ name: 'file', content: 'x'.repeat(2000) }]));
     for (const bytes of [tar, gzipSync(tar), zstdTar, Buffer.alloc(0)]) {
       const source = new RecordingSource(bytes);
       await expect(openImageSource(source)).rejects.toMatchObject({

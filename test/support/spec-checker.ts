@@ -132,7 +132,7 @@ class Checker {
     );
     const blob = this.blob(layer);
     const data = index === null ? this.embedded(layer, blob) : this.standalone(layer, index, blob);
-    this.demand(matches(diffId, data), `${digest}: DiffID`);
+    this.demand(matches(diffId, mediaType === raw ? blob : data), `${digest}: DiffID`);
     this.demand(annotations['org.erofs.uncompressed-digest'] === diffId, `${digest}: uncompressed-digest`);
     this.layers.push(data);
     const hashOffset = annotations['org.erofs.dmverity.hash_offset'];

@@ -63,9 +63,12 @@ export function writeSpecBlob(image: Buffer, choices: SpecChoices): SpecBlob {
   const start = stored.reduce((sum, { length }) => sum + length, 0);
   stored.push(framed ? skippable(index) : index);
   const blob = Buffer.concat(stored);
+  // Uncompressed, the index is a part of the content.
+  const contentId = framed ? diffId : named('sha256', blob);
+  annotations['org.erofs.uncompressed-digest'] = contentId;
   annotations['org.erofs.chunk-index.range'] = `${start}:${blob.length}`;
   annotations['org.erofs.chunk-index.digest'] = named('sha512', index);
-  return { blob, data, annotations, diffId, index };
+  return { blob, data, annotations, diffId: contentId, index };
 }
 
 function skippable(payload: Buffer): Buffer {
@@ -76,7 +79,7 @@ function skippable(payload: Buffer): Buffer {
 }
 
 /** Single segment, content size of 8 bytes, blocks of 128 KiB as they are. */
-function zstdFrame(bytes: Buffer): Buffer {
+export function zstdFrame(bytes: Buffer): Buffer {
   const header = Buffer.alloc(13);
   header.writeUInt32LE(0xfd2fb528, 0);
   header[4] = 0b1110_0000;
