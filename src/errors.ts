@@ -1,3 +1,5 @@
+import { publicName, withoutSecrets } from './public-name';
+
 /** Every error code there is, with the exit code of the program for each. docs/errors.md explains them to users. */
 export const exitCodes = {
   /** Wrong usage: a flag, an argument, a combination that makes no sense. */
@@ -30,7 +32,7 @@ export const exitCodes = {
 /** A stable error code, for programs to act on. */
 export type ErrorCode = keyof typeof exitCodes;
 
-/** What an error is about, why it happened, and what to do: printed as `error: WHAT: WHY (HINT)`. */
+/** What an error is about, why it happened, and what to do: printed as `error: WHAT: WHY (HINT)`, without secrets of URLs. */
 export interface ErrorParts {
   what: string;
   why: string;
@@ -49,10 +51,11 @@ export class SeekableErofsError extends Error {
     readonly code: ErrorCode,
     { what, why, hint, cause }: ErrorParts,
   ) {
-    super(`${what}: ${why}`, cause === undefined ? undefined : { cause });
-    this.what = what;
-    this.why = why;
-    this.hint = hint;
+    const [name, reason] = [publicName(what), withoutSecrets(why)];
+    super(`${name}: ${reason}`, cause === undefined ? undefined : { cause });
+    this.what = name;
+    this.why = reason;
+    this.hint = hint === undefined ? undefined : withoutSecrets(hint);
   }
 
   /** The exit code that the program ends with for this error. */

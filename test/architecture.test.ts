@@ -9,9 +9,10 @@ const root = join(__dirname, '..');
 /** Who may import whom. A folder may always import its own files; all may import the shared ones. */
 const allowed: Record<'src' | 'native', { shared: string[]; folders: Record<string, string[]> }> = {
   src: {
-    shared: ['errors', 'job'],
+    shared: ['errors', 'job', 'public-name'],
     folders: {
       errors: [],
+      'public-name': [],
       job: [],
       format: [],
       native: [],

@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import { SeekableErofsError, failure, fromSystemError } from '../errors';
+import { withoutSecrets } from '../public-name';
 import { printable } from './text';
 
 /** Where a run of the program writes. */
@@ -55,7 +56,7 @@ export class Output {
 
   /** The error's line on stderr alone. */
   async complain(known: SeekableErofsError, origin: unknown = known): Promise<void> {
-    const stack = process.env['SEEKABLE_EROFS_DEBUG'] ? `${describeStack(origin)}\n` : '';
+    const stack = process.env['SEEKABLE_EROFS_DEBUG'] ? `${withoutSecrets(describeStack(origin))}\n` : '';
     const label = paint(this.streams.stderr, 31, 'error:');
     const line = `${label} ${printable(errorText(known))}\n${stack}`;
     await write(this.streams.stderr, line).catch(() => undefined);

@@ -3,6 +3,7 @@ import { failure, fromSystemError, SeekableErofsError, type ErrorCode } from '..
 import type { ProgressEvent, ResourceOptions } from '../job';
 import type { WarningOptions } from '../layer/resources';
 import { withRetries, type RetryOptions } from '../source/retry';
+import { publicName } from '../public-name';
 import { listRepositories, listTags } from '../store/registry/names';
 import { planJobs, type BatchJob } from './batch-jobs';
 import { BatchTally, type BatchSummary } from './batch-tally';
@@ -161,7 +162,8 @@ class BatchRun {
   }
 
   private async runJob(index: number, job: BatchJob, signal: AbortSignal): Promise<void> {
-    const { key, source, destination } = job;
+    const { key } = job;
+    const { source, destination } = namesOf(job);
     const digest = this.journal.digestOf(key);
     if (digest !== undefined) {
       this.end(index, { source, destination, status: 'skipped', digest });
@@ -191,7 +193,7 @@ class BatchRun {
     const { threads, tmpDir, onWarning, onProgress } = this.options;
     const inputs = [this.file, journalPath(this.file)];
     const all: ConvertOptions = { ...options, threads, tmpDir, signal, inputs, pool: this.pool };
-    all.onWarning = (line) => onWarning?.(`${source}: ${line}`);
+    all.onWarning = (line) => onWarning?.(`${publicName(source)}: ${line}`);
     all.onProgress = (event) => onProgress?.({ ...event, job: index });
     let attempts = 0;
     const convert = (): Promise<ConvertResult> => {
@@ -221,10 +223,15 @@ class BatchRun {
     state: BatchJobEvent['state'],
     more: Pick<BatchJobEvent, 'error' | 'result'> = {},
   ): void {
-    const { source, destination } = this.jobs[job]!;
+    const { source, destination } = namesOf(this.jobs[job]!);
     const { ended } = this;
     this.options.onJob?.({ job, source, destination, state, ended, total: this.jobs.length, ...more });
   }
+}
+
+/** What people are told of a job. */
+function namesOf({ source, destination }: BatchJob): Pick<BatchJob, 'source' | 'destination'> {
+  return { source: publicName(source), destination: publicName(destination) };
 }
 
 /** An error that inputs and machines bring about; everything else is a fault of the program, and not to be hidden in a list. */

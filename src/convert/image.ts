@@ -3,6 +3,7 @@ import type { InputFile } from '../fs/same-file';
 import { openImages, type ImageSet, type PlatformSelection } from '../image/images';
 import { settingsOf, type EncodeOptions } from '../layer/encode';
 import { parseReference, type Reference } from '../oci/reference';
+import { publicName } from '../public-name';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { inputFiles } from './input-files';
@@ -91,7 +92,7 @@ export async function convertImage(
     const warning = options.appendToIndex === true ? null : await lostNameWarning(from, to, set, digest);
     if (warning !== null) options.onWarning?.(warning);
     const summary = summarise(set, manifests, (performance.now() - started) / 1000);
-    return { source, destination, digest, manifests, summary };
+    return { source: publicName(source), destination: publicName(destination), digest, manifests, summary };
   } finally {
     await opened.store.close();
   }

@@ -2,7 +2,6 @@ import { failure } from '../errors';
 import { parseReference } from '../oci/reference';
 import type { ByteSource } from '../source/byte-source';
 import { openFileSource } from '../source/file';
-import { displayUrl } from '../source/http-client';
 import { openHttpSource, type HttpOptions } from '../source/http-range';
 import { retryingSource, withRetries } from '../source/retry';
 
@@ -25,7 +24,7 @@ export async function openLocation(
   }
   if (options.descriptor === undefined) {
     const hint = 'give --descriptor FILE, what `encode --json` printed';
-    throw failure('USAGE', displayUrl(new URL(location)), 'a URL is read with a descriptor only', hint);
+    throw failure('USAGE', location, 'a URL is read with a descriptor only', hint);
   }
   const open = () => openHttpSource(reference.url, options);
   return retryingSource(await withRetries(open, {}, options.signal));

@@ -100,6 +100,7 @@ function parsePathReference(
 
 function parseRegistryReference(text: string, rest: string): RegistryReference {
   if (!rest.startsWith('//')) throw usage(text, 'two slashes are missing', `docker://${rest}`);
+  checkNoSecrets(text, rest.slice(2));
   const { name, tag, digest } = splitName(rest.slice(2));
   const { host, repository } = splitHost(name);
   if (!isHost(host))
@@ -116,6 +117,15 @@ function parseRegistryReference(text: string, rest: string): RegistryReference {
     ...(tag !== undefined ? { tag } : digest === undefined && { tag: 'latest' }),
     ...(digest !== undefined && { digest }),
   };
+}
+
+/** A password that slipped in must not be taken for a tag or a digest, which errors quote. */
+function checkNoSecrets(text: string, name: string): void {
+  const hint = 'log in with `skopeo login` or `docker login`, or give --authfile FILE';
+  if (/[?#]/.test(name)) throw usage(text, 'a reference to a registry has no query', hint);
+  const after = name.slice(name.indexOf('@') + 1);
+  if (after !== name && !/^[a-z0-9+._-]+:[^/@]*$/i.test(after))
+    throw usage(text, 'what follows the @ is no digest, and a user’s name has no place there', hint);
 }
 
 /** Cuts `name[:tag][@digest]`; a colon before the last slash belongs to the port. */

@@ -3,6 +3,7 @@ import type { ConnectionOptions } from 'node:tls';
 import type { Dispatcher, EnvHttpProxyAgent } from 'undici';
 
 import { SeekableErofsError, failure } from '../errors';
+import { publicName } from '../public-name';
 import { transientFailure } from './transient';
 
 const userAgent = 'seekable-erofs-native';
@@ -123,7 +124,7 @@ async function discard(body: { dump(options: { limit: number }): Promise<void> }
 type Send = (url: URL, request: HttpRequest) => Promise<HttpResponse>;
 
 async function follow(send: Send, start: URL, request: HttpRequest): Promise<HttpResponse> {
-  const what = displayUrl(start);
+  const what = publicName(start.href);
   let url = start;
   for (let redirects = 0; redirects <= maxRedirects; redirects++) {
     const { headers, authorization = basic(start), signal } = request;
@@ -176,11 +177,6 @@ function withoutCredentials(url: URL): URL {
   bare.username = '';
   bare.password = '';
   return bare;
-}
-
-/** A URL as errors show it: without credentials, and without a query, which may hold a signature. */
-export function displayUrl({ origin, pathname, search }: URL): string {
-  return `${origin}${pathname}${search === '' ? '' : '?…'}`;
 }
 
 const transientCodes = new Set([

@@ -1,8 +1,8 @@
 import { failure } from '../errors';
+import { publicName } from '../public-name';
 import type { ByteSource } from './byte-source';
 import {
   createHttpClient,
-  displayUrl,
   networkError,
   statusError,
   type HttpClient,
@@ -36,7 +36,7 @@ const youngestStrongDate = 60_000;
  */
 export async function openHttpSource(location: string, options: HttpOptions = {}): Promise<ByteSource> {
   const url = new URL(location);
-  const name = displayUrl(url);
+  const name = publicName(url.href);
   const client = await createHttpClient({ timeout: options.timeout });
   try {
     const response = await client.get(url, { range: 'bytes=0-0' }, options.signal);
