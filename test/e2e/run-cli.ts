@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { commandOf } from './other-user';
 
 const program = resolve(__dirname, '../../dist/cli/main.js');
 const time = '/usr/bin/time';
@@ -12,7 +13,7 @@ export interface RunOptions {
   env?: Record<string, string>;
   /** Bytes for stdin; it is empty otherwise. */
   input?: Buffer;
-  /** Runs as this user. */
+  /** Runs as this user, who needs no way into the checkout. */
   uid?: number;
   /** Sends a signal once stderr matches. */
   signalAt?: { pattern: RegExp; signal: NodeJS.Signals };
@@ -37,7 +38,7 @@ export interface Run {
 /** Runs the program as a user would, from dist/. */
 export async function runCli(args: string[], options: RunOptions = {}): Promise<Run> {
   if (!existsSync(program)) throw new Error(`${program} is missing: npm run build`);
-  const command = [process.execPath, program, ...args];
+  const command = [...commandOf(options.uid), ...args];
   if (options.measure !== true) return collect(command, options);
   const folder = await mkdtemp(join(tmpdir(), 'run-cli-'));
   try {
