@@ -8,6 +8,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   readdirSync,
   rmSync,
   statSync,
@@ -86,10 +87,22 @@ function checkTarball(tarball) {
   ]) {
     require(existsSync(join(unpacked, file)), `it has ${file}`);
   }
-  for (const folder of ['src', 'test', 'bench', 'native/test', 'node_modules', 'build']) {
+  for (const folder of ['src', 'test', 'bench/claims', 'native/test', 'node_modules', 'build']) {
     require(!existsSync(join(unpacked, folder)), `it has no ${folder}`);
   }
+  const broken = brokenLinks(unpacked);
+  require(broken.length === 0, 'links in its documents lead to what it has', broken.join(', '));
   checkSymbols(prebuiltBinary(unpacked));
+}
+
+/** Links of the documents in a folder to files that are not there. */
+function brokenLinks(folder) {
+  const documents = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith('.md'));
+  return documents.flatMap((document) =>
+    [...readFileSync(join(folder, document), 'utf8').matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g)]
+      .filter(([, target]) => !existsSync(join(folder, dirname(document), target)))
+      .map(([, target]) => `${document} → ${target}`),
+  );
 }
 
 function unpack(tarball, name) {

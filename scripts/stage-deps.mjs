@@ -1,6 +1,7 @@
-// Before npm packs: copies zstd's sources into deps/zstd, so that the tarball compiles where no prebuilt binary fits.
+// Before npm packs: fails without this machine's prebuilt binary, and copies zstd's sources into deps/zstd, so that the tarball compiles where
+// no prebuilt binary fits.
 //   node scripts/stage-deps.mjs [--remove]
-import { cpSync, existsSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -11,6 +12,11 @@ const staged = join(root, 'deps', 'zstd');
 // A copy that an interrupted run left may be of another version.
 rmSync(dirname(staged), { recursive: true, force: true });
 if (!process.argv.includes('--remove')) {
+  const binaries = join(root, 'prebuilds', `${process.platform}-${process.arch}`);
+  if (!existsSync(binaries) || !readdirSync(binaries).some((name) => name.endsWith('.node'))) {
+    console.error(`error: ${binaries} has no binary to pack (run: npm run prebuild)`);
+    process.exit(1);
+  }
   if (!existsSync(source)) throw new Error(`${source} is missing: run npm ci`);
   for (const part of ['LICENSE', 'lib']) cpSync(join(source, part), join(staged, part), { recursive: true });
 }

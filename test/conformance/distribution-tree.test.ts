@@ -17,11 +17,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { documentOf, runCli } from '../e2e/run-cli';
 import type { Encoded } from '../e2e/workspace';
 import { hex, parseBlob, type Blob } from './support/blob';
+import { writeMadeTree } from './support/made-tree';
 import { run, titleOf, whyNoMounts, whyWithout } from './support/machine';
 import { extractTar, writeSystemTar } from './support/system-tar';
 
-// The claim: a layer of a real distribution, and every oddity that an inode can have, comes out of the kernel as GNU tar
-// unpacks it; its blob is what the format says; and the dm-verity tree is what cryptsetup accepts.
+// The claim: a layer as large as a distribution's, with files of this machine's own and every oddity that an inode can have, comes out of
+// the kernel as GNU tar unpacks it; its blob is what the format says; and the dm-verity tree is what cryptsetup accepts.
 
 const reason = whyNoMounts();
 const support = join(__dirname, 'support');
@@ -66,6 +67,7 @@ describe.skipIf(reason !== null)(titleOf('the tree of a distribution', reason), 
     folder = mkdtempSync(join(tmpdir(), 'distribution-tree-'));
     for (const name of ['extra', 'extracted', 'mounted']) mkdirSync(at(name));
     run('python3', [join(support, 'odd_tree.py'), at('extra')]);
+    writeMadeTree(at('extra'));
     writeSystemTar(at('layer.tar'), at('extra'));
     extractTar(at('layer.tar'), at('extracted'));
   }, 600_000);

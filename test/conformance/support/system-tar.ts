@@ -5,16 +5,16 @@ import { run } from './machine';
 
 const megabyte = 1_000_000;
 
-/** How much of this machine's own distribution is taken, in this order; nothing larger than a fifth of a share. */
+/** How much of this machine's own distribution is taken at most, in this order; nothing larger than a fifth of a share. */
 const shares: [folder: string, bytes: number][] = [
-  ['etc', 20 * megabyte],
-  ['usr/share', 90 * megabyte],
-  ['usr/bin', 60 * megabyte],
-  ['usr/sbin', 20 * megabyte],
-  ['usr/lib', 90 * megabyte],
+  ['etc', 5 * megabyte],
+  ['usr/share', 20 * megabyte],
+  ['usr/bin', 15 * megabyte],
+  ['usr/sbin', 5 * megabyte],
+  ['usr/lib', 15 * megabyte],
 ];
 
-/** Writes a tar of parts of the running system, about 250 MB and always the same ones, and of the whole of folder `extra`. */
+/** Writes a tar of parts of the running system, 60 MB at most, and of the whole of folder `extra`. */
 export function writeSystemTar(tar: string, extra: string): void {
   const parents = ['usr', ...shares.map(([folder]) => folder)];
   run(
