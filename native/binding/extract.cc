@@ -53,7 +53,8 @@ Napi::Function TreeWriterHandle::define(Napi::Env env) {
   return DefineClass(env, "TreeWriter",
                      {InstanceMethod("write", &TreeWriterHandle::write),
                       InstanceMethod("finishFolders", &TreeWriterHandle::finish_folders),
-                      InstanceMethod("abandon", &TreeWriterHandle::abandon)});
+                      InstanceMethod("abandon", &TreeWriterHandle::abandon),
+                      InstanceMethod("removeMade", &TreeWriterHandle::remove_made)});
 }
 
 TreeWriterHandle::TreeWriterHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -81,6 +82,12 @@ Napi::Value TreeWriterHandle::finish_folders(const Napi::CallbackInfo& info) {
 Napi::Value TreeWriterHandle::abandon(const Napi::CallbackInfo& info) {
   writer_->abandon();
   return info.Env().Undefined();
+}
+
+Napi::Value TreeWriterHandle::remove_made(const Napi::CallbackInfo& info) {
+  return run_async<Unit>(
+      info.Env(), JobHandle::of(info[0]), [writer = writer_](Job&) { return writer->remove_made(); },
+      [](Napi::Env env, Unit&) { return env.Undefined(); });
 }
 
 }  // namespace seekable::binding

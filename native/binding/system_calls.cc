@@ -1,4 +1,4 @@
-// sys: the bare system calls, for src/mount and src/fs. All of them block.
+// sys: the bare system calls. All of them block.
 #include "binding/convert.h"
 #include "binding/exports.h"
 #include "sys/linux.h"
@@ -50,6 +50,28 @@ Napi::Value unmount(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value open_entry(const Napi::CallbackInfo& info) {
+  const int flags = info[2].As<Napi::Number>().Int32Value();
+  const Result<int> opened = sys::open_entry(descriptor_of(info), text(info[1]), flags);
+  return Napi::Number::New(info.Env(), value_or_throw(info.Env(), opened));
+}
+
+Napi::Value make_folder(const Napi::CallbackInfo& info) {
+  const unsigned mode = info[2].As<Napi::Number>().Uint32Value();
+  value_or_throw(info.Env(), sys::make_folder(descriptor_of(info), text(info[1]), mode));
+  return info.Env().Undefined();
+}
+
+Napi::Value remove_folder(const Napi::CallbackInfo& info) {
+  value_or_throw(info.Env(), sys::remove_folder(descriptor_of(info), text(info[1])));
+  return info.Env().Undefined();
+}
+
+Napi::Value rename_entry(const Napi::CallbackInfo& info) {
+  value_or_throw(info.Env(), sys::rename_entry(descriptor_of(info), text(info[1]), text(info[2])));
+  return info.Env().Undefined();
+}
+
 Napi::Value fsopen(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), value_or_throw(info.Env(), sys::fsopen(text(info[0]))));
 }
@@ -87,6 +109,10 @@ Napi::Object system_calls(Napi::Env env) {
   add("linkOpenFile", link_open_file);
   add("mount", mount);
   add("unmount", unmount);
+  add("openEntry", open_entry);
+  add("makeFolder", make_folder);
+  add("removeFolder", remove_folder);
+  add("renameEntry", rename_entry);
   add("fsopen", fsopen);
   add("fsconfig", fsconfig);
   add("fsmount", fsmount);

@@ -37,23 +37,19 @@ int set_open_attributes(int descriptor, const TreeEntry& entry, bool owners, Tre
   return futimens(descriptor, times) == 0 ? 0 : errno;
 }
 
-int set_named_attributes(int folder, const char* name, const TreeEntry& entry, bool owners,
-                         TreeNotices& notices) {
-  if (owners && fchownat(folder, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+int set_handle_attributes(int handle, const TreeEntry& entry, bool owners, TreeNotices& notices) {
+  const std::string path = path_of(handle);
+  if (owners && fchownat(handle, "", entry.uid, entry.gid, AT_EMPTY_PATH) != 0) {
     take_notice(notices, entry, "owner");
   }
-  if (entry.kind != TreeEntry::Kind::kSymlink) {
-    const File handle(openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), name);
-    if (handle.descriptor() < 0 || chmod(path_of(handle.descriptor()).c_str(), entry.mode) != 0) return errno;
-  }
-  const std::string path = path_of(folder) + "/" + name;
+  if (entry.kind != TreeEntry::Kind::kSymlink && chmod(path.c_str(), entry.mode) != 0) return errno;
   for (const auto& [key, value] : entry.xattrs) {
-    if (lsetxattr(path.c_str(), key.c_str(), value.data(), value.size(), 0) != 0)
+    if (setxattr(path.c_str(), key.c_str(), value.data(), value.size(), 0) != 0)
       take_notice(notices, entry, key);
   }
   timespec times[2];
   set_times(entry, times);
-  return utimensat(folder, name, times, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno;
+  return utimensat(AT_FDCWD, path.c_str(), times, 0) == 0 ? 0 : errno;
 }
 
 }  // namespace seekable::sys

@@ -17,11 +17,11 @@ void take_notice(TreeNotices& notices, const TreeEntry& entry, std::string subje
 // Returns 0 or the errno of what must not fail.
 int set_open_attributes(int descriptor, const TreeEntry& entry, bool owners, TreeNotices& notices);
 
-// The same for what can't be opened (links, devices), by its name in `folder`. A link has no mode.
-int set_named_attributes(int folder, const char* name, const TreeEntry& entry, bool owners,
-                         TreeNotices& notices);
+// The same for what can't be opened (links, devices), by a handle (O_PATH) on it. A link has no mode.
+int set_handle_attributes(int handle, const TreeEntry& entry, bool owners, TreeNotices& notices);
 
-// The path that an open descriptor is reached by: for calls that have no variant for handles.
+// The path that an open descriptor is reached by: for calls that have no variant for handles. It leads to a
+// link itself, where the descriptor is one's.
 std::string path_of(int descriptor);
 
 }  // namespace seekable::sys

@@ -1,9 +1,11 @@
 #include "sys/linux.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,6 +17,9 @@
 #define SYS_fsconfig 431
 #define SYS_fsmount 432
 #endif
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
 
 namespace seekable::sys {
 
@@ -23,6 +28,13 @@ namespace {
 // glibc has functions for these since 2.36 only.
 constexpr unsigned kCloseOnExec = 1;          // FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
 constexpr unsigned kMoveFromEmptyPath = 0x4;  // MOVE_MOUNT_F_EMPTY_PATH
+constexpr uint64_t kResolveNoSymlinks = 0x4;  // RESOLVE_NO_SYMLINKS
+
+bool is_name(const std::string& name) { return !name.empty() && name.find('/') == std::string::npos; }
+int no_name() {
+  errno = EINVAL;
+  return -1;
+}
 
 const char* or_null(const std::string& text) { return text.empty() ? nullptr : text.c_str(); }
 
@@ -84,6 +96,35 @@ Status mount(const Mount& mount) {
 
 Status unmount(const std::string& target, int flags) {
   return status_of("umount", umount2(target.c_str(), flags));
+}
+
+Result<int> open_entry(int folder, const std::string& name, int flags) {
+  // The first version of struct open_how, which <linux/openat2.h> is too new for.
+  struct {
+    uint64_t flags;
+    uint64_t mode;
+    uint64_t resolve;
+  } how{static_cast<uint64_t>(flags) | O_CLOEXEC, 0, kResolveNoSymlinks};
+  if (!is_name(name)) return system_error("open", EINVAL);
+  long descriptor = syscall(SYS_openat2, folder, name.c_str(), &how, sizeof how);
+  if (descriptor < 0 && errno == ENOSYS) descriptor = openat(folder, name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW);
+  if (descriptor < 0) return system_error("open", errno);
+  return static_cast<int>(descriptor);
+}
+
+Status make_folder(int folder, const std::string& name, uint32_t mode) {
+  return status_of("mkdir", is_name(name) ? mkdirat(folder, name.c_str(), mode) : no_name());
+}
+
+Status remove_folder(int folder, const std::string& name) {
+  return status_of("rmdir", is_name(name) ? unlinkat(folder, name.c_str(), AT_REMOVEDIR) : no_name());
+}
+
+Status rename_entry(int folder, const std::string& from, const std::string& to) {
+  if (!is_name(from) || !is_name(to)) return status_of("rename", no_name());
+  if (renameat2(folder, from.c_str(), folder, to.c_str(), RENAME_NOREPLACE) == 0) return ok();
+  if (errno != EINVAL && errno != ENOSYS) return system_error("rename", errno);
+  return status_of("rename", renameat(folder, from.c_str(), folder, to.c_str()));
 }
 
 Result<int> fsopen(const std::string& type) {

@@ -31,6 +31,14 @@ struct Mount {
 Status mount(const Mount& mount);
 Status unmount(const std::string& target, int flags);
 
+// One name in an open folder, so that nobody can lead the call elsewhere meanwhile.
+// openat2(2) with RESOLVE_NO_SYMLINKS: ELOOP for a symbolic link. Before Linux 5.6, openat(2) with O_NOFOLLOW.
+Result<int> open_entry(int folder, const std::string& name, int flags);
+Status make_folder(int folder, const std::string& name, uint32_t mode);
+Status remove_folder(int folder, const std::string& name);
+// EEXIST when there is something of the new name, where the file system can tell.
+Status rename_entry(int folder, const std::string& from, const std::string& to);
+
 // The mount API of Linux 5.2. Descriptors are closed on exec, and the caller's to close. When configuring or
 // mounting fails, `why` also has what the kernel said on the file system's descriptor.
 Result<int> fsopen(const std::string& type);

@@ -12,6 +12,7 @@
 #include "sys/entry_attributes.h"
 #include "sys/folder_stack.h"
 #include "sys/piece_reader.h"
+#include "sys/tree_removal.h"
 
 namespace seekable::sys {
 
@@ -26,6 +27,7 @@ int make_node(int folder, const char* name, mode_t mode, dev_t device) {
 
 mode_t type_bits(Kind kind) {
   switch (kind) {
+    case Kind::kSymlink: return S_IFLNK;
     case Kind::kCharacter: return S_IFCHR;
     case Kind::kBlock: return S_IFBLK;
     case Kind::kSocket: return S_IFSOCK;
@@ -59,6 +61,9 @@ class TreeWriter::Run {
         reader_(entries) {}
   ~Run() {
     if (open_.file.descriptor() >= 0) writer_.keep_unfinished(std::move(open_));
+    const std::lock_guard lock(writer_.mutex_);
+    writer_.made_.add(made_);
+    writer_.folders_.add(entered_);
   }
 
   Status make_all() {
@@ -117,7 +122,11 @@ class TreeWriter::Run {
   Result<File> create(const TreeEntry& entry) {
     constexpr int kNew = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     const int descriptor = TRY(make_name(entry, [this] { return openat(parent_, name_, kNew, 0600); }));
-    return File(descriptor, described(writer_.root_, entry.path));
+    File file(descriptor, described(writer_.root_, entry.path));
+    const auto status = status_of(descriptor);
+    if (!status) return failed(entry, errno);
+    made_.push_back(status->identity);
+    return file;
   }
 
   Status end_file(const TreeEntry& entry) {
@@ -133,15 +142,29 @@ class TreeWriter::Run {
   }
 
   Status make_folder(const TreeEntry& entry) {
-    if (mkdirat(parent_, name_, 0700) == 0) return ok();
+    if (mkdirat(parent_, name_, 0700) == 0) return enter_made(entry);
     if (errno != EEXIST || !writer_.options_.replace) return failed(entry, errno);
     const File there(openat(parent_, name_, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), name_);
     if (there.descriptor() >= 0) {
+      const auto status = status_of(there.descriptor());
+      if (!status) return failed(entry, errno);
+      entered_.push_back(status->identity);
       // Another's folder may let us write all the same.
       chmod(path_of(there.descriptor()).c_str(), 0700);
       return ok();
     }
     TRY(make_name(entry, [this] { return mkdirat(parent_, name_, 0700); }));
+    return enter_made(entry);
+  }
+
+  // What was made a moment ago is empty: otherwise somebody has put another folder in its place.
+  Status enter_made(const TreeEntry& entry) {
+    const File folder(openat(parent_, name_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), name_);
+    const auto status = status_of(folder.descriptor());
+    if (!status) return failed(entry, errno);
+    if (!is_empty(folder.descriptor())) return failed(entry, EEXIST);
+    made_.push_back(status->identity);
+    entered_.push_back(status->identity);
     return ok();
   }
 
@@ -172,8 +195,15 @@ class TreeWriter::Run {
     return refused ? ok() : set_attributes(entry);
   }
 
+  // Of what was made a moment ago: otherwise somebody has put something else in its place.
   Status set_attributes(const TreeEntry& entry) {
-    const int problem = set_named_attributes(parent_, name_, entry, writer_.options_.owners, notices_);
+    const File handle(openat(parent_, name_, O_PATH | O_NOFOLLOW | O_CLOEXEC), name_);
+    const auto status = status_of(handle.descriptor());
+    if (!status) return failed(entry, errno);
+    if ((status->mode & S_IFMT) != type_bits(entry.kind) || status->links != 1) return failed(entry, EEXIST);
+    made_.push_back(status->identity);
+    const bool owners = writer_.options_.owners;
+    const int problem = set_handle_attributes(handle.descriptor(), entry, owners, notices_);
     return problem == 0 ? ok() : Status(failed(entry, problem));
   }
 
@@ -188,6 +218,8 @@ class TreeWriter::Run {
   int parent_ = -1;
   const char* name_ = nullptr;
   OpenFile open_;
+  std::vector<Identity> made_;
+  std::vector<Identity> entered_;  // folders, made or found
 };
 
 Status TreeWriter::write(const std::vector<TreeEntry>& entries, Job& job, TreeNotices& notices) {
@@ -195,21 +227,25 @@ Status TreeWriter::write(const std::vector<TreeEntry>& entries, Job& job, TreeNo
 }
 
 Status TreeWriter::finish_folders(const std::vector<TreeEntry>& folders, const Job& job,
-                                  TreeNotices& notices) const {
-  constexpr int kReading = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+                                  TreeNotices& notices) {
   FolderStack parents(root_);
   for (const TreeEntry& entry : folders) {
     TRY(job.check());
     if (!entry.path.empty() && !is_path(entry.path))
       return corrupt(described(root_, entry.path), "no legal path");
-    const int parent = TRY(parents.enter(folder_of(entry.path)));
-    const char* name = entry.path.empty() ? "." : name_of(entry.path);
-    const File folder(openat(parent, name, kReading), name);
-    if (folder.descriptor() < 0) return failed(root_, entry, errno);
-    const int problem = set_open_attributes(folder.descriptor(), entry, options_.owners, notices);
-    if (problem != 0) return failed(root_, entry, problem);
+    TRY(finish_folder(TRY(parents.enter(folder_of(entry.path))), entry, notices));
   }
   return ok();
+}
+
+Status TreeWriter::finish_folder(int parent, const TreeEntry& entry, TreeNotices& notices) {
+  const char* name = entry.path.empty() ? "." : name_of(entry.path);
+  const File folder(openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), name);
+  const auto status = status_of(folder.descriptor());
+  if (!status) return failed(root_, entry, errno);
+  if (!entry.path.empty() && !folders_.has(status->identity)) return failed(root_, entry, EEXIST);
+  const int problem = set_open_attributes(folder.descriptor(), entry, options_.owners, notices);
+  return problem == 0 ? ok() : Status(failed(root_, entry, problem));
 }
 
 void TreeWriter::abandon() {
@@ -219,6 +255,11 @@ void TreeWriter::abandon() {
     if (folder.ok()) unlinkat(folder.value(), name_of(file.path), 0);
   }
   unfinished_.clear();
+}
+
+Status TreeWriter::remove_made() {
+  unfinished_.clear();
+  return sys::remove_made(root_, made_);
 }
 
 void TreeWriter::keep_unfinished(OpenFile file) {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/io.h"
 #include "base/job.h"
+#include "sys/identity.h"
 #include "sys/tree_entry.h"
 
 namespace seekable::sys {
@@ -26,12 +27,14 @@ class TreeWriter {
   // finish_folders(). kIo names the entry that the system refused; the job counts bytes. Several threads may
   // write at once, as long as none needs what another one is about to make.
   Status write(const std::vector<TreeEntry>& entries, Job& job, std::vector<TreeNotice>& notices);
-  // Gives folders their attributes, in this order: a folder after all that is in it. Nothing else runs
-  // meanwhile.
+  // Gives folders their attributes, in this order: a folder after all that is in it. They must be those that
+  // write() made or found, whatever has their names by now. Nothing else runs meanwhile.
   Status finish_folders(const std::vector<TreeEntry>& folders, const Job& job,
-                        std::vector<TreeNotice>& notices) const;
+                        std::vector<TreeNotice>& notices);
   // Removes the files that have begun and not ended. Nothing else runs meanwhile.
   void abandon();
+  // Removes all that write() made, and nothing that is there besides. Nothing else runs meanwhile.
+  Status remove_made();
 
  private:
   class Run;
@@ -40,6 +43,8 @@ class TreeWriter {
     std::string path;
   };
 
+  Status finish_folder(int parent, const TreeEntry& entry,
+                       std::vector<TreeNotice>& notices);
   void keep_unfinished(OpenFile file);
   // Without a descriptor when there is no such file.
   OpenFile take_unfinished(const std::string& path);
@@ -48,6 +53,9 @@ class TreeWriter {
   const Options options_;
   std::mutex mutex_;
   std::vector<OpenFile> unfinished_;
+  // What write() made; and the folders that it may finish.
+  IdentitySet made_;
+  IdentitySet folders_;
 };
 
 }  // namespace seekable::sys

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/io.h"
 #include "test/skip.h"
 
 namespace seekable::sys {
@@ -47,6 +48,31 @@ TEST(LinuxTest, LinksAnOpenFileOnceUnderAName) {
   EXPECT_EQ(again.error().error_number, EEXIST);
   EXPECT_EQ(unlink(path.c_str()), 0);
   close(descriptor);
+}
+
+TEST(LinuxTest, OpensAndRenamesNoLinkAndNothingElsewhere) {
+  std::string path = "/tmp/linux-test-XXXXXX";
+  const File folder(open(mkdtemp(path.data()), O_RDONLY | O_DIRECTORY), path);
+  const int root = folder.descriptor();
+  ASSERT_TRUE(make_folder(root, "d", 0700).ok());
+  ASSERT_EQ(symlinkat("d", root, "link"), 0);
+  EXPECT_EQ(open_entry(root, "link", O_RDONLY | O_DIRECTORY).error().error_number, ELOOP);
+  EXPECT_EQ(open_entry(root, "none", O_RDONLY).error().error_number, ENOENT);
+  for (const char* name : {"", "d/..", "/", "../x"}) {
+    EXPECT_EQ(open_entry(root, name, O_RDONLY).error().error_number, EINVAL) << name;
+    EXPECT_FALSE(make_folder(root, name, 0700).ok()) << name;
+    EXPECT_FALSE(remove_folder(root, name).ok()) << name;
+    EXPECT_FALSE(rename_entry(root, "d", name).ok()) << name;
+  }
+  ASSERT_TRUE(make_folder(root, "e", 0700).ok());
+  EXPECT_EQ(rename_entry(root, "e", "d").error().error_number, EEXIST);
+  EXPECT_TRUE(rename_entry(root, "e", "f").ok());
+  const Result<int> opened = open_entry(root, "f", O_RDONLY | O_DIRECTORY);
+  ASSERT_TRUE(opened.ok());
+  close(opened.value());
+  for (const char* name : {"d", "f"}) EXPECT_TRUE(remove_folder(root, name).ok());
+  unlinkat(root, "link", 0);
+  rmdir(path.c_str());
 }
 
 TEST(LinuxTest, UnmountsNothingThatIsNoMount) {

@@ -185,6 +185,51 @@ TEST_F(TreeWriterTest, AbandonsAHalfWrittenFile) {
   EXPECT_FALSE(write(writer, {rest}).ok());
 }
 
+TEST_F(TreeWriterTest, RemovesWhatItMadeAndNothingElse) {
+  TreeWriter writer = this->writer();
+  TreeEntry half = file("d/half", "half");
+  half.ends = false;
+  std::vector<TreeEntry> entries = {entry(Kind::kFolder, "d"),    entry(Kind::kFolder, "d/e"),
+                                    entry(Kind::kFolder, "g"),    file("d/e/f", "x"),
+                                    entry(Kind::kSymlink, "s"),   entry(Kind::kFifo, "g/p"),
+                                    entry(Kind::kFolder, "gone"), half};
+  entries[4].target = "d";
+  for (int i = 0; i < 3000; ++i) entries.push_back(file("g/" + std::to_string(i), ""));
+  ASSERT_TRUE(write(writer, entries).ok());
+  TreeEntry closed = entries[2];
+  closed.mode = 0;
+  ASSERT_TRUE(writer.finish_folders({closed}, job_, notices_).ok());
+  // What others did meanwhile.
+  std::ofstream(root_ / "d/theirs") << "kept";
+  fs::rename(root_ / "d/e", base_ / "outside/e");
+  fs::create_directory(root_ / "d/e");
+  std::ofstream(root_ / "d/e/f") << "kept";
+  fs::remove(root_ / "gone");
+  ASSERT_TRUE(writer.remove_made().ok());
+  EXPECT_EQ(content("d/theirs"), "kept");
+  EXPECT_EQ(content("d/e/f"), "kept");
+  std::vector<std::string> left;
+  for (const auto& found : fs::recursive_directory_iterator(root_)) left.push_back(found.path().filename());
+  std::sort(left.begin(), left.end());
+  EXPECT_EQ(left, (std::vector<std::string>{"d", "e", "f", "theirs"}));
+  EXPECT_TRUE(fs::exists(base_ / "outside/e/f"));
+}
+
+TEST_F(TreeWriterTest, FinishesOnlyFoldersThatItMadeOrFound) {
+  TreeWriter writer = this->writer(true);
+  fs::create_directory(root_ / "found");
+  fs::create_directory(root_ / "theirs");
+  const TreeEntry made = entry(Kind::kFolder, "made");
+  const TreeEntry found = entry(Kind::kFolder, "found");
+  ASSERT_TRUE(write(writer, {made, found}).ok());
+  ASSERT_TRUE(writer.finish_folders({made, found}, job_, notices_).ok());
+  fs::rename(root_ / "made", root_ / "aside");
+  fs::rename(root_ / "theirs", root_ / "made");
+  const mode_t mode = status("made").st_mode;
+  EXPECT_FALSE(writer.finish_folders({made}, job_, notices_).ok());
+  EXPECT_EQ(status("made").st_mode, mode);
+}
+
 TEST_F(TreeWriterTest, WritesSeveralParcelsAtOnce) {
   TreeWriter writer = this->writer();
   std::vector<TreeEntry> folders;

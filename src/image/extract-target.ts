@@ -1,107 +1,159 @@
-import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
-import { chmod, lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
-import { failure, fromSystemError } from '../errors';
-import { unfinishedPrefix } from '../fs/draft';
+import { closeSync, constants, fstatSync, openSync, readdirSync } from 'node:fs';
+import { constants as system } from 'node:os';
+import { basename, dirname, resolve } from 'node:path';
+import { SeekableErofsError, failure, fromSystemError } from '../errors';
+import { newDraftPath } from '../fs/draft';
+import { checkFileName } from '../fs/file-name';
+import { native } from '../native/binding';
 
-/** The folder that an extraction fills. Exactly one of commit() and discard() ends it. */
+/** The folder that an extraction fills. A commit() that succeeds, or discard(), ends it. */
 export interface ExtractTarget {
   /** Open until the end. */
   readonly fd: number;
   /** What errors call it, and what it will be called. */
   readonly name: string;
+  /** It held something before: what a failed extraction made stays in it. */
+  readonly wasFilled: boolean;
   /** Gives it its name. */
-  commit(): Promise<void>;
-  /** Removes what was made: all of it, unless the folder held something before. */
-  discard(): Promise<void>;
+  commit(): void;
+  /** Lets go of it, when what was made in it is gone already: a new one goes, too. */
+  discard(): void;
 }
+
+/** A name in the open folder `parent`; `dir` is what errors call it. */
+interface Place {
+  dir: string;
+  parent: number;
+  name: string;
+}
+
+const { sys } = native;
+const { ENOENT, ELOOP, ENOTDIR, EEXIST, ENOTEMPTY, ENOSPC, EDQUOT } = system.errno;
+/** O_PATH, which needs no permission to read the folder. */
+const openPath = 0o10000000;
+const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY;
 
 /**
- * Where a folder is to be filled: a new one grows beside its place under a hidden name. USAGE when there is something else, or a folder that
- * is not empty, unless `force`.
+ * Where a folder is to be filled: a new one grows beside its place under a hidden name. A name is looked up once, and what was open then is
+ * filled, whoever renames things meanwhile. USAGE when there is something else, a symbolic link, or a folder that is not empty, unless
+ * `force`.
  */
-export async function openExtractTarget(dir: string, force: boolean): Promise<ExtractTarget> {
+export function openExtractTarget(dir: string, force: boolean): ExtractTarget {
+  checkFileName(dir);
   const path = resolve(dir);
+  const place: Place = { dir, parent: openParent(dir, dirname(path)), name: basename(path) || '.' };
   try {
-    const status = await stat(path).catch(absentAsNull);
-    if (status === null) return await openNew(dir, path);
-    if (!status.isDirectory()) throw failure('USAGE', dir, 'it exists and is no folder');
-    const isEmpty = (await readdir(path)).length === 0;
-    if (!isEmpty && !force)
-      throw failure('USAGE', dir, 'it is not empty', 'choose another folder, or give --force');
-    return await openExisting(dir, path, isEmpty);
+    const fd = openExisting(place);
+    return fd === null ? openNew(place) : takeExisting(place, fd, force);
   } catch (error) {
-    throw fromSystemError(dir, error);
+    closeSync(place.parent);
+    throw aboutFolder(dir, error);
   }
 }
 
-function absentAsNull(error: unknown): null {
-  if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  return null;
-}
-
-async function openNew(dir: string, path: string): Promise<ExtractTarget> {
-  // A dangling link is something in the way, too.
-  if ((await lstat(path).catch(absentAsNull)) !== null)
-    throw failure('USAGE', dir, 'it exists and is no folder');
-  const parent = dirname(path);
-  if ((await stat(parent).catch(absentAsNull)) === null) {
+function openParent(dir: string, parent: string): number {
+  try {
+    return openSync(parent, folderFlags);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fromSystemError(dir, error);
     throw failure('NOT_FOUND', dir, `folder ${parent} does not exist`, 'create it first');
   }
-  const unfinished = join(parent, `${unfinishedPrefix}${randomBytes(8).toString('hex')}`);
-  await mkdir(unfinished);
-  const handle = await openFolder(unfinished);
-  const commit = async (): Promise<void> => {
-    await handle.close();
-    await rename(unfinished, path);
-  };
-  const discard = async (): Promise<void> => {
-    await handle.close();
-    await removeTree(unfinished);
-  };
-  return { fd: handle.fd, name: dir, commit: named(dir, commit), discard };
 }
 
-async function openExisting(dir: string, path: string, wasEmpty: boolean): Promise<ExtractTarget> {
-  const handle = await openFolder(path);
-  const discard = async (): Promise<void> => {
-    await handle.close();
-    if (!wasEmpty) return;
-    for (const name of await readdir(path)) await removeTree(join(path, name));
-  };
-  return { fd: handle.fd, name: dir, commit: named(dir, () => handle.close()), discard };
-}
-
-function openFolder(path: string): Promise<FileHandle> {
-  return open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-}
-
-function named(dir: string, commit: () => Promise<void>) {
-  return () =>
-    commit().catch((error: unknown) => {
-      throw fromSystemError(dir, error);
-    });
-}
-
-/** Removes a tree whose folders may forbid it to their owner. Links in it are removed, not followed. */
-async function removeTree(path: string): Promise<void> {
+/** Null when there is nothing of the name. */
+function openExisting({ dir, parent, name }: Place): number | null {
   try {
-    await rm(path, { recursive: true, force: true });
+    return sys.openEntry(parent, name, folderFlags);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
-    await openUp(path);
-    await rm(path, { recursive: true, force: true });
+    const { errno } = error as NodeJS.ErrnoException;
+    if (errno === ENOENT) return null;
+    if (errno === ENOTDIR) throw failure('USAGE', dir, 'it exists and is no folder');
+    if (errno !== ELOOP) throw error;
+    throw failure('USAGE', dir, 'it is a symbolic link', 'name the folder that it points to');
   }
 }
 
-async function openUp(root: string): Promise<void> {
-  const folders = [root];
-  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    if (!(await lstat(folder)).isDirectory()) continue;
-    await chmod(folder, 0o700);
-    const entries = await readdir(folder, { withFileTypes: true });
-    for (const entry of entries) if (entry.isDirectory()) folders.push(join(folder, entry.name));
+function takeExisting({ dir, parent }: Place, fd: number, force: boolean): ExtractTarget {
+  try {
+    const wasFilled = !isEmpty(fd);
+    if (wasFilled && !force)
+      throw failure('USAGE', dir, 'it is not empty', 'choose another folder, or give --force');
+    closeSync(parent);
+    const end = (): void => {
+      closeSync(fd);
+    };
+    return { fd, name: dir, wasFilled, commit: end, discard: end };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
   }
+}
+
+function openNew(place: Place): ExtractTarget {
+  const { dir, parent } = place;
+  const unfinished = basename(newDraftPath(''));
+  sys.makeFolder(parent, unfinished, 0o777);
+  const fd = sys.openEntry(parent, unfinished, folderFlags);
+  if (!isEmpty(fd)) {
+    closeSync(fd);
+    throw inTheWay(dir);
+  }
+  const end = (): void => {
+    closeSync(fd);
+    closeSync(parent);
+  };
+  const commit = (): void => {
+    publish(place, unfinished, fd);
+    end();
+  };
+  const discard = (): void => {
+    try {
+      removeDraft(place, unfinished);
+    } finally {
+      end();
+    }
+  };
+  return { fd, name: dir, wasFilled: false, commit, discard };
+}
+
+/** Gives the draft its name, and makes sure that it was the draft which got it. */
+function publish({ dir, parent, name }: Place, unfinished: string, fd: number): void {
+  try {
+    sys.renameEntry(parent, unfinished, name);
+    const named = sys.openEntry(parent, name, constants.O_DIRECTORY | openPath);
+    const [is, shouldBe] = [fstatSync(named, { bigint: true }), fstatSync(fd, { bigint: true })];
+    closeSync(named);
+    if (is.ino !== shouldBe.ino || is.dev !== shouldBe.dev) throw inTheWay(dir);
+  } catch (error) {
+    throw aboutFolder(dir, error);
+  }
+}
+
+/** What others put into it, or in its place, stays. */
+function removeDraft({ parent }: Place, unfinished: string): void {
+  try {
+    sys.removeFolder(parent, unfinished);
+  } catch (error) {
+    const { errno } = error as NodeJS.ErrnoException;
+    if (![ENOENT, ENOTDIR, ENOTEMPTY, EEXIST].includes(errno!)) throw error;
+  }
+}
+
+function isEmpty(fd: number): boolean {
+  return readdirSync(`/proc/self/fd/${fd}`).length === 0;
+}
+
+function inTheWay(dir: string): SeekableErofsError {
+  return failure('IO', dir, 'something else took its place meanwhile', 'choose a folder that only you write to');
+}
+
+/** What a bare call threw, as an error about the folder. */
+function aboutFolder(dir: string, error: unknown): unknown {
+  const { errno, why } = error as { errno?: number; why?: string };
+  if (error instanceof SeekableErofsError || errno === undefined || why === undefined) {
+    return fromSystemError(dir, error);
+  }
+  const isFull = errno === ENOSPC || errno === EDQUOT;
+  if (isFull) return new SeekableErofsError('NO_SPACE', { what: dir, why, hint: 'free some space', cause: error });
+  return new SeekableErofsError('IO', { what: dir, why, cause: error });
 }

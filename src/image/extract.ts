@@ -42,15 +42,14 @@ export function extractImage(
   return withView(refOrPath, options, async (view) => {
     const { tree } = view;
     const parts = await findParts(tree, options.paths ?? ['/']);
-    const target = await openExtractTarget(dir, options.force ?? false);
+    const target = openExtractTarget(dir, options.force ?? false);
     const extraction = new Extraction(view, target, options);
     try {
       const extracted = await extraction.run(parts);
-      await target.commit();
+      target.commit();
       return extracted;
     } catch (error) {
       await extraction.abandon();
-      await target.discard();
       throw error;
     }
   });
@@ -93,7 +92,7 @@ class Extraction {
 
   constructor(
     view: View,
-    target: ExtractTarget,
+    private readonly target: ExtractTarget,
     private readonly options: ExtractOptions,
   ) {
     const owners = process.geteuid?.() === 0;
@@ -115,10 +114,20 @@ class Extraction {
     return { entries: entries - this.notices.missing, bytes };
   }
 
-  /** After a failure: nothing is written any more when it resolves. */
+  /**
+   * After a failure: nothing is written any more when it resolves, and what was made is gone, unless it is among things that were there
+   * before. What can't be removed is a warning: the failure is what the caller has to know.
+   */
   async abandon(): Promise<void> {
     await this.lanes.stop();
-    this.writer.abandon();
+    try {
+      if (this.target.wasFilled) this.writer.abandon();
+      else await runNative({}, (job) => this.writer.removeMade(job));
+      this.target.discard();
+    } catch (error) {
+      const { message } = error as Error;
+      this.options.onWarning?.(`${message}: not all that was made could be removed`);
+    }
   }
 
   private async *parcels(parts: readonly FoundNode[]): AsyncGenerator<Parcel, void, undefined> {

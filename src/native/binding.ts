@@ -69,6 +69,8 @@ export interface NativeTreeWriter {
   finishFolders(parcel: TreeParcel, job: NativeJob): Promise<EntryNotice[]>;
   /** Removes the files that have begun and not ended. Alone. */
   abandon(): void;
+  /** Removes all that write() made, and nothing that is there besides. Alone; it can't be cancelled. */
+  removeMade(job: NativeJob): Promise<void>;
 }
 
 export interface OpenedInput {
@@ -179,6 +181,12 @@ export interface SystemCalls {
   mount(call: { source: string; target: string; type: string; flags: number; data: string }): void;
   /** umount2(2). */
   unmount(target: string, flags: number): void;
+  /** One name in an open folder. openat2(2) with RESOLVE_NO_SYMLINKS: ELOOP for a symbolic link. */
+  openEntry(folder: number, name: string, flags: number): number;
+  makeFolder(folder: number, name: string, mode: number): void;
+  removeFolder(folder: number, name: string): void;
+  /** Within the folder. EEXIST when there is something of the new name, where the file system can tell. */
+  renameEntry(folder: number, from: string, to: string): void;
   /** The mount API of Linux 5.2; errors also say what the kernel said on the file system's descriptor. */
   fsopen(type: string): number;
   fsconfig(fd: number, command: number, key: string | null, value: string | null): void;
