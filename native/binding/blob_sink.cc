@@ -32,7 +32,9 @@ std::shared_ptr<layer::BlobSink> BlobSinkHandle::of(const Napi::Value& value) {
 }
 
 Napi::Value BlobSinkHandle::append(const Napi::CallbackInfo& info) {
-  value_or_throw(info.Env(), of(info.This())->write(view(info[0])));
+  // A copy, so that what is hashed is what is written, though the memory be shared with other threads.
+  const std::vector<uint8_t> bytes = copy(info[0]);
+  value_or_throw(info.Env(), of(info.This())->write(bytes));
   return info.Env().Undefined();
 }
 

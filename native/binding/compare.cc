@@ -37,10 +37,8 @@ Napi::Value compare_bytes(const Napi::CallbackInfo& info) {
   std::vector<uint64_t> offsets = numbers(info[1]);
   if (arrays.Length() != offsets.size())
     throw Napi::TypeError::New(info.Env(), "an offset for each of the bytes");
-  std::vector<Bytes> expected;
-  for (uint32_t i = 0; i < arrays.Length(); ++i) expected.push_back(view(arrays[i]));
-  // Keeps them in memory until the promise is settled.
-  const auto kept = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info[2].As<Napi::Object>()));
+  std::vector<std::vector<uint8_t>> expected;
+  for (uint32_t i = 0; i < arrays.Length(); ++i) expected.push_back(copy(arrays[i]));
   return run_async<std::vector<double>>(
       info.Env(), std::make_shared<Job>(),
       [source = SourceHandle::of(info[0]), offsets = std::move(offsets),
@@ -53,7 +51,7 @@ Napi::Value compare_bytes(const Napi::CallbackInfo& info) {
         }
         return found;
       },
-      [kept](Napi::Env env, std::vector<double>& found) {
+      [](Napi::Env env, std::vector<double>& found) {
         auto result = Napi::Float64Array::New(env, found.size());
         std::ranges::copy(found, result.Data());
         return result;

@@ -34,9 +34,7 @@ Napi::Object object_of(const Napi::Object& object, const char* key) {
 
 bool is_null(const Napi::Object& object, const char* key) { return object.Get(key).IsNull(); }
 
-Bytes view(const Napi::Value& value) { return writable_view(value); }
-
-MutableBytes writable_view(const Napi::Value& value) {
+MutableBytes view(const Napi::Value& value) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
     throw Napi::TypeError::New(value.Env(), "bytes must be a Uint8Array");
   }
@@ -59,6 +57,13 @@ std::vector<uint64_t> numbers(const Napi::Value& value) {
 
 Napi::Value to_js(Napi::Env env, Bytes bytes) {
   return Napi::Buffer<uint8_t>::Copy(env, bytes.data(), bytes.size());
+}
+
+Napi::Value to_js(Napi::Env env, Buffer bytes) {
+  const size_t size = bytes.size();
+  auto* owner = new Buffer(std::move(bytes));
+  return Napi::Buffer<uint8_t>::NewOrCopy(
+      env, owner->data(), size, [](Napi::Env, uint8_t*, Buffer* kept) { delete kept; }, owner);
 }
 
 Napi::Value to_js(Napi::Env env, const std::vector<uint64_t>& numbers) {

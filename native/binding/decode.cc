@@ -54,22 +54,33 @@ std::shared_ptr<Request> request_of(const Napi::CallbackInfo& info) {
   return request;
 }
 
-// Where a chunk goes, and what its frame has to be: the second and the third argument.
-struct FrameTarget {
-  MutableBytes out;
+// What a frame has to be, and the bytes that it decodes to: the second argument.
+struct FrameDecoder {
+  uint64_t length;
   bool compressed;
   std::vector<uint8_t> checksum;
   std::string name;
 
-  Status fill(Bytes frame) const { return layer::decode_frame(frame, compressed, checksum, out, name); }
+  Result<Buffer> decode(Bytes frame) const {
+    Buffer out = TRY(Buffer::allocate(length));
+    TRY(layer::decode_frame(frame, compressed, checksum, out.first(length), name));
+    return out;
+  }
 };
 
-FrameTarget frame_target(const Napi::CallbackInfo& info) {
-  const auto options = info[2].As<Napi::Object>();
-  return {.out = writable_view(info[1]),
+FrameDecoder frame_decoder(const Napi::CallbackInfo& info) {
+  const auto options = info[1].As<Napi::Object>();
+  return {.length = number_of(options, "length"),
           .compressed = string_of(options, "compression") == "zstd",
           .checksum = copy(options.Get("checksum")),
           .name = string_of(options, "name")};
+}
+
+Result<Buffer> read_and_decode(const ByteSource& source, uint64_t offset, uint64_t size,
+                               const FrameDecoder& decoder) {
+  Buffer frame = TRY(Buffer::allocate(size));
+  TRY(source.read_at(offset, frame.first(size)));
+  return decoder.decode(frame.first(size));
 }
 
 }  // namespace
@@ -98,18 +109,15 @@ Napi::Value decoded_source(const Napi::CallbackInfo& info) {
 
 Napi::Value decode_frame(const Napi::CallbackInfo& info) {
   return ShortWork::start(
-      info.Env(), {info[0], info[1]},
-      [frame = view(info[0]), target = frame_target(info)] { return target.fill(frame); });
+      info.Env(), [decoder = frame_decoder(info), frame = copy(info[0])] { return decoder.decode(frame); });
 }
 
 Napi::Value read_frame(const Napi::CallbackInfo& info) {
-  const auto options = info[2].As<Napi::Object>();
-  return ShortWork::start(info.Env(), {info[1]},
+  const auto options = info[1].As<Napi::Object>();
+  return ShortWork::start(info.Env(),
                           [source = SourceHandle::of(info[0]), offset = number_of(options, "offset"),
-                           size = number_of(options, "size"), target = frame_target(info)]() -> Status {
-                            Buffer frame = TRY(Buffer::allocate(size));
-                            TRY(source->read_at(offset, frame.first(size)));
-                            return target.fill(frame.first(size));
+                           size = number_of(options, "size"), decoder = frame_decoder(info)] {
+                            return read_and_decode(*source, offset, size, decoder);
                           });
 }
 

@@ -34,17 +34,14 @@ using Work = std::function<Status(const std::vector<sys::TreeEntry>& entries, Jo
 
 // Of (parcel, job).
 Napi::Value run(const Napi::CallbackInfo& info, Work work) {
-  const auto object = info[0].As<Napi::Object>();
-  // The columns stay JavaScript's: they live as long as the object does.
-  const auto reference = std::make_shared<Napi::ObjectReference>(Napi::Persistent(object));
   return run_async<Notices>(
       info.Env(), JobHandle::of(info[1]),
-      [parcel = TreeParcel(object), work = std::move(work)](Job& job) -> Result<Notices> {
+      [parcel = TreeParcel(info[0].As<Napi::Object>()), work = std::move(work)](Job& job) -> Result<Notices> {
         Notices notices;
         TRY(work(TRY(parcel.entries()), job, notices));
         return notices;
       },
-      [reference](Napi::Env env, Notices& notices) { return notices_to_js(env, notices); });
+      [](Napi::Env env, Notices& notices) { return notices_to_js(env, notices); });
 }
 
 }  // namespace

@@ -8,12 +8,15 @@
 namespace seekable::binding {
 
 Napi::Value decompress_zstd(const Napi::CallbackInfo& info) {
-  const auto options = info[2].As<Napi::Object>();
+  const auto options = info[1].As<Napi::Object>();
   const bool whole = options.Get("whole").ToBoolean().Value();
+  const uint64_t length = number_of(options, "length");
   return ShortWork::start(
-      info.Env(), {info[0], info[1]},
-      [input = view(info[0]), out = writable_view(info[1]), whole, name = string_of(options, "name")] {
-        return zstd::decode_prefix(input, out, whole, name);
+      info.Env(),
+      [length, whole, name = string_of(options, "name"), input = copy(info[0])]() -> Result<Buffer> {
+        Buffer out = TRY(Buffer::allocate(length));
+        TRY(zstd::decode_prefix(input, out.first(length), whole, name));
+        return out;
       });
 }
 

@@ -5,12 +5,12 @@
 #include <napi.h>
 
 #include <functional>
-#include <initializer_list>
 #include <memory>
 #include <new>
+#include <optional>
 #include <utility>
-#include <vector>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "binding/convert.h"
 
@@ -18,39 +18,35 @@ namespace seekable::binding {
 
 class ShortWork final : public Napi::AsyncWorker {
  public:
-  // The promise resolves with nothing, or rejects with the error. `work` uses the memory of `kept` without a
-  // copy: they stay referenced until it is settled, and JavaScript must leave them alone until then.
-  static Napi::Promise start(Napi::Env env, std::initializer_list<Napi::Value> kept,
-                             std::function<Status()> work) {
+  // The promise resolves with the bytes, which `work` lets go of without a copy, or rejects with the error.
+  static Napi::Promise start(Napi::Env env, std::function<Result<Buffer>()> work) {
     auto* worker = new ShortWork(env, std::move(work));  // deletes itself
-    for (const Napi::Value& value : kept) worker->kept_.push_back(Napi::Persistent(value.As<Napi::Object>()));
     worker->Queue();
     return worker->deferred_.Promise();
   }
 
  private:
-  ShortWork(Napi::Env env, std::function<Status()> work)
+  ShortWork(Napi::Env env, std::function<Result<Buffer>()> work)
       : AsyncWorker(env), work_(std::move(work)), deferred_(Napi::Promise::Deferred::New(env)) {}
 
   void Execute() override {
     try {
-      status_ = work_();
+      result_.emplace(work_());
     } catch (const std::bad_alloc&) {
-      status_ = Error{ErrorCode::kNoMemory, "operation", "out of memory", {}};
+      result_.emplace(Error{ErrorCode::kNoMemory, "operation", "out of memory", {}});
     }
   }
   void OnOK() override {
-    if (status_.ok()) {
-      deferred_.Resolve(Env().Undefined());
+    if (result_->ok()) {
+      deferred_.Resolve(to_js(Env(), std::move(result_->value())));
     } else {
-      deferred_.Reject(to_js_error(Env(), status_.error()).Value());
+      deferred_.Reject(to_js_error(Env(), result_->error()).Value());
     }
   }
 
-  std::function<Status()> work_;
-  Status status_ = ok();
+  std::function<Result<Buffer>()> work_;
+  std::optional<Result<Buffer>> result_;
   Napi::Promise::Deferred deferred_;
-  std::vector<Napi::ObjectReference> kept_;
 };
 
 }  // namespace seekable::binding

@@ -24,9 +24,8 @@ Napi::Value ioctl(const Napi::CallbackInfo& info) {
     const int result = value_or_throw(info.Env(), sys::ioctl(descriptor, request, whole(info[2])));
     return Napi::Number::New(info.Env(), result);
   }
-  const Bytes bytes = view(info[2]);
-  const MutableBytes argument(const_cast<uint8_t*>(bytes.data()), bytes.size());
-  return Napi::Number::New(info.Env(), value_or_throw(info.Env(), sys::ioctl(descriptor, request, argument)));
+  return Napi::Number::New(info.Env(),
+                           value_or_throw(info.Env(), sys::ioctl(descriptor, request, view(info[2]))));
 }
 
 Napi::Value link_open_file(const Napi::CallbackInfo& info) {

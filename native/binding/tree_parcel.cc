@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
+#include <string_view>
 
 #include "binding/convert.h"
 #include "binding/source.h"
@@ -107,10 +109,10 @@ TreeParcel::TreeParcel(const Napi::Object& parcel) {
   const auto sources = parcel.Get("sources").As<Napi::Array>();
   for (uint32_t i = 0; i < sources.Length(); ++i) sources_.push_back(SourceHandle::of(sources[i]));
   const auto buffers = parcel.Get("buffers").As<Napi::Array>();
-  for (uint32_t i = 0; i < buffers.Length(); ++i) buffers_.push_back(view(buffers[i]));
-  const auto numbers = parcel.Get("numbers").As<Napi::Float64Array>();
-  numbers_ = {numbers.Data(), numbers.ElementLength()};
+  for (uint32_t i = 0; i < buffers.Length(); ++i) buffers_.push_back(copy(buffers[i]));
   text_ = as_text(view(parcel.Get("text")));
+  const auto numbers = parcel.Get("numbers").As<Napi::Float64Array>();
+  numbers_.assign(numbers.Data(), numbers.Data() + numbers.ElementLength());
 }
 
 Result<std::vector<TreeEntry>> TreeParcel::entries() const {

@@ -5,8 +5,7 @@
 #include <napi.h>
 
 #include <memory>
-#include <span>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "base/error.h"
@@ -17,10 +16,10 @@ namespace seekable::binding {
 
 class TreeParcel {
  public:
-  // {numbers: Float64Array, text, sources, buffers}, whose memory must stay as it is: on JavaScript's thread.
+  // {numbers: Float64Array, text, sources, buffers}, copied: on JavaScript's thread.
   explicit TreeParcel(const Napi::Object& parcel);
 
-  // On any thread. kUsage when the columns contradict each other.
+  // On any thread, for as long as the parcel lives. kUsage when the columns contradict each other.
   Result<std::vector<sys::TreeEntry>> entries() const;
 
  private:
@@ -31,9 +30,9 @@ class TreeParcel {
   Result<sys::TreeEntry::Piece> read_piece(ColumnReader& columns) const;
 
   std::vector<std::shared_ptr<const ByteSource>> sources_;
-  std::vector<Bytes> buffers_;
-  std::span<const double> numbers_;
-  std::string_view text_;
+  std::vector<std::vector<uint8_t>> buffers_;
+  std::vector<double> numbers_;
+  std::string text_;
 };
 
 }  // namespace seekable::binding

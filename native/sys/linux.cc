@@ -107,7 +107,8 @@ Result<int> open_entry(int folder, const std::string& name, int flags) {
   } how{static_cast<uint64_t>(flags) | O_CLOEXEC, 0, kResolveNoSymlinks};
   if (!is_name(name)) return system_error("open", EINVAL);
   long descriptor = syscall(SYS_openat2, folder, name.c_str(), &how, sizeof how);
-  if (descriptor < 0 && errno == ENOSYS) descriptor = openat(folder, name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW);
+  if (descriptor < 0 && errno == ENOSYS)
+    descriptor = openat(folder, name.c_str(), flags | O_CLOEXEC | O_NOFOLLOW);
   if (descriptor < 0) return system_error("open", errno);
   return static_cast<int>(descriptor);
 }

@@ -32,7 +32,8 @@ Status mount(const Mount& mount);
 Status unmount(const std::string& target, int flags);
 
 // One name in an open folder, so that nobody can lead the call elsewhere meanwhile.
-// openat2(2) with RESOLVE_NO_SYMLINKS: ELOOP for a symbolic link. Before Linux 5.6, openat(2) with O_NOFOLLOW.
+// openat2(2) with RESOLVE_NO_SYMLINKS: ELOOP for a symbolic link. Before Linux 5.6, openat(2) with
+// O_NOFOLLOW.
 Result<int> open_entry(int folder, const std::string& name, int flags);
 Status make_folder(int folder, const std::string& name, uint32_t mode);
 Status remove_folder(int folder, const std::string& name);

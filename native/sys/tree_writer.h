@@ -43,8 +43,7 @@ class TreeWriter {
     std::string path;
   };
 
-  Status finish_folder(int parent, const TreeEntry& entry,
-                       std::vector<TreeNotice>& notices);
+  Status finish_folder(int parent, const TreeEntry& entry, std::vector<TreeNotice>& notices);
   void keep_unfinished(OpenFile file);
   // Without a descriptor when there is no such file.
   OpenFile take_unfinished(const std::string& path);

@@ -144,7 +144,12 @@ function isEmpty(fd: number): boolean {
 }
 
 function inTheWay(dir: string): SeekableErofsError {
-  return failure('IO', dir, 'something else took its place meanwhile', 'choose a folder that only you write to');
+  return failure(
+    'IO',
+    dir,
+    'something else took its place meanwhile',
+    'choose a folder that only you write to',
+  );
 }
 
 /** What a bare call threw, as an error about the folder. */
@@ -154,6 +159,7 @@ function aboutFolder(dir: string, error: unknown): unknown {
     return fromSystemError(dir, error);
   }
   const isFull = errno === ENOSPC || errno === EDQUOT;
-  if (isFull) return new SeekableErofsError('NO_SPACE', { what: dir, why, hint: 'free some space', cause: error });
+  if (isFull)
+    return new SeekableErofsError('NO_SPACE', { what: dir, why, hint: 'free some space', cause: error });
   return new SeekableErofsError('IO', { what: dir, why, cause: error });
 }

@@ -67,8 +67,10 @@ export class ChunkLoader {
 
   private async fetch(index: number, signal: AbortSignal): Promise<Buffer> {
     const { bytes, isCached } = await this.reader.fetch(index, signal);
-    const chunk = await decodeFrame(bytes, this.frames, index, this.blob.name);
-    if (!isCached) await this.cache?.put(checksumOf(this.frames, index), bytes);
+    // What is kept must be what was verified, whatever the source does to its memory meanwhile.
+    const kept = this.cache === null || isCached ? null : Buffer.from(bytes);
+    const chunk = await decodeFrame(kept ?? bytes, this.frames, index, this.blob.name);
+    if (kept !== null) await this.cache!.put(checksumOf(this.frames, index), kept);
     return chunk;
   }
 }

@@ -1,6 +1,6 @@
 import { native, type FrameOptions, type FrameTable, type NativeSource } from '../native/binding';
 import { fromNativeError } from '../native/run';
-import { allocateRead, checkRange } from '../source/range';
+import { allocateRead, checkAllocation, checkRange } from '../source/range';
 import type { ByteSource } from '../source/byte-source';
 
 /** Decoded bytes that a long read asks for at once, unless a single chunk has more. */
@@ -36,7 +36,7 @@ export async function decodeFrame(
   index: number,
   blobName: string,
 ): Promise<Buffer> {
-  return decodeInto(frames, index, blobName, (chunk, options) => native.decodeFrame(frame, chunk, options));
+  return decode(frames, index, blobName, (options) => native.decodeFrame(frame, options));
 }
 
 /** As decodeFrame() of a frame that the thread which decodes it reads itself: one hop between threads less. */
@@ -47,26 +47,24 @@ export async function readFrame(
   blobName: string,
 ): Promise<Buffer> {
   const range = frameRange(frames, index);
-  return decodeInto(frames, index, blobName, (chunk, options) =>
-    native.readFrame(source, chunk, { ...range, ...options }),
-  );
+  return decode(frames, index, blobName, (options) => native.readFrame(source, { ...range, ...options }));
 }
 
-async function decodeInto(
+async function decode(
   frames: FrameTable,
   index: number,
   blobName: string,
-  decode: (chunk: Buffer, options: FrameOptions) => Promise<void>,
+  run: (options: FrameOptions) => Promise<Buffer>,
 ): Promise<Buffer> {
   const { starts, offsets, compression } = frames;
   const name = `${blobName}: frame ${index} at byte ${offsets[index]!}`;
-  const chunk = allocateRead(name, starts[index + 1]! - starts[index]!);
+  const length = starts[index + 1]! - starts[index]!;
+  checkAllocation(name, length);
   try {
-    await decode(chunk, { compression, checksum: checksumOf(frames, index), name });
+    return await run({ length, compression, checksum: checksumOf(frames, index), name });
   } catch (error) {
     throw fromNativeError(error);
   }
-  return chunk;
 }
 
 /**

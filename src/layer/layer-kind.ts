@@ -69,13 +69,12 @@ const firstFrameSize = 256 << 10;
 /** Whether the first zstd frame decodes to the beginning of an EROFS image. */
 async function holdsImage(source: ByteSource, signal?: AbortSignal): Promise<boolean> {
   const input = await source.read(0, Math.min(source.size, firstFrameSize), signal);
-  const start = Buffer.alloc(sniffedSize);
+  const options = { length: sniffedSize, whole: false, name: source.name };
   try {
-    await native.decompressZstd(input, start, { whole: false, name: source.name });
+    return sniffBytes(await native.decompressZstd(input, options)) === 'erofs';
   } catch (error) {
     const known = fromNativeError(error);
     if (known instanceof SeekableErofsError && known.code === 'CORRUPT') return false;
     throw known;
   }
-  return sniffBytes(start) === 'erofs';
 }

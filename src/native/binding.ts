@@ -45,7 +45,7 @@ export interface VerityParameters {
   salt: Uint8Array;
 }
 
-/** Entries for a TreeWriter in columns (src/image/extract-columns.ts), which must stay as they are while it works. */
+/** Entries for a TreeWriter in columns (src/image/extract-columns.ts). */
 export interface TreeParcel {
   numbers: Float64Array;
   text: Uint8Array;
@@ -196,13 +196,18 @@ export interface SystemCalls {
 
 /** What a frame has to be; `name` is what errors call it. */
 export interface FrameOptions {
+  /** Of what it decodes to, in bytes. */
+  length: number;
   compression: 'zstd' | 'none';
   /** 32 or 64 bytes, or none. */
   checksum: Uint8Array;
   name: string;
 }
 
-/** Exports of native/binding/module.cc. Numbers are checked before they get here; see each file under native/binding. */
+/**
+ * Exports of native/binding/module.cc. Numbers are checked before they get here; see each file under native/binding. What is passed is
+ * copied before a call returns: buffers may be changed, resized or transferred at once.
+ */
 export interface Addon {
   Job: new () => NativeJob;
   /** The descriptor stays the caller's, and may be closed at once. */
@@ -269,30 +274,15 @@ export interface Addon {
     },
     job: NativeJob,
   ): Promise<DecodedImage>;
-  /**
-   * One frame, checked against its checksum (unless that is empty) before it is decoded to exactly the bytes of `out`. Until the promise
-   * is settled, both belong to it.
-   */
-  decodeFrame(
-    frame: Uint8Array,
-    out: Uint8Array,
-    options: FrameOptions,
-  ): Promise<void>;
+  /** One frame, checked against its checksum (unless that is empty) before it is decoded to exactly `length` bytes. */
+  decodeFrame(frame: Uint8Array, options: FrameOptions): Promise<Buffer>;
   /** As decodeFrame() of the `size` bytes at `offset` of `source`. */
-  readFrame(
-    source: NativeSource,
-    out: Uint8Array,
-    options: FrameOptions & { offset: number; size: number },
-  ): Promise<void>;
-  /**
-   * Fills `out` with the first bytes of what the zstd frame at the start of `input` decodes to. `whole`: the frame must end there. Bytes
-   * after the frame are ignored. Until the promise is settled, both belong to it.
-   */
+  readFrame(source: NativeSource, options: FrameOptions & { offset: number; size: number }): Promise<Buffer>;
+  /** The first `length` bytes of what the zstd frame at the start of `input` decodes to. `whole`: it must end there. Bytes after it are ignored. */
   decompressZstd(
     input: Uint8Array,
-    out: Uint8Array,
-    options: { whole: boolean; name: string },
-  ): Promise<void>;
+    options: { length: number; whole: boolean; name: string },
+  ): Promise<Buffer>;
   /** The decoded bytes of a blob: frames are checked and decoded when they are read, and ahead of that by `threads`. */
   decodedSource(blob: NativeSource, table: FrameTable, options: { threads: number }): NativeSource;
   verityTree(

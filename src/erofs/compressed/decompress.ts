@@ -1,7 +1,7 @@
 import { SeekableErofsError } from '../../errors';
 import { native } from '../../native/binding';
 import { fromNativeError } from '../../native/run';
-import { allocateRead } from '../../source/range';
+import { checkAllocation } from '../../source/range';
 import type { CompressedContext } from './context';
 import type { Encoded } from './extent';
 import { inflatePrefix } from './inflate';
@@ -82,11 +82,10 @@ async function inflate({ size, source, name }: Decoding, input: Buffer): Promise
 }
 
 async function decodeZstd({ size, source, name }: Decoding, input: Buffer): Promise<Buffer> {
-  const out = allocateRead(name, size);
+  checkAllocation(name, size);
   try {
-    await native.decompressZstd(input, out, { whole: !source.partial, name });
+    return await native.decompressZstd(input, { length: size, whole: !source.partial, name });
   } catch (error) {
     throw fromNativeError(error);
   }
-  return out;
 }

@@ -28,6 +28,7 @@ export function inflatePrefix(input: Uint8Array, size: number, whole: boolean): 
     });
     stream.on('end', settle);
     stream.on('error', reject);
-    stream.end(input);
+    // A copy: zlib reads it on another thread, and a caller's memory may be resized or transferred meanwhile.
+    stream.end(Buffer.from(input));
   });
 }
