@@ -17,6 +17,8 @@ export interface ConvertFlags extends EncodeFlags, RegistryFlags {
   allPlatforms?: true;
   appendToIndex?: true;
   osFeatures?: true;
+  keepForeign?: true;
+  replace?: true;
   cache?: string;
 }
 
@@ -27,6 +29,8 @@ export function addConvertOptions(command: Command): Command {
   );
   command
     .option('--append-to-index', 'keep the image as it is too: an index of it, then of what it became')
+    .option('--keep-foreign', 'containerd: carry non-distributable layers over as they are, blob and urls')
+    .option('--replace', 'write over an index, also when manifests that it names are lost with it')
     .option(
       '--os-features',
       'say "erofs" in the os.features of an index, which containerd then must be asked for',
@@ -38,10 +42,10 @@ export function addConvertOptions(command: Command): Command {
 
 /** The library's options for these flags. A flag that was not given stays absent. */
 export async function convertOptions(flags: ConvertFlags): Promise<ConvertOptions> {
-  const { platform, allPlatforms, appendToIndex, osFeatures, cache } = flags;
+  const { platform, allPlatforms, appendToIndex, osFeatures, keepForeign, replace, cache } = flags;
   return {
     ...(await encodeOptions(flags)),
     ...registryOptions(flags),
-    ...given({ platforms: platform, allPlatforms, appendToIndex, osFeatures, cache }),
+    ...given({ platforms: platform, allPlatforms, appendToIndex, osFeatures, keepForeign, replace, cache }),
   };
 }

@@ -1,3 +1,5 @@
+import type { ConvertResult } from '../index';
+
 /** Shapes values for a reader's eyes. Programs use `--json`. */
 
 const units = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB'];
@@ -11,6 +13,20 @@ export function humanBytes(count: number): string {
     unit++;
   }
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]!}`;
+}
+
+/** A number of things: `1 layer`, `2 layers`. */
+export function humanCount(count: number, thing: string): string {
+  return `${count} ${thing}${count === 1 ? '' : 's'}`;
+}
+
+/** What conversions did not carry over of the sources' indexes; no line when that is nothing. */
+export function leftOutLines({ attestations, artifacts }: ConvertResult['summary']['leftOut']): string[] {
+  const parts = [
+    ...(attestations > 0 ? [humanCount(attestations, 'attestation')] : []),
+    ...(artifacts > 0 ? [humanCount(artifacts, 'artifact')] : []),
+  ];
+  return parts.length > 0 ? [`left out of the index: ${parts.join(', ')}`] : [];
 }
 
 /** A speed in MB/s; `-` when no time has passed. */

@@ -1,15 +1,14 @@
 import { mediaTypes } from '../format/media-types';
 import { normalizePlatform } from '../oci/platform';
 import type { Descriptor, Index, Platform } from '../oci/types';
+import { attestedDigest } from './companions';
+import { hasErofsFeature, withoutErofsFeature } from './rewrite';
 
 /** An image of tars and what was made of it, both with their platforms. */
 export interface ImagePair {
   tar: Descriptor;
   erofs: Descriptor;
 }
-
-/** BuildKit's annotation of an attestation: the digest of the image that it is about. */
-const attestedAnnotation = 'vnd.docker.reference.digest';
 
 /** An index with nothing in it. */
 export const emptyIndex: Index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [] };
@@ -25,27 +24,50 @@ export function appendToIndex(index: Index, pairs: readonly ImagePair[]): Index 
   return {
     ...index,
     mediaType: mediaTypes.ociIndex,
-    manifests: manifests.filter(({ annotations }) => !gone.has(annotations?.[attestedAnnotation] ?? '')),
+    manifests: manifests.filter((entry) => !gone.has(attestedDigest(entry) ?? '')),
   };
 }
 
 function withPair(manifests: Descriptor[], { tar, erofs }: ImagePair): Descriptor[] {
   const pair = tar.digest === erofs.digest ? [erofs] : [tar, erofs];
   const isReplaced = (old: Descriptor): boolean =>
-    pair.some(({ digest, platform }) => old.digest === digest || isSameKind(old.platform, platform));
+    pair.some(
+      ({ digest, platform }) =>
+        isSame(kindOf, old.platform, platform) ||
+        (old.digest === digest && (old.platform === undefined || isSame(machineOf, old.platform, platform))),
+    );
   const at = manifests.findIndex(isReplaced);
   const kept = manifests.filter((old) => !isReplaced(old));
   // Entries before the first one replaced are all kept, so its position counts among those kept.
   return at < 0 ? [...kept, ...pair] : kept.toSpliced(at, 0, ...pair);
 }
 
-/** Whether both are for one machine, and both of tars or both of EROFS. */
-function isSameKind(a: Platform | undefined, b: Platform | undefined): boolean {
-  return a !== undefined && b !== undefined && kindOf(a) === kindOf(b);
+/**
+ * The images without those that stand beside the tars that they were made of, in an index that images were appended to: the tars are what
+ * there is to convert. Pure.
+ */
+export function withoutCounterparts<T extends { descriptor: Descriptor }>(images: readonly T[]): T[] {
+  const isErofs = ({ descriptor }: T): boolean => hasErofsFeature(descriptor.platform);
+  const machines = new Set(
+    images.flatMap((image) =>
+      isErofs(image) || image.descriptor.platform === undefined ? [] : [machineOf(image.descriptor.platform)],
+    ),
+  );
+  return images.filter((image) => !isErofs(image) || !machines.has(machineOf(image.descriptor.platform!)));
 }
 
-function kindOf(platform: Platform): string {
-  const { os, architecture, variant, ...more } = normalizePlatform(platform);
+function isSame(by: (platform: Platform) => string, a: Platform | undefined, b: Platform | undefined) {
+  return a !== undefined && b !== undefined && by(a) === by(b);
+}
+
+/** Equal for platforms of one machine, be it for images of tars or of EROFS. */
+function machineOf(platform: Platform): string {
+  const { os, architecture, variant, ...more } = normalizePlatform(withoutErofsFeature(platform));
   const features = more['os.features']?.toSorted() ?? [];
   return JSON.stringify([os, architecture, variant, more['os.version'] ?? '', features]);
+}
+
+/** Equal for platforms of one machine and one kind of images. */
+function kindOf(platform: Platform): string {
+  return `${machineOf(platform)} ${hasErofsFeature(platform)}`;
 }

@@ -40,6 +40,8 @@ export const batchKeys: ReadonlyMap<string, BatchKey> = new Map([
   ['all-platforms', shaping('boolean', 'allPlatforms', 'platform')],
   ['append-to-index', shaping('boolean', 'appendToIndex')],
   ['os-features', shaping('boolean', 'osFeatures')],
+  ['keep-foreign', shaping('boolean', 'keepForeign')],
+  ['replace', other('boolean', 'replace')],
   ['cache', other('text', 'cache')],
   ['authfile', other('text', 'authFile')],
   ['cert-dir', other('text', 'certDir')],

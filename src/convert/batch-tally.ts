@@ -1,3 +1,4 @@
+import type { LeftOut } from './companions';
 import type { ConvertResult } from './image';
 
 /** A batch in numbers. */
@@ -16,6 +17,8 @@ export interface BatchSummary {
   /** Bytes of these that exist once, and were written once, for several images. */
   bytesSaved: number;
   seconds: number;
+  /** What the images' indexes have beside images, and was not carried over. */
+  leftOut: LeftOut;
 }
 
 /** Adds up what the conversions of a batch did. */
@@ -23,11 +26,14 @@ export class BatchTally {
   private layers = 0;
   private bytesIn = 0;
   private bytesOut = 0;
+  private readonly leftOut: LeftOut = { attestations: 0, artifacts: 0 };
   /** Sizes by digest (DiffID where there is none), of what was written. */
   private readonly written = new Map<string, number>();
 
   add({ manifests, summary }: ConvertResult): void {
     this.bytesIn += summary.bytesIn;
+    this.leftOut.attestations += summary.leftOut.attestations;
+    this.leftOut.artifacts += summary.leftOut.artifacts;
     const layers = new Map(
       manifests.flatMap((image) => image.layers).map(({ digest, diffId, size }) => [digest ?? diffId, size]),
     );
@@ -39,12 +45,12 @@ export class BatchTally {
   }
 
   summary(counts: Pick<BatchSummary, 'done' | 'skipped' | 'failed'>, seconds: number): BatchSummary {
-    const { layers, bytesIn, bytesOut, written } = this;
+    const { layers, bytesIn, bytesOut, written, leftOut } = this;
     const distinct = [...written.values()].reduce((sum, size) => sum + size, 0);
     const saved = bytesOut - distinct;
     return {
       ...{ ...counts, layers, distinctLayers: written.size },
-      ...{ bytesIn, bytesOut, bytesSaved: saved, seconds },
+      ...{ bytesIn, bytesOut, bytesSaved: saved, seconds, leftOut },
     };
   }
 }

@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
-import { layerFormat } from '../format/media-types';
+import { isForeignLayer, layerFormat } from '../format/media-types';
 import { layersOf } from '../image/image-layers';
 import type { Image } from '../image/images';
 import type { Descriptor, Platform } from '../oci/types';
+import { keepForeignLayer } from './foreign-layer';
 import { convertLayer, hasLayer, type ConvertedLayer, type LayerJob } from './layer';
 import { layerKey } from './layer-key';
 import { rewriteImage, withErofsFeature, withoutErofsFeature, type RewrittenImage } from './rewrite';
@@ -22,6 +23,10 @@ export async function convertOne(job: LayerJob, image: Image): Promise<Converted
     // Profile "erofs-image-spec" has no whiteouts where there is nothing to hide.
     const bottomLayer = job.settings.profile === 'erofs-image-spec' && layer === sources[0];
     const ownJob = { ...job, options: { ...job.options, bottomLayer, signal } };
+    const { mediaType, size } = layer.descriptor;
+    if (job.keepsForeign && isForeignLayer(mediaType)) {
+      return job.pool.open(size, signal, () => keepForeignLayer(ownJob, layer));
+    }
     return job.pool.once(layerKey(ownJob, layer), job.destination, {
       isThere: (made) => hasLayer(job.destination, made),
       make: () => convertLayer(ownJob, layer),
@@ -37,7 +42,10 @@ export async function convertOne(job: LayerJob, image: Image): Promise<Converted
   return { ...written, platform, layers };
 }
 
-/** What an index says of the new image's platform: the draft specification demands "erofs" in its os.features, containerd is better off without. */
+/**
+ * What an index says of the new image's platform. The draft specification demands "erofs" in its os.features; without it containerd takes the
+ * image out of the index unasked.
+ */
 function indexPlatform(
   { osFeatures, settings }: LayerJob,
   { descriptor: { platform } }: Image,

@@ -2,6 +2,7 @@ import { isForeignLayer, isIndexType, isManifestType } from '../format/media-typ
 import { readManifest } from '../oci/manifest';
 import type { Descriptor } from '../oci/types';
 import { draftOf } from './copy-blob';
+import { copyForeignBlob } from './foreign-layer';
 import type { LayerJob } from './layer';
 
 /** Copies what is no image (an attestation, an artifact) as it is, with everything that it refers to. */
@@ -11,7 +12,11 @@ export async function copyManifest(
 ): Promise<void> {
   const parts = await partsOf(job, descriptor);
   for (const part of [...parts, descriptor]) {
-    if (isForeignLayer(part.mediaType) || (await job.destination.has(part))) continue;
+    if (isForeignLayer(part.mediaType)) {
+      await copyForeignBlob(job, part);
+      continue;
+    }
+    if (await job.destination.has(part)) continue;
     const file = await job.source.openFile(part, job.options);
     try {
       await (await draftOf(job, file, part)).commit(part);

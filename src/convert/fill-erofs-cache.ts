@@ -2,7 +2,7 @@ import { ftruncate } from 'node:fs';
 import { promisify } from 'node:util';
 import { failure } from '../errors';
 import { serializeDmveritySidecar } from '../format/dmverity-sidecar';
-import { isErofsLayer, isForeignLayer, layerFormat } from '../format/media-types';
+import { isErofsLayer, layerFormat } from '../format/media-types';
 import type { EncodeSettings } from '../format/profiles';
 import { writeFully } from '../fs/write-fully';
 import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
@@ -18,6 +18,7 @@ import { runNative } from '../native/run';
 import type { BlobFile, SourceStore } from '../oci/store';
 import { withLayerImage } from './checked-image';
 import type { ErofsCache } from './erofs-cache';
+import { openLayerFile } from './foreign-layer';
 import { withItem } from './layer';
 import type { ConversionPool } from './pool';
 import { runTogether } from './together';
@@ -53,10 +54,10 @@ interface Target {
 
 /**
  * Stages the entries of an image's layers that the cache lacks, each checked against its digest and DiffID; they are there when the cache
- * is told to publish them. A layer that registries don't keep has no entry.
+ * is told to publish them.
  */
 export async function stageImage(job: CacheJob, image: Image): Promise<CachedImageLayer[]> {
-  const layers = layersOf(image).filter(({ descriptor }) => !isForeignLayer(descriptor.mediaType));
+  const layers = layersOf(image);
   const mkfs = mkfsSettings(job.options);
   const how = JSON.stringify([job.settings.verity, mkfs?.mode, mkfs?.options]);
   const withTree = job.settings.verity !== null;
@@ -83,7 +84,7 @@ async function makeEntry(job: CacheJob, layer: ImageLayer): Promise<CachedImageL
 }
 
 async function stageEntry(job: CacheJob, layer: ImageLayer) {
-  const file = await job.source.openFile(layer.descriptor, job.options);
+  const file = await openLayerFile(job, layer.descriptor);
   try {
     return await job.cache.stage(layer.diffId, async (target) => {
       const imageSize = await writeImage(job, file, layer, target);

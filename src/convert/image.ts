@@ -1,4 +1,5 @@
 import { failure } from '../errors';
+import type { EncodeSettings } from '../format/profiles';
 import type { InputFile } from '../fs/same-file';
 import { openImages, type ImageSet, type PlatformSelection } from '../image/images';
 import { settingsOf, type EncodeOptions } from '../layer/encode';
@@ -6,6 +7,8 @@ import { parseReference, type Reference } from '../oci/reference';
 import { publicName } from '../public-name';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
+import { withoutCounterparts } from './append-to-index';
+import type { LeftOut } from './companions';
 import { inputFiles } from './input-files';
 import { lostNameWarning } from './onto-itself';
 import { ConversionPool } from './pool';
@@ -25,6 +28,13 @@ export interface ConvertOptions extends EncodeOptions, PlatformSelection, Regist
    * Profile "erofs-image-spec" and `appendToIndex` always say it.
    */
   osFeatures?: boolean | undefined;
+  /**
+   * Carry layers of a non-distributable type over as they are, blob and `urls`, instead of converting them. Profile "containerd" only: the
+   * draft specification has no images of both kinds.
+   */
+  keepForeign?: boolean | undefined;
+  /** Write over an index although it names manifests that the run neither writes nor carries over. */
+  replace?: boolean | undefined;
   /** Folder in which converted layers are kept, and found by later runs; default: none. */
   cache?: string | undefined;
   /** Files that are read besides the image, such as a list of jobs: an archive that is written must not take their place. */
@@ -63,6 +73,8 @@ export interface ConvertResult {
     bytesIn: number;
     bytesOut: number;
     seconds: number;
+    /** What the source's index has beside images, and was not carried over. */
+    leftOut: LeftOut;
   };
 }
 
@@ -79,19 +91,22 @@ export async function convertImage(
   const started = performance.now();
   const settings = settingsOf(options);
   const [from, to] = [parseReference(source), parseReference(destination)];
-  checkAppend(to, destination, options);
+  checkFlagsOfCache(to, destination, options);
+  const asked = options.keepForeign === true ? keepingForeign(options, settings) : options;
   const pool = options.pool ?? new ConversionPool(options);
   const opened = await openSource(source, options);
   try {
-    const set = await openImages(opened.store, opened.reference, options);
-    const job = { source: opened.store, settings, options, pool };
-    const { digest, manifests } =
+    const found = await openImages(opened.store, opened.reference, options);
+    const set = { ...found, images: withoutCounterparts(found.images) };
+    const job = { source: opened.store, settings, options: asked, pool };
+    const { digest, manifests, leftOut } =
       to.transport === 'erofs-cache'
         ? await fillCache(job, set, to.path)
         : await writeImages(job, set, { source, destination, inputs: inputsOf(from, set, options) });
     const warning = options.appendToIndex === true ? null : await lostNameWarning(from, to, set, digest);
     if (warning !== null) options.onWarning?.(warning);
-    const summary = summarise(set, manifests, (performance.now() - started) / 1000);
+    const seconds = (performance.now() - started) / 1000;
+    const summary = { ...summarise(set, manifests), seconds, leftOut };
     return { source: publicName(source), destination: publicName(destination), digest, manifests, summary };
   } finally {
     await opened.store.close();
@@ -103,16 +118,30 @@ function inputsOf(from: Reference, set: ImageSet, { inputs = [], authFile }: Con
   return [...inputFiles(from, set), ...others.map((path) => ({ path }))];
 }
 
-function checkAppend({ transport }: Reference, destination: string, { appendToIndex }: ConvertOptions): void {
-  if (appendToIndex !== true || transport !== 'erofs-cache') return;
-  throw failure('USAGE', destination, 'a cache has no index', 'leave out --append-to-index');
+/** A cache holds layers alone: what is about manifests and indexes would do nothing. */
+function checkFlagsOfCache({ transport }: Reference, destination: string, options: ConvertOptions): void {
+  if (transport !== 'erofs-cache') return;
+  const { appendToIndex, osFeatures, keepForeign, replace } = options;
+  const given = Object.entries({
+    '--append-to-index': appendToIndex,
+    '--os-features': osFeatures,
+    '--keep-foreign': keepForeign,
+    '--replace': replace,
+  }).find(([, value]) => value === true);
+  if (given === undefined) return;
+  throw failure('USAGE', destination, 'a cache has layers, no manifests', `leave out ${given[0]}`);
+}
+
+/** No layer of the draft specification is passed through into an image of both kinds, either. */
+function keepingForeign(options: ConvertOptions, { profile }: EncodeSettings): ConvertOptions {
+  if (profile === 'containerd') return { ...options, profile };
+  throw failure('USAGE', '--keep-foreign', `profile ${profile} has no images of both tars and EROFS`);
 }
 
 function summarise(
   set: ImageSet,
   manifests: ConvertResult['manifests'],
-  seconds: number,
-): ConvertResult['summary'] {
+): Omit<ConvertResult['summary'], 'seconds' | 'leftOut'> {
   const sizes = new Map(
     set.images.flatMap(({ manifest }) => manifest.layers.map(({ digest, size }) => [digest, size])),
   );
@@ -129,6 +158,5 @@ function summarise(
     layers: layers.length,
     bytesIn: total(layers.map(({ source }) => sizes.get(source) ?? 0)),
     bytesOut: total(layers.map(({ size }) => size)),
-    seconds,
   };
 }

@@ -1,7 +1,7 @@
 import { failure, SeekableErofsError } from '../errors';
 import { readSeekableAnnotations, stripSeekableAnnotations } from '../format/annotations';
 import { checkDigestOf } from '../format/digest';
-import { isErofsLayer, isForeignLayer, layerFormat } from '../format/media-types';
+import { isErofsLayer, layerFormat } from '../format/media-types';
 import type { EncodeSettings } from '../format/profiles';
 import { openTemporary, type TemporaryFile } from '../fs/temporary';
 import { readIndexOf, type ImageLayer } from '../image/image-layers';
@@ -18,6 +18,7 @@ import { withLayerImage } from './checked-image';
 import { copyBlob, draftOf } from './copy-blob';
 import type { LayerCache, NewEntry } from './layer-cache';
 import { layerKey } from './layer-key';
+import { openLayerFile } from './foreign-layer';
 import type { ConversionPool } from './pool';
 import type { NewLayer } from './placed-layers';
 
@@ -42,6 +43,8 @@ export interface LayerJob {
   cache: LayerCache | null;
   /** Copy the source's layers as well, while they are open. */
   keepsSource: boolean;
+  /** Carry layers that registries don't keep over as they are. */
+  keepsForeign: boolean;
   /** Say "erofs" in the os.features of an index's entries in profile "containerd" as well. */
   osFeatures: boolean;
 }
@@ -55,16 +58,12 @@ interface FinishedLayer {
 }
 
 /**
- * One layer of an image, converted into the destination. A seekable blob that is as it was asked for, and a layer that registries
- * don't keep, stay as they are; everything else is built, decoded or decompressed, and wrapped. The source's bytes are checked
- * against descriptor and DiffID on the way: nothing is committed before. What the destination has already is not read at all.
+ * One layer of an image, converted into the destination. A seekable blob that is as it was asked for stays as it is; everything else is
+ * built, decoded or decompressed, and wrapped. The source's bytes are checked against descriptor and DiffID on the way: nothing is
+ * committed before. What the destination has already is not read at all.
  */
 export async function convertLayer(job: LayerJob, source: ImageLayer): Promise<ConvertedLayer> {
-  const { descriptor, diffId } = source;
-  const { mediaType, digest, size } = descriptor;
-  if (isForeignLayer(mediaType)) {
-    return { source: digest, descriptor, diffId, uncompressedSize: null, reused: true };
-  }
+  const { mediaType, digest, size } = source.descriptor;
   if (layerFormat(mediaType) === null) {
     throw failure('UNSUPPORTED', `layer ${digest}`, `its media type ${mediaType} is neither a tar nor EROFS`);
   }
@@ -140,7 +139,7 @@ async function finishLayer(job: LayerJob, source: ImageLayer): Promise<FinishedL
     const known = await findAtDestination(job, source, index);
     if (known !== null) return { layer: known, draft: null, indexPayload: null };
   }
-  const file = await job.source.openFile(descriptor, job.options);
+  const file = await openLayerFile(job, descriptor);
   try {
     if (job.keepsSource) await copyBlob(job, file, descriptor);
     return isSeekable || hasTree(descriptor)

@@ -1,5 +1,5 @@
-import { specAnnotations } from '../format/annotations';
-import { layerFormat } from '../format/media-types';
+import { specAnnotations, stripLazyAnnotations } from '../format/annotations';
+import { isErofsLayer, layerFormat } from '../format/media-types';
 import { omit } from '../oci/json';
 import type { Descriptor, ImageConfig } from '../oci/types';
 
@@ -25,9 +25,15 @@ const indexEntry: History[number] = {
 export function placeLayers(layers: readonly NewLayer[]): { descriptor: Descriptor; diffId: string }[] {
   return layers.flatMap(({ descriptor, diffId, index }, i) => {
     const isTop = i === layers.length - 1;
-    const placed = { descriptor: withRole(descriptor, isTop), diffId };
+    const placed = { descriptor: withRole(withoutOtherFormats(descriptor), isTop), diffId };
     return index == null ? [placed] : [placed, index];
   });
+}
+
+/** An EROFS layer has no annotations of other lazy formats, which point into the tar that it was: not one that is passed through, either. */
+function withoutOtherFormats(descriptor: Descriptor): Descriptor {
+  if (descriptor.annotations === undefined || !isErofsLayer(descriptor.mediaType)) return descriptor;
+  return { ...descriptor, annotations: stripLazyAnnotations(descriptor.annotations) };
 }
 
 /** All but the top layer of an image are lower ones; another role that a layer has stays. */

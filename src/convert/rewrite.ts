@@ -1,3 +1,4 @@
+import { stripLazyAnnotations } from '../format/annotations';
 import { digestOf } from '../format/digest';
 import { mediaTypes, toOciMediaType } from '../format/media-types';
 import { layersOf } from '../image/image-layers';
@@ -62,6 +63,7 @@ export function rewriteImage(
     schemaVersion: 2,
     mediaType: mediaTypes.ociManifest,
     ...omit(manifest, 'schemaVersion', 'mediaType'),
+    ...(manifest.annotations && { annotations: stripLazyAnnotations(manifest.annotations) }),
     config: replaceContent(manifest.config, newConfig.descriptor),
     layers: placed.map(({ descriptor }) => descriptor),
   };
@@ -96,6 +98,11 @@ export function indexDocument(index: Index, what: string): Document<Index> {
   return document(index, mediaTypes.ociIndex, what);
 }
 
+/** Whether a platform is one of EROFS images. */
+export function hasErofsFeature(platform: Platform | undefined): boolean {
+  return platform?.['os.features']?.includes(erofsFeature) === true;
+}
+
 /** `platform` with "erofs" among its os.features. */
 export function withErofsFeature(platform: Platform): Platform {
   return { ...platform, 'os.features': addErofs(platform['os.features']) };
@@ -122,7 +129,7 @@ function addErofs(features: readonly string[] | undefined): string[] {
 
 /** `old` with other content; what describes the old content only is dropped. */
 export function replaceContent(old: Descriptor, content: Descriptor): Descriptor {
-  const annotations = { ...old.annotations, ...content.annotations };
+  const annotations = { ...stripLazyAnnotations(old.annotations ?? {}), ...content.annotations };
   return {
     ...omit(old, 'data', 'urls'),
     ...content,

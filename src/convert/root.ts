@@ -1,38 +1,39 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Image, ImageSet, PlatformSelection } from '../image/images';
+import type { Image, ImageSet } from '../image/images';
 import { configPlatform } from '../oci/config';
 import { omit } from '../oci/json';
 import type { Descriptor, Index } from '../oci/types';
 import { appendToIndex, emptyIndex, type ImagePair } from './append-to-index';
+import { isLone } from './companions';
 import type { ConvertedImage } from './converted-image';
 import { copyManifest } from './copy-manifest';
+import type { ConvertOptions } from './image';
 import type { LayerJob } from './layer';
 import { indexDocument, replaceContent, rewriteIndex, withErofsFeature } from './rewrite';
 
-type RootJob = Pick<LayerJob, 'source' | 'destination' | 'options'>;
+interface RootJob extends Pick<LayerJob, 'source' | 'destination'> {
+  options: ConvertOptions;
+}
 
 /**
  * One image stands for itself, without a platform, which its config has: containerd imports it without being asked for "erofs" then. Several,
- * or all of an index, are an index, in which everything that is no image stays as it was.
+ * or all of an index, are an index, with `companions` in it as they were.
  */
 export async function writeRoot(
   job: RootJob,
-  { index, descriptor, images: sources, others }: ImageSet,
+  set: ImageSet,
   images: readonly ConvertedImage[],
-  { allPlatforms = false }: PlatformSelection,
+  companions: readonly Descriptor[],
 ): Promise<Descriptor> {
-  if (index === null || (images.length === 1 && !allPlatforms)) {
-    return omit(images[0]!.manifest.descriptor, 'platform');
-  }
+  const { index, descriptor, images: sources } = set;
+  if (index === null || isLone(set, job.options)) return omit(images[0]!.manifest.descriptor, 'platform');
   const entries = images.map(({ manifest }, i) => ({
     source: sources[i]!.descriptor,
     image: manifest.descriptor,
   }));
-  if (allPlatforms) {
-    for (const other of others) {
-      await copyManifest(job, other);
-      entries.push({ source: other, image: other });
-    }
+  for (const other of companions) {
+    await copyManifest(job, other);
+    entries.push({ source: other, image: other });
   }
   const document = rewriteIndex(index, entries, job.source.name);
   if (isDeepStrictEqual(document.value, index)) {
@@ -44,23 +45,22 @@ export async function writeRoot(
 }
 
 /**
- * An index of the source's images and, behind each, what was made of it; what `existing`, the destination's index of that name, has else
- * stays in it.
+ * An index of the source's images and, behind each, what was made of it, with `companions`; what `existing`, the destination's index of that
+ * name, has else stays in it.
  */
 export async function writeAppended(
   job: RootJob,
   set: ImageSet,
   images: readonly ConvertedImage[],
+  companions: readonly Descriptor[],
   existing: { descriptor: Descriptor; index: Index } | null,
-  { allPlatforms = false }: PlatformSelection,
 ): Promise<Descriptor> {
   const pairs = images.map((image, i) => pairOf(set, set.images[i]!, image));
-  const others = allPlatforms ? set.others : [];
-  for (const part of [...pairs.map(({ tar }) => tar), ...others]) await copyManifest(job, part);
+  for (const part of [...pairs.map(({ tar }) => tar), ...companions]) await copyManifest(job, part);
   const base = existing?.index ?? { ...(set.index ?? emptyIndex), manifests: [] };
   const appended = appendToIndex(base, pairs);
   const there = new Set(appended.manifests.map(({ digest }) => digest));
-  const manifests = [...appended.manifests, ...others.filter(({ digest }) => !there.has(digest))];
+  const manifests = [...appended.manifests, ...companions.filter(({ digest }) => !there.has(digest))];
   const index = { ...appended, manifests };
   if (existing !== null && isDeepStrictEqual(index, existing.index)) return existing.descriptor;
   const document = indexDocument(index, job.source.name);

@@ -1,15 +1,15 @@
 import { resolve } from 'node:path';
-import { SeekableErofsError } from '../errors';
 import type { InputFile } from '../fs/same-file';
 import type { ImageSet } from '../image/images';
 import type { EncodeSettings } from '../format/profiles';
-import { readManifest } from '../oci/manifest';
 import { checkReferenceName, parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
-import type { Descriptor, Index } from '../oci/types';
-import { openDestination, openSource } from '../store/open';
+import type { Descriptor } from '../oci/types';
+import { openDestination } from '../store/open';
 import type { DestinationOptions } from '../store/registry/options';
+import { companionsOf, leftOutOf, type LeftOut } from './companions';
 import { convertOne, type ConvertedImage } from './converted-image';
+import { checkNothingLost, readExistingIndex } from './existing-index';
 import type { ConvertOptions, ConvertResult } from './image';
 import type { LayerJob } from './layer';
 import type { LayerCache } from './layer-cache';
@@ -25,7 +25,9 @@ interface ImagesJob {
   pool: ConversionPool;
 }
 
-type Written = Pick<ConvertResult, 'digest' | 'manifests'>;
+interface Written extends Pick<ConvertResult, 'digest' | 'manifests'> {
+  leftOut: LeftOut;
+}
 
 /** Converts images, and gives what they become its name at the destination. */
 export async function writeImages(
@@ -34,18 +36,32 @@ export async function writeImages(
   { source, destination, inputs }: { source: string; destination: string; inputs: readonly InputFile[] },
 ): Promise<Written> {
   const { options, pool } = job;
+  const replaced =
+    options.appendToIndex === true || options.replace === true
+      ? null
+      : await readExistingIndex(destination, options);
+  if (replaced !== null) checkNothingLost(destination, replaced, set, options);
   const to = await leaseDestination(pool, destination, { ...options, source, inputs });
   try {
     const images = await withCache(job, (cache) => {
-      const { appendToIndex: keepsSource = false, osFeatures = false } = options;
-      const layerJob = { ...job, destination: to.target, cache, keepsSource, osFeatures };
+      const layerJob = {
+        ...job,
+        destination: to.target,
+        cache,
+        keepsSource: options.appendToIndex === true,
+        keepsForeign: options.keepForeign === true,
+        osFeatures: options.osFeatures === true,
+      };
       return runTogether(set.images, options.signal, (image, signal) =>
         convertOne({ ...layerJob, options: { ...options, signal } }, image),
       );
     });
+    const written = images.map(({ manifest }) => manifest.descriptor);
+    if (replaced !== null) checkNothingLost(destination, replaced, set, options, written);
     const root = await writeNamed({ ...job, ...to, destination: to.target }, set, images, destination);
     await to.close();
-    return { digest: root.digest, manifests: images.map(describe) };
+    const leftOut = leftOutOf(set, companionsOf(set, options));
+    return { digest: root.digest, manifests: images.map(describe), leftOut };
   } catch (error) {
     await to.abort();
     throw error;
@@ -59,37 +75,16 @@ async function writeNamed(
   destination: string,
 ): Promise<Descriptor> {
   const { options, pool } = job;
+  const companions = companionsOf(set, options);
   const write = async (): Promise<Descriptor> => {
     const root =
       options.appendToIndex === true
-        ? await writeAppended(job, set, images, await readIndex(destination, options), options)
-        : await writeRoot(job, set, images, options);
+        ? await writeAppended(job, set, images, companions, await readExistingIndex(destination, options))
+        : await writeRoot(job, set, images, companions);
     await job.destination.setReference(reference, root);
     return root;
   };
   return options.appendToIndex === true ? pool.inTurn(write) : write();
-}
-
-/** The index that has the name already; an archive is written anew. */
-async function readIndex(
-  destination: string,
-  options: ConvertOptions,
-): Promise<{ descriptor: Descriptor; index: Index } | null> {
-  if (parseReference(destination).transport === 'oci-archive') return null;
-  try {
-    const { store, reference } = await openSource(destination, options);
-    try {
-      const { mediaType, digest, size } = await store.resolve(reference);
-      const descriptor = { mediaType, digest, size };
-      const document = await readManifest(store, descriptor);
-      return document.kind === 'index' ? { descriptor, index: document.index } : null;
-    } finally {
-      await store.close();
-    }
-  } catch (error) {
-    if (error instanceof SeekableErofsError && error.code === 'NOT_FOUND') return null;
-    throw error;
-  }
 }
 
 /** A layout is shared with the other conversions of the run: so they find each other's blobs before those have a reference. */
@@ -139,7 +134,7 @@ export async function fillCache(job: ImagesJob, set: ImageSet, path: string): Pr
       ...{ platform, digest },
       layers: layers[i]!.map((layer) => ({ ...layer, digest: null })),
     }));
-    return { digest: null, manifests };
+    return { digest: null, manifests, leftOut: { attestations: 0, artifacts: 0 } };
   } catch (error) {
     await cache.abort();
     throw error;

@@ -31,6 +31,17 @@ export const seekableAnnotationNames: readonly string[] = [
   ...Object.values(specAnnotations),
 ];
 
+/**
+ * Annotations of other lazy formats begin so: of stargz and nydus and overlaybd, of eStargz, of zstd:chunked, of SOCI. They point to what
+ * is gone when a layer is another blob.
+ */
+const otherLazyPrefixes: readonly string[] = [
+  'containerd.io/snapshot/',
+  'io.containers.estargz.',
+  'io.github.containers.zstd-chunked.',
+  'com.amazon.soci.',
+];
+
 /** What the descriptor of a blob of profile "containerd" says. Offsets count in the blob. */
 export interface ContainerdSeekable {
   profile: 'containerd';
@@ -251,5 +262,14 @@ export function stripSeekableAnnotations(
 ): Record<string, string> {
   return Object.fromEntries(
     Object.entries(annotations).filter(([name]) => !seekableAnnotationNames.includes(name)),
+  );
+}
+
+/** The annotations without those of other lazy formats. */
+export function stripLazyAnnotations(annotations: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(annotations).filter(
+      ([name]) => !otherLazyPrefixes.some((prefix) => name.startsWith(prefix)),
+    ),
   );
 }

@@ -95,6 +95,12 @@ export function layerFormat(mediaType: string): LayerFormat | null {
   return layerFormats.get(toOciMediaType(mediaType)) ?? null;
 }
 
+/** A layer of a container image, be it of a kind that this package does not know (an encrypted one, say). */
+export function isImageLayer(mediaType: string): boolean {
+  const isNamedSo = /^application\/vnd\.(oci\.image\.layer|docker\.image\.rootfs)\./.test(mediaType);
+  return isNamedSo || layerFormat(mediaType) !== null;
+}
+
 /** A tar, compressed or not. */
 export function isTarLayer(mediaType: string): boolean {
   return layerFormat(mediaType)?.kind === 'tar';

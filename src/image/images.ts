@@ -1,10 +1,16 @@
 import { failure } from '../errors';
-import { isConfigType, isManifestType } from '../format/media-types';
+import { isConfigType, isImageLayer, isManifestType } from '../format/media-types';
 import { checkLayerCount, configPlatform, parseImageConfig } from '../oci/config';
 import { flattenIndex, readManifest } from '../oci/manifest';
-import { choosePlatform, formatPlatform, hostPlatform, parsePlatform } from '../oci/platform';
+import {
+  choosePlatform,
+  formatPlatform,
+  hostPlatform,
+  parsePlatform,
+  platformMatches,
+} from '../oci/platform';
 import type { SourceStore } from '../oci/store';
-import type { Descriptor, ImageConfig, Index, Manifest } from '../oci/types';
+import type { Descriptor, ImageConfig, Index, Manifest, Platform } from '../oci/types';
 
 /** One image: a manifest, its config, and how an index named it. */
 export interface Image {
@@ -48,21 +54,48 @@ export async function openImages(
   }
   const entries = await flattenIndex(store, document.index, descriptor.digest);
   const candidates = entries.filter(isImageEntry);
-  const selected = select(candidates, selection, store.name);
-  const images: Image[] = [];
-  for (const entry of selected) images.push(await readEntry(store, entry));
+  const images =
+    selection.allPlatforms === true
+      ? await readImages(store, candidates)
+      : await select(store, candidates, selection);
+  if (images.length === 0) throw failure('NOT_FOUND', store.name, 'there is no container image in its index');
+  const selected = new Set(images.map((image) => image.descriptor));
   return {
     descriptor,
     index: document.index,
     images,
-    others: entries.filter((entry) => !selected.includes(entry)),
+    others: entries.filter((entry) => !selected.has(entry)),
   };
 }
 
-function select(entries: Descriptor[], selection: PlatformSelection, what: string): Descriptor[] {
-  if (selection.allPlatforms === true) return entries;
-  const wanted = selection.platforms?.map(parsePlatform) ?? [hostPlatform()];
-  return [...new Set(wanted.map((platform) => choosePlatform(entries, platform, what, selection.feature)))];
+/**
+ * The images for the platforms asked for. Of entries without a platform the config says it, as to containerd, and it is read only when no
+ * other entry serves; when there is but one image, and no platform was named, it is taken for what it is.
+ */
+async function select(
+  store: SourceStore,
+  candidates: Descriptor[],
+  { platforms, feature }: PlatformSelection,
+): Promise<Image[]> {
+  const wanted = platforms?.map(parsePlatform) ?? [hostPlatform()];
+  const named = candidates.filter(({ platform }) => platform !== undefined);
+  const isNamed = (asked: Platform): boolean =>
+    named.some(({ platform }) => platform !== undefined && platformMatches(platform, asked));
+  const unnamed = wanted.every(isNamed)
+    ? []
+    : await readImages(
+        store,
+        candidates.filter(({ platform }) => platform === undefined),
+      );
+  if (platforms === undefined && named.length === 0 && unnamed.length === 1) return unnamed;
+  const readBefore = new Map<Descriptor, Image>(
+    unnamed.map((image) => [{ ...image.descriptor, platform: configPlatform(image.config) }, image]),
+  );
+  const offered = [...named, ...readBefore.keys()];
+  const chosen = new Set(wanted.map((platform) => choosePlatform(offered, platform, store.name, feature)));
+  const images: Image[] = [];
+  for (const entry of chosen) images.push(readBefore.get(entry) ?? (await readEntry(store, entry)));
+  return images;
 }
 
 /** Attestations are manifests for a platform "unknown"; other artifacts say what they are. */
@@ -70,11 +103,30 @@ function isImageEntry({ mediaType, platform, artifactType }: Descriptor): boolea
   return isManifestType(mediaType) && artifactType === undefined && platform?.os !== 'unknown';
 }
 
+/** The images among entries: many artifacts (charts, signatures, wasm) can be told by their manifests only. */
+async function readImages(store: SourceStore, entries: readonly Descriptor[]): Promise<Image[]> {
+  const images: Image[] = [];
+  for (const entry of entries) {
+    const manifest = await readEntryManifest(store, entry);
+    if (isImageManifest(manifest)) images.push(await readImage(store, entry, manifest));
+  }
+  return images;
+}
+
+/** Signatures of cosign have the config of an image, but not its layers. */
+function isImageManifest({ config, layers, artifactType }: Manifest): boolean {
+  if (!isConfigType(config.mediaType) || artifactType !== undefined) return false;
+  return layers.length === 0 || layers.some(({ mediaType }) => isImageLayer(mediaType));
+}
+
 async function readEntry(store: SourceStore, descriptor: Descriptor): Promise<Image> {
+  return readImage(store, descriptor, await readEntryManifest(store, descriptor));
+}
+
+async function readEntryManifest(store: SourceStore, descriptor: Descriptor): Promise<Manifest> {
   const document = await readManifest(store, descriptor);
-  if (document.kind !== 'manifest')
-    throw failure('CORRUPT', descriptor.digest, 'is an index, not a manifest');
-  return readImage(store, descriptor, document.manifest);
+  if (document.kind === 'manifest') return document.manifest;
+  throw failure('CORRUPT', descriptor.digest, 'is an index, not a manifest');
 }
 
 async function readImage(store: SourceStore, descriptor: Descriptor, manifest: Manifest): Promise<Image> {

@@ -1,8 +1,10 @@
 import { failure } from '../errors';
+import { compressionMagicSize, unreadCompression } from '../format/compressions';
 import { formatDigest } from '../format/digest';
 import type { ResourceOptions } from '../job';
 import { native, type NativeSource, type Slice } from '../native/binding';
 import { runNative } from '../native/run';
+import type { ByteSource } from '../source/byte-source';
 import { mkfsSettings, warnOfUnusedMkfs, type MkfsChoices, type MkfsSettings } from './mkfs-options';
 import { asByteSource } from './native-byte-source';
 import { resourcesOf, type WarningOptions } from './resources';
@@ -64,12 +66,13 @@ export async function openLayerImage(layer: Slice, options: BuildOptions): Promi
   const opened = await openLayerContent(layer, options);
   const { content, ...rest } = opened;
   try {
-    const kind = await sniffLayer(asByteSource(content, layer.name));
+    const source = asByteSource(content, layer.name);
+    const kind = await sniffLayer(source);
     if (kind === 'erofs') {
       warnOfUnusedMkfs(layer.name, options);
       return { ...rest, image: content, built: null };
     }
-    if (kind !== 'tar' && kind !== 'empty') throw notALayer(layer.name);
+    if (kind !== 'tar' && kind !== 'empty') throw await notALayer(source);
     return mkfs === null
       ? await planned(opened, layer.name, options)
       : await madeByMkfs(opened, layer.name, mkfs, options);
@@ -116,6 +119,11 @@ async function madeByMkfs(
   return { image, built, sourceDigest, contentDigest, close };
 }
 
-function notALayer(name: string): Error {
-  return failure('CORRUPT', name, 'its content is neither a tar nor an EROFS image');
+async function notALayer(source: ByteSource): Promise<Error> {
+  const { name, size } = source;
+  const compression = unreadCompression(await source.read(0, Math.min(size, compressionMagicSize)));
+  if (compression === null)
+    return failure('CORRUPT', name, 'its content is neither a tar nor an EROFS image');
+  const hint = 'decompress it first; tars may be plain, gzip or zstd';
+  return failure('UNSUPPORTED', name, `it is compressed by ${compression}`, hint);
 }

@@ -87,7 +87,7 @@ export function platformMatches(offered: Platform, wanted: Platform): boolean {
 
 /**
  * The best of an index's descriptors for `wanted`; of equally good ones the first that has `feature` in its os.features,
- * else the first. A lone descriptor without a platform serves any.
+ * else the first. One without a platform serves none.
  * @throws NOT_FOUND, listing the platforms that there are.
  */
 export function choosePlatform(
@@ -100,8 +100,6 @@ export function choosePlatform(
   const best = Math.max(0, ...ranked.map(({ rank }) => rank));
   const candidates = ranked.filter(({ rank }) => rank === best).map(({ descriptor }) => descriptor);
   if (best > 0) return candidates.find((candidate) => hasFeature(candidate, feature)) ?? candidates[0]!;
-  const [only] = descriptors;
-  if (only !== undefined && descriptors.length === 1 && only.platform === undefined) return only;
   throw notFound(descriptors, wanted, what);
 }
 

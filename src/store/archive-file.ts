@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { failure, fromSystemError } from '../errors';
+import { compressionMagicSize, unreadCompression } from '../format/compressions';
 import { openTemporary } from '../fs/temporary';
 import type { ResourceOptions } from '../job';
 import { openFileSource, type FileSource } from '../source/file';
@@ -14,9 +15,16 @@ import { readChunks, writeChunks } from './fd-chunks';
 export async function openArchiveFile(path: string, options: ResourceOptions): Promise<FileSource> {
   const file = path === '-' ? await spool('standard input', options, copyInput) : await openFileSource(path);
   try {
-    const magic = (await file.read(0, Math.min(4, file.size))).toString('hex');
-    if (magic === '28b52ffd') {
-      throw failure('UNSUPPORTED', file.name, 'a zstd-compressed archive', 'decompress it first');
+    const first = await file.read(0, Math.min(compressionMagicSize, file.size));
+    const magic = first.toString('hex');
+    const compression = magic.startsWith('28b52ffd') ? 'zstd' : unreadCompression(first);
+    if (compression !== null) {
+      throw failure(
+        'UNSUPPORTED',
+        file.name,
+        `an archive that is compressed by ${compression}`,
+        'decompress it first',
+      );
     }
     if (!magic.startsWith('1f8b')) return file;
     const inflated = await spool(file.name, options, (fd, signal) => inflate(file, fd, signal));

@@ -54,6 +54,20 @@ export async function openSource(text: string, options: StoreOptions = {}): Prom
 }
 
 /**
+ * Opens what a destination has already, with the rights of one that writes.
+ * @throws as openSource()
+ */
+export async function openExisting(text: string, options: StoreOptions = {}): Promise<Opened<SourceStore>> {
+  const reference = parseReference(text);
+  if (reference.transport !== 'docker') return openSource(text, options);
+  const { RegistrySource } = await import('./registry/source.js');
+  return {
+    store: await RegistrySource.open(reference, options, 'pull,push'),
+    reference: reference.digest ?? reference.tag,
+  };
+}
+
+/**
  * Opens the store that `text` names an image in for writing.
  * @throws as openSource(), and USAGE for a name that a layout can't hold.
  */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { appendToIndex, emptyIndex, type ImagePair } from '../../src/convert/append-to-index';
 import { digestOf } from '../../src/format/digest';
+import { omit } from '../../src/oci/json';
 import type { Descriptor, Index } from '../../src/oci/types';
 
 function entry(name: string, platform?: string, features?: string[]): Descriptor {
@@ -53,6 +54,40 @@ describe('an index to which an image is added', () => {
       entry('none'),
     ];
     expect(appendToIndex(index(...others), [a]).manifests).toEqual([...others, a.tar, a.erofs]);
+  });
+
+  it('keeps one image for two platforms twice', () => {
+    const on = (platform: string): ImagePair => {
+      const [tar, erofs] = [entry('both tar', platform), entry('both erofs', platform, ['erofs'])];
+      return { tar, erofs };
+    };
+    const pairs = [on('linux/arm/v6'), on('linux/arm/v7')];
+    const now = appendToIndex(emptyIndex, pairs);
+    expect(now.manifests).toEqual(pairs.flatMap(({ tar, erofs }) => [tar, erofs]));
+    expect(appendToIndex(now, pairs)).toEqual(now);
+  });
+
+  it('has an image once that was there without features, or without a platform', () => {
+    const bare = omit(a.tar, 'platform');
+    const plain = { ...a.erofs, platform: a.tar.platform! };
+    expect(appendToIndex(index(plain), [a]).manifests).toEqual([a.tar, a.erofs]);
+    expect(appendToIndex(index(bare), [a]).manifests).toEqual([a.tar, a.erofs]);
+  });
+
+  it('is the same when they are added again, whatever was there', () => {
+    const platforms = ['linux/amd64', 'linux/arm64', 'linux/arm64/v8', undefined];
+    const known = platforms.flatMap((platform) =>
+      ['a', 'b'].flatMap((name) => [
+        entry(`${name} tar`, platform),
+        entry(`${name} erofs`, platform, ['erofs']),
+      ]),
+    );
+    for (let seed = 1; seed < 500; seed++) {
+      const chosen = known.filter((_, i) => (seed * 2_654_435_761) & (1 << (i + 3)));
+      const pairs = [pair('a', 'linux/arm64'), pair(seed % 2 === 0 ? 'a' : 'b', 'linux/amd64')];
+      const once = appendToIndex(index(...chosen), pairs);
+      expect(appendToIndex(once, pairs)).toEqual(once);
+    }
   });
 
   it('has an image that was EROFS already once', () => {

@@ -37,10 +37,18 @@ function resultOf(source: string, destination: string): ConvertResult {
     ...{ source: `src ${digest}`, digest, size, diffId: '', uncompressedSize: 0, reused: false },
   });
   const layers = [layer('shared', 100), layer(source, 10)];
+  const leftOut = { attestations: 1, artifacts: 0 };
   return {
     ...{ source, destination, digest: `digest of ${source}` },
     manifests: [{ platform: 'linux/amd64', digest: '', layers }],
-    summary: { sourceDigest: `digest at ${source}`, layers: 2, bytesIn: 300, bytesOut: 110, seconds: 1 },
+    summary: {
+      sourceDigest: `digest at ${source}`,
+      layers: 2,
+      bytesIn: 300,
+      bytesOut: 110,
+      seconds: 1,
+      leftOut,
+    },
   };
 }
 

@@ -69,6 +69,27 @@ describe('rewriteImage', () => {
     expect(m.bytes.toString() + c.bytes.toString()).not.toMatch(/docker|container/);
   });
 
+  it('drops annotations of other lazy formats, of EROFS layers that stay as well, not of a tar', () => {
+    const lazy = {
+      'containerd.io/snapshot/stargz/toc.digest': digest,
+      'io.containers.estargz.uncompressed-size': '1',
+      'io.github.containers.zstd-chunked.manifest-checksum': digest,
+      'io.github.containers.zstd-chunked.manifest-position': '1:2:3:4',
+      'com.amazon.soci.index-digest': digest,
+    };
+    const annotations = { kept: 'yes', ...lazy };
+    const old = { ...manifest(2), annotations, config: { ...descriptor(ociTypes.config), annotations } };
+    const [erofs, tar] = newLayers(2);
+    const layers = [
+      { ...erofs!, descriptor: { ...erofs!.descriptor, annotations } },
+      { ...tar!, descriptor: { ...tar!.descriptor, mediaType: ociTypes.layer, annotations } },
+    ];
+    const { value } = rewriteImage(old, config(2), layers, { what: 'x' }).manifest;
+    expect(value.annotations).toEqual({ kept: 'yes' });
+    expect(value.config.annotations).toEqual({ kept: 'yes' });
+    expect(value.layers.map((layer) => layer.annotations)).toEqual([{ kept: 'yes' }, annotations]);
+  });
+
   it('drops what was embedded of the old config', () => {
     const old = manifest(1);
     old.config = { ...old.config, data: 'e30=', urls: ['https://x/'] };

@@ -28,6 +28,16 @@ describe('build', () => {
     expect(await documentOf(['build', 'empty', 'image'], { cwd: folder })).toMatchObject({ inodes: 1 });
   });
 
+  test('names a compression that it does not read', async () => {
+    const file = await put(
+      'layer.xz',
+      Buffer.concat([Buffer.from('fd377a585a000004', 'hex'), Buffer.alloc(600)]),
+    );
+    const { exitCode, stderr } = await runCli(['build', file, at('image')]);
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/^error: .*layer\.xz: it is compressed by xz \(decompress it first.*\)\n$/);
+  });
+
   test('takes neither an image nor a blob', async () => {
     const { blob } = await encodeSample();
     await documentOf(['build', 'layer.tar', 'image'], { cwd: folder });

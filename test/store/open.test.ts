@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -12,6 +12,26 @@ beforeEach(() => {
 });
 afterEach(() => {
   rmSync(folder, { recursive: true });
+});
+
+describe('an archive that has to be decompressed first', () => {
+  const compressed: [string, string][] = [
+    ['bzip2', '425a6839314159265359'],
+    ['bzip2', '425a683917724538509000000000'],
+    ['xz', 'fd377a585a000004'],
+    ['zstd', '28b52ffd0400'],
+  ];
+  it.each(compressed)('%s is named', async (name, magic) => {
+    const file = join(folder, 'archive');
+    writeFileSync(file, Buffer.concat([Buffer.from(magic, 'hex'), Buffer.alloc(1000)]));
+    for (const transport of ['oci-archive', 'docker-archive']) {
+      expect(await caught(() => openSource(`${transport}:${file}`))).toMatchObject({
+        code: 'UNSUPPORTED',
+        why: `an archive that is compressed by ${name}`,
+        hint: 'decompress it first',
+      });
+    }
+  });
 });
 
 describe('openDestination and openSource', () => {

@@ -7,7 +7,7 @@ import { addConvertOptions, convertOptions, type ConvertFlags } from '../convert
 import { library } from '../library';
 import { given, parseThreads, type CommonFlags } from '../options';
 import { warningLine } from '../output';
-import { humanBytes, humanWork, shortDigest, table } from '../text';
+import { humanBytes, humanWork, leftOutLines, shortDigest, table } from '../text';
 
 interface Flags extends CommonFlags, ConvertFlags {
   jobs?: number;
@@ -49,7 +49,7 @@ export function batchCommand(session: Session): Command {
       return {
         document,
         text: describe(document.jobs),
-        summary: [describeAll(summary)],
+        summary: [describeAll(summary), ...leftOutLines(summary.leftOut)],
         failure: verdict(file!, document.jobs),
       };
     } finally {

@@ -6,7 +6,7 @@ import { addConvertOptions, convertOptions, type ConvertFlags } from '../convert
 import { library } from '../library';
 import { isImageReference, type CommonFlags } from '../options';
 import type { Streams } from '../output';
-import { humanWork } from '../text';
+import { humanCount, humanWork, leftOutLines } from '../text';
 
 interface Flags extends CommonFlags, ConvertFlags {}
 
@@ -27,7 +27,12 @@ export function convertCommand(session: Session): Command {
       ...options,
       ...(await convertOptions(flags)),
     });
-    return { document, text: [document.digest ?? destination!], summary: [describe(summary)], stdoutTaken };
+    return {
+      document,
+      text: [document.digest ?? destination!],
+      summary: [describe(summary), ...leftOutLines(summary.leftOut)],
+      stdoutTaken,
+    };
   });
 }
 
@@ -59,5 +64,5 @@ function checkReferences(source: string, destination: string, { json }: Flags, {
 }
 
 function describe({ layers, bytesIn, bytesOut, seconds }: ConvertResult['summary']): string {
-  return `${layers} ${layers === 1 ? 'layer' : 'layers'}: ${humanWork(bytesIn, bytesOut, seconds)}`;
+  return `${humanCount(layers, 'layer')}: ${humanWork(bytesIn, bytesOut, seconds)}`;
 }

@@ -26,9 +26,16 @@ export class RegistrySource implements SourceStore {
     this.name = client.name;
   }
 
-  /** @throws IO when certificates or credentials can't be read; the registry itself is asked later. */
-  static async open(reference: RegistryReference, options: StoreOptions): Promise<RegistrySource> {
-    return new RegistrySource(await RegistryClient.open(reference, 'pull', options));
+  /**
+   * @param actions what the registry is asked to allow: of a repository that is to be made, some refuse what they would grant its maker.
+   * @throws IO when certificates or credentials can't be read; the registry itself is asked later.
+   */
+  static async open(
+    reference: RegistryReference,
+    options: StoreOptions,
+    actions: 'pull' | 'pull,push' = 'pull',
+  ): Promise<RegistrySource> {
+    return new RegistrySource(await RegistryClient.open(reference, actions, options));
   }
 
   /** `reference` is a tag or a digest. */

@@ -87,7 +87,15 @@ export class LayoutBuilder {
 
   /** Names what the layout is for. */
   name(root: Descriptor, ref = 'image'): void {
-    const manifests = [{ ...root, annotations: { 'org.opencontainers.image.ref.name': ref } }];
+    this.names({ [ref]: root });
+  }
+
+  /** Names all that the layout is for. */
+  names(roots: Record<string, Descriptor>): void {
+    const manifests = Object.entries(roots).map(([ref, root]) => ({
+      ...root,
+      annotations: { 'org.opencontainers.image.ref.name': ref },
+    }));
     writeFileSync(join(this.folder, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests }));
   }
 }
