@@ -4,6 +4,7 @@ import { open } from 'node:fs/promises';
 
 import { failure, fromSystemError } from '../errors';
 import { checkFileName } from '../fs/file-name';
+import { linkRefused } from '../fs/inner-folder';
 import type { ByteSource } from './byte-source';
 import { allocateRead, checkRange } from './range';
 
@@ -24,12 +25,21 @@ export function isFileSource(source: ByteSource): source is FileSource {
   return fileSources.has(source);
 }
 
+export interface FileOpenOptions {
+  /** USAGE for a path that is a symbolic link, when false; default: true. */
+  followLink?: boolean | undefined;
+}
+
 /**
  * Opens a regular file for reading. NOT_FOUND and IO as the system says, USAGE when `path` is no regular file. The size is what it is
  * now; when the file gets shorter, reads are CORRUPT.
  */
-export async function openFileSource(path: string, name = path): Promise<FileSource> {
-  const handle = await openRegular(path, name);
+export async function openFileSource(
+  path: string,
+  name = path,
+  { followLink = true }: FileOpenOptions = {},
+): Promise<FileSource> {
+  const handle = await openRegular(path, name, followLink ? 0 : constants.O_NOFOLLOW);
   try {
     const { size } = await handle.stat();
     const source: FileSource = {
@@ -48,12 +58,12 @@ export async function openFileSource(path: string, name = path): Promise<FileSou
   }
 }
 
-async function openRegular(path: string, name: string): Promise<FileHandle> {
+async function openRegular(path: string, name: string, flags: number): Promise<FileHandle> {
   checkFileName(path);
   let handle: FileHandle | undefined;
   try {
     // Without O_NONBLOCK, opening a FIFO would wait for a writer.
-    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | flags);
     const status = await handle.stat();
     if (status.isFile()) return handle;
     throw failure(
@@ -63,6 +73,7 @@ async function openRegular(path: string, name: string): Promise<FileHandle> {
     );
   } catch (error) {
     await handle?.close();
+    if ((error as NodeJS.ErrnoException).code === 'ELOOP' && flags !== 0) throw linkRefused(name);
     throw fromSystemError(name, error);
   }
 }

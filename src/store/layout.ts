@@ -1,8 +1,10 @@
-import { join } from 'node:path';
-import { lstat, mkdir, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { lstat, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { failure, fromSystemError, SeekableErofsError } from '../errors';
+import { parseDigest } from '../format/digest';
 import { syncFolder } from '../fs/atomic-file';
 import { makeFolder, removeIfEmpty } from '../fs/folder';
+import { withInnerFolder } from '../fs/inner-folder';
 import type { JobOptions } from '../job';
 import { maxListSize, serializeJson } from '../format/json';
 import type { BlobDraft, DestinationStore } from '../oci/store';
@@ -96,11 +98,13 @@ export class LayoutDestination implements DestinationStore {
     if (this.pending.has(digest)) return true;
     if (!(await isStored(this.path, descriptor))) return false;
     try {
-      const path = await this.drafts.link(join(this.path, blobPath(descriptor)));
+      const path = await inBlobFolder(this.path, descriptor, (folder, name) =>
+        this.drafts.link(join(folder, name)),
+      );
       if (path !== null && !this.pending.has(digest)) this.pending.set(digest, { path, descriptor });
       return true;
     } catch (error) {
-      if (error instanceof SeekableErofsError && error.code === 'NOT_FOUND') return false;
+      if (isMissing(error)) return false;
       throw error;
     }
   }
@@ -149,11 +153,16 @@ export class LayoutDestination implements DestinationStore {
     const old = await readIndex(this.path);
     const blobs = await this.missingBlobs(images.map(({ descriptor }) => descriptor));
     await this.drafts.recordMoves(blobs.map((blob) => blob.descriptor.digest));
-    const moved: { from: string; to: string }[] = [];
+    const moved: PendingBlob[] = [];
     try {
-      for (const blob of blobs) moved.push(await this.moveBlob(blob));
-      for (const folder of new Set(blobs.map((blob) => blobFolder(blob.descriptor)))) {
-        await syncFolder(join(this.path, folder));
+      for (const blob of blobs) {
+        await this.moveBlob(blob);
+        moved.push(blob);
+      }
+      for (const algorithm of new Set(
+        blobs.map(({ descriptor }) => parseDigest(descriptor.digest).algorithm),
+      )) {
+        await withInnerFolder(this.path, ['blobs', algorithm], syncFolder);
       }
       const index = images.reduce(
         (sofar, { reference, descriptor }) => withReference(sofar, reference, descriptor),
@@ -162,7 +171,7 @@ export class LayoutDestination implements DestinationStore {
       await this.replaceFile('index.json', serializeJson(index, `${this.name}, index.json`, maxListSize));
       if (old === undefined) await this.replaceFile('oci-layout', layoutMarker);
     } catch (error) {
-      for (const { from, to } of moved) await rename(to, from);
+      for (const blob of moved) await this.moveBack(blob);
       if (old === undefined) await unlink(join(this.path, 'index.json')).catch(() => undefined);
       if (this.isFolderOurs && old === undefined) await removeBlobFolders(this.path);
       throw error;
@@ -193,11 +202,14 @@ export class LayoutDestination implements DestinationStore {
     return missing;
   }
 
-  private async moveBlob({ path, descriptor }: PendingBlob): Promise<{ from: string; to: string }> {
-    await mkdir(join(this.path, blobFolder(descriptor)), { recursive: true });
-    const target = join(this.path, blobPath(descriptor));
-    await rename(path, target);
-    return { from: path, to: target };
+  private async moveBlob({ path, descriptor }: PendingBlob): Promise<void> {
+    await inBlobFolder(this.path, descriptor, (folder, name) => rename(path, join(folder, name)), {
+      make: true,
+    });
+  }
+
+  private async moveBack({ path, descriptor }: PendingBlob): Promise<void> {
+    await inBlobFolder(this.path, descriptor, (folder, name) => rename(join(folder, name), path));
   }
 
   private async replaceFile(name: string, bytes: Uint8Array): Promise<void> {
@@ -211,7 +223,10 @@ function openWorkspace(path: string): LayoutWorkspace {
 
 function folderFiles(folder: string): LayoutFiles {
   return {
-    open: (path, name) => openFileSource(join(folder, path), name),
+    open: (path, name) =>
+      withInnerFolder(folder, path.split('/').slice(0, -1), (inner) =>
+        openFileSource(join(inner, basename(path)), name, { followLink: false }),
+      ),
     async close() {
       // A folder is not held open.
     },
@@ -226,25 +241,46 @@ async function removeUnreached(layout: string, digests: readonly string[]): Prom
     readJson: (descriptor) => readJsonBlob(files, descriptor),
   });
   for (const digest of digests) {
-    if (!reached.has(digest)) await rm(join(layout, blobPath({ digest })), { force: true });
+    if (reached.has(digest)) continue;
+    await inBlobFolder(layout, { digest }, (folder, name) => rm(join(folder, name), { force: true })).catch(
+      ignoreMissing,
+    );
   }
   if (index !== undefined) return;
   await rm(join(layout, 'index.json'), { force: true });
   await removeBlobFolders(layout);
 }
 
-function blobFolder(descriptor: Descriptor): string {
-  return join(blobPath(descriptor), '..');
+/** Runs `use` on the folder that a blob belongs in, and its name there. No link leads there: a layout may be a stranger's. */
+async function inBlobFolder<T>(
+  layout: string,
+  { digest }: Pick<Descriptor, 'digest'>,
+  use: (folder: string, name: string) => Promise<T>,
+  options?: { make: boolean },
+): Promise<T> {
+  const { algorithm, hex } = parseDigest(digest);
+  const work = (folder: string): Promise<T> => use(folder, hex);
+  return withInnerFolder(layout, ['blobs', algorithm], work, options).catch((error: unknown) => {
+    throw fromSystemError(`blob ${digest}`, error);
+  });
+}
+
+function ignoreMissing(error: unknown): void {
+  if (!isMissing(error)) throw error;
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof SeekableErofsError && error.code === 'NOT_FOUND';
 }
 
 /** Whether a blob of that size is in its place. One of another size is broken, and replaced. */
 async function isStored(layout: string, descriptor: Descriptor): Promise<boolean> {
   try {
-    const status = await stat(join(layout, blobPath(descriptor)));
+    const status = await inBlobFolder(layout, descriptor, (folder, name) => lstat(join(folder, name)));
     return status.isFile() && status.size === descriptor.size;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw fromSystemError(descriptor.digest, error);
+    if (isMissing(error)) return false;
+    throw error;
   }
 }
 
@@ -274,5 +310,8 @@ async function readIndex(path: string): Promise<Index | undefined> {
 }
 
 async function removeBlobFolders(path: string): Promise<void> {
-  for (const folder of ['blobs/sha256', 'blobs/sha512', 'blobs']) await removeIfEmpty(join(path, folder));
+  await withInnerFolder(path, ['blobs'], async (blobs) => {
+    for (const algorithm of ['sha256', 'sha512']) await removeIfEmpty(join(blobs, algorithm));
+  }).catch(ignoreMissing);
+  await removeIfEmpty(join(path, 'blobs'));
 }
