@@ -1,10 +1,10 @@
-// Runs after tsc: makes the entry points of dist: index.js lazy, index.mjs and its types beside it, the program executable.
+// Runs after tsc: makes the entry points in build-dist: index.js lazy, index.mjs and its types beside it, the program executable.
 // ES modules get the CommonJS build's own objects, so `instanceof SeekableErofsError` holds however a program mixes the two.
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const dist = join(dirname(dirname(fileURLToPath(import.meta.url))), 'dist');
+const dist = join(dirname(dirname(fileURLToPath(import.meta.url))), 'build-dist');
 const index = join(dist, 'index.js');
 
 /**
@@ -15,7 +15,7 @@ function makeLazy(text) {
   const lazy = text
     .replace(/^var (\w+) = require\((.*)\);$/gm, 'const $1 = () => require($2);')
     .replace(/\breturn (\w+_\d+)\./g, 'return $1().');
-  if (lazy === text) throw new Error('dist/index.js does not look like tsc wrote it');
+  if (lazy === text) throw new Error('build-dist/index.js does not look like tsc wrote it');
   return lazy;
 }
 

@@ -12,6 +12,25 @@ check_node() {
     fail "Node.js $(node --version) is too old (20 or later is needed)" 4
 }
 
+# doing WHAT COMMAND... : says what is done, and how long it took.
+doing() {
+  local what=$1 started=$SECONDS
+  shift
+  echo "+ $what"
+  "$@" || return
+  echo "  took $((SECONDS - started)) s"
+}
+
+# quietly COMMAND... : shows the end of what it printed, if it fails.
+quietly() {
+  local log status=0
+  log=$(mktemp)
+  "$@" >"$log" 2>&1 || status=$?
+  [ "$status" -eq 0 ] || tail -n 60 "$log" >&2
+  rm "$log"
+  return "$status"
+}
+
 # need_packages PACKAGE... : installs the Debian packages that are missing, as root; else names the line to run, exit code 4.
 need_packages() {
   local missing=()
@@ -22,10 +41,13 @@ need_packages() {
   local line="apt-get install -y --no-install-recommends ${missing[*]}"
   [ "$(id -u)" -eq 0 ] || fail "this machine lacks ${missing[*]} (run: sudo $line)" 4
   command -v apt-get >/dev/null || fail "this machine lacks ${missing[*]}, and has no apt-get" 4
-  echo "+ $line"
   export DEBIAN_FRONTEND=noninteractive
-  # The package lists of a fresh machine or of an old image don't know the packages' places: fetch them, once.
-  $line >/dev/null 2>&1 || { apt-get update -qq && $line >/dev/null; } || fail "could not install ${missing[*]} (run: $line)" 4
+  doing "$line" install_packages "$line" || fail "could not install ${missing[*]} (run: $line)" 4
+}
+
+# The package lists of a fresh machine or of an old image don't know the packages' places: fetch them, once.
+install_packages() {
+  $1 >/dev/null 2>&1 || { apt-get update -qq && $1 >/dev/null; }
 }
 
 # need_programs PROGRAM=PACKAGE... : as need_packages, but content with a program of any origin.
@@ -39,8 +61,7 @@ need_programs() {
 
 need_npm_packages() {
   [ node_modules/.package-lock.json -nt package-lock.json ] && return
-  echo '+ npm ci'
-  npm ci --no-audit --no-fund
+  doing 'npm ci' npm ci --no-audit --no-fund
 }
 
 # newer_than FILE PATH... : whether anything in the paths changed after FILE.
@@ -50,7 +71,8 @@ newer_than() {
   [ ! -e "$file" ] || [ -n "$(find "$@" -newer "$file" -type f -print -quit)" ]
 }
 
-# build [prebuild] : compiles what is older than its sources; with `prebuild` from scratch, and the binary that is packed too.
+# build [prebuild] : compiles what is older than its sources; with `prebuild` from scratch, and the binary that is packed too. Programs that run
+# from here meanwhile keep the addon and the dist/ that they have.
 build() {
   # node-gyp fetches headers unless it is told where they are; many installations of Node have them.
   local prefix
@@ -58,21 +80,29 @@ build() {
   if [ -z "${npm_config_nodedir:-}" ] && [ -f "$prefix/include/node/node_version.h" ]; then
     export npm_config_nodedir=$prefix
   fi
-  local addon=build/Release/seekable_erofs.node script=${1:-build:native} log
+  local addon=build/Release/seekable_erofs.node script=${1:-build:native}
   [ "$script" = build:native ] || addon=$(echo prebuilds/linux-*/*.node)
   if newer_than "$addon" native binding.gyp node_modules/.package-lock.json; then
-    echo "+ npm run $script   (a minute or two, the first time)"
-    log=$(mktemp)
-    npm run --silent "$script" >"$log" 2>&1 || { tail -n 60 "$log" >&2; fail "the addon does not compile ($log)"; }
-    rm "$log"
-    [ "$script" != build:native ] || touch "$addon" # make leaves it as it is when nothing has changed
-  fi
-  if [ "$script" = prebuild ]; then # prebuildify has moved it
-    mkdir -p build/Release
-    cp prebuilds/linux-*/*.node build/Release/seekable_erofs.node
+    if [ "$script" = prebuild ]; then
+      doing 'npm run prebuild: compiles the addon, which takes minutes' quietly prebuild_beside || fail 'the addon does not compile'
+    else
+      doing 'npm run build:native: compiles the addon, which takes minutes' quietly npm run --silent build:native ||
+        fail 'the addon does not compile'
+      touch "$addon" # make leaves it as it is when nothing has changed
+    fi
   fi
   if newer_than dist/index.mjs src tsconfig.json tsconfig.build.json scripts/entry-points.mjs; then
-    echo '+ npm run build:ts'
-    npm run --silent build:ts
+    doing 'npm run build:ts' npm run --silent build:ts
   fi
+}
+
+# Compiles in a copy of the sources: prebuildify begins by removing build/.
+prebuild_beside() {
+  local copy=build-prebuild
+  rm -rf "$copy" && mkdir "$copy" || return
+  cp -R native scripts binding.gyp package.json "$copy" && ln -s ../node_modules "$copy/node_modules" || return
+  (cd "$copy" && npm run --silent prebuild) || return
+  mkdir -p build/Release && cp "$copy"/prebuilds/linux-"$(node -p process.arch)"/*.node build/Release/new.node &&
+    mv build/Release/new.node build/Release/seekable_erofs.node || return
+  node scripts/replace.mjs "$copy/prebuilds" prebuilds && rm -rf "$copy"
 }

@@ -38,8 +38,9 @@ async function demonstrate(work) {
   const source = join(work, 'source');
   const converted = join(work, 'converted');
   const started = performance.now();
+  console.log("Making an image of this machine's own files …");
   const made = await writeMachineImage(source, reference);
-  console.log(`Made an image of this machine's own files in ${seconds(started)} s:`);
+  console.log(`  took ${seconds(started)} s:`);
   for (const layer of made.layers) console.log(`  ${layer.description}: ${megabytes(layer.size)} MB`);
 
   const destination = `oci:${converted}:${reference}`;
@@ -55,7 +56,7 @@ async function demonstrate(work) {
 
   if (!program('verify', destination)) return;
   if (!inspect(destination)) return;
-  runConverted({ cli, work, blobs, made });
+  runConverted({ cli, program, work, image: destination, made });
 }
 
 /** The whole chunk tables would fill screens. */

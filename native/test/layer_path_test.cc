@@ -227,6 +227,17 @@ TEST(LayerLinks, TargetsOfOnePathAreBounded) {
   const std::string error =
       ReadLayer(TarBuilder().pax({{"linkpath", target}}).symlink("s", "").file("s/s/f", "")).error();
   EXPECT_NE(error.find("2 with 5600 bytes of targets"), std::string::npos) << error;
+  const auto through = [](size_t first, size_t second) {
+    return ReadLayer(TarBuilder()
+                         .pax({{"linkpath", repeat("/", first)}})
+                         .symlink("s", "")
+                         .pax({{"linkpath", repeat("/", second)}})
+                         .symlink("t", "")
+                         .file("s/t/f", ""))
+        .error();
+  };
+  EXPECT_EQ(through(2047, 2048), "ok");
+  EXPECT_NE(through(2048, 2048).find("2 with 4096 bytes of targets"), std::string::npos);
 }
 
 TEST(LayerLinks, LastComponentIsNotFollowed) {

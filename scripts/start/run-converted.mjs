@@ -1,63 +1,46 @@
 // Has the kernel mount a converted image, layer over layer, and runs programs out of it.
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { changedText } from './machine-image.mjs';
 
-// In a mount namespace of its own: whatever happens, the mounts end with the shell.
-// A file mounts directly since Linux 6.12, and through a loop device before; mount(8) takes what there is.
-const script = `
-set -eu
-work=$1 count=$2 node=$3 added=$4
-lower=
-i=0
-while [ "$i" -lt "$count" ]; do
-  mount -t erofs -o ro "$work/layer-$i.erofs" "$work/mount-$i" || mount -t erofs -o ro,loop "$work/layer-$i.erofs" "$work/mount-$i"
-  lower="$work/mount-$i\${lower:+:$lower}"
-  i=$((i + 1))
-done
-mount -t overlay overlay -o "ro,lowerdir=$lower" "$work/merged"
-chroot "$work/merged" /bin/sh -c 'echo "a shell runs out of an EROFS image, process $$"' >&2
-chroot "$work/merged" "$node" "/$added" >&2
-chroot "$work/merged" "$node" -p "JSON.stringify({changed: fs.readFileSync('/$5', 'utf8'), deleted: fs.existsSync('/$6')})"
-`;
+/** What a mount takes, by the names of doctor's checks. */
+const needed = ['root', 'erofs', 'overlay'];
 
-/** `blobs` as describeLayout returns them, `made` as writeMachineImage did. */
-export function runConverted({ cli, work, blobs, made }) {
-  const obstacle = whyNot();
+/** `made` as writeMachineImage returned it. `program` runs the program with its output shown; false when it fails. */
+export function runConverted({ cli, program, work, image, made }) {
+  const obstacle = whyNot(cli);
   if (obstacle !== null) {
     console.log(`\nNot mounted: ${obstacle}.`);
     return;
   }
-  console.log(`\nDecoding the ${blobs.length} layers, mounting them with the kernel:`);
-  for (const [i, { path, descriptor }] of blobs.entries()) {
-    const file = join(work, `descriptor-${i}.json`);
-    writeFileSync(file, JSON.stringify(descriptor));
-    const args = ['decode', path, join(work, `layer-${i}.erofs`), '--descriptor', file, '--quiet'];
-    execFileSync(process.execPath, [cli, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
-    mkdirSync(join(work, `mount-${i}`));
+  const target = join(work, 'mounted');
+  const state = ['--state', join(work, 'state')];
+  mkdirSync(target);
+  if (!program('mount', image, target, ...state)) return;
+  try {
+    useMounted(target, made);
+  } finally {
+    program('umount', target, ...state);
   }
-  mkdirSync(join(work, 'merged'));
-  const args = [work, blobs.length, process.execPath, made.added, made.changed, made.deleted].map(String);
-  const printed = execFileSync('unshare', ['--mount', 'sh', '-c', script, 'run-converted', ...args], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const { changed, deleted } = JSON.parse(printed);
-  if (changed !== changedText) throw new Error(`/${made.changed} is not what the third layer wrote`);
-  if (deleted) throw new Error(`/${made.deleted} is there, though the third layer deleted it`);
-  console.log(`/${made.changed} is the changed one, /${made.deleted} is gone. Unmounted.`);
+}
+
+/** Runs a shell and Node in the mounted root, and looks at what the third layer did. */
+function useMounted(target, { changed, deleted, added }) {
+  const run = (...args) =>
+    execFileSync('chroot', [target, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+  process.stdout.write(run('/bin/sh', '-c', 'echo "a shell runs out of an EROFS image, process $$"'));
+  process.stdout.write(run(process.execPath, `/${added}`));
+  const look = `JSON.stringify([fs.readFileSync('/${changed}', 'utf8'), fs.existsSync('/${deleted}')])`;
+  const [text, isThere] = JSON.parse(run(process.execPath, '-p', look));
+  if (text !== changedText) throw new Error(`/${changed} is not what the third layer wrote`);
+  if (isThere) throw new Error(`/${deleted} is there, though the third layer deleted it`);
+  console.log(`/${changed} is the changed one, /${deleted} is gone.`);
 }
 
 /** What keeps this machine from mounting; null if nothing does. */
-function whyNot() {
-  if (process.getuid() !== 0) return 'mounting needs root';
-  const { status } = spawnSync('unshare', ['--mount', 'true']);
-  if (status !== 0) return 'this root may not mount (a container without CAP_SYS_ADMIN?)';
-  for (const filesystem of ['erofs', 'overlay']) {
-    spawnSync('modprobe', [filesystem]); // where it is a module, or where there is no modprobe: the next line tells
-    const { status: absent } = spawnSync('grep', ['-qw', filesystem, '/proc/filesystems']);
-    if (absent !== 0) return `the kernel has no ${filesystem}`;
-  }
-  return null;
+function whyNot(cli) {
+  const { checks } = JSON.parse(execFileSync(process.execPath, [cli, 'doctor', '--json']));
+  const missing = checks.find(({ name, status }) => needed.includes(name) && status === 'missing');
+  return missing === undefined ? null : `${missing.name}: ${missing.detail}`;
 }
