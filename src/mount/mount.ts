@@ -8,9 +8,17 @@ import { openImageLayers, type MountSourceOptions, type SourceImage } from './so
 import { LayerSetUp, type LayerContent } from './layer-set-up';
 import { mountsAt, readMounts } from './mountinfo';
 import { mountOverlay } from './overlay';
-import { backingOf, decideVerity, layerKey, planMount, type MountPlan, type VerityPolicy } from './plan';
+import {
+  backingOf,
+  decideVerity,
+  layerKey,
+  planMount,
+  type MountPlan,
+  type TreeStanding,
+  type VerityPolicy,
+} from './plan';
 import { resultOf, type MountResult } from './mounts';
-import { MountState, resolveTarget, type MountRecord } from './state';
+import { MountState, resolveTarget, type MountRecord, type VerityMode } from './state';
 import { perform, type OnStep } from './steps';
 import { call, requireRoot } from './system-call';
 import { isOurs, undoMount } from './unmount';
@@ -72,8 +80,8 @@ export async function mountWithHooks(
     const state = await MountState.open(options.state);
     const path = await resolveTarget(target);
     if (options.rw !== undefined) writable = await WritableFolder.open(options.rw);
-    const mounting = new Mounting(state, path, options, hooks, extra, writable);
-    const result = await state.lockedTarget(path, () => mounting.run(image), { signal: options.signal });
+    const mounting = new Mounting(state, path, options, hooks, extra, writable, image);
+    const result = await state.lockedTarget(path, () => mounting.run(), { signal: options.signal });
     return result!;
   } finally {
     await writable?.close();
@@ -98,18 +106,19 @@ class Mounting {
     private readonly extra: readonly string[],
     /** Where changes go; null of a mount that is read-only. */
     private readonly writable: WritableFolder | null,
+    private readonly image: SourceImage,
   ) {}
 
-  async run(image: SourceImage): Promise<MountResult> {
-    const record = await this.describe(image);
+  async run(): Promise<MountResult> {
+    const record = await this.describe();
     await this.clearPlace();
     try {
       await this.step('record', () => this.begin(record));
-      const contents = await this.prepare(image, record);
+      const contents = await this.prepare(record);
       await this.state.locked(() => this.setUp(record, contents), this.options.signal);
     } catch (error) {
       await undoMount(this.state, record).catch((left: unknown) => {
-        this.options.onWarning?.(`${this.target}: not all could be undone: ${(left as Error).message}`);
+        this.warn(`not all of its mount could be undone: ${(left as Error).message}`);
       });
       throw error;
     }
@@ -117,20 +126,20 @@ class Mounting {
   }
 
   /** What each layer gets under the policy, and by which key others find it. */
-  private async describe({ layers }: SourceImage): Promise<MountRecord> {
-    const { verity = 'auto', onWarning } = this.options;
+  private async describe(): Promise<MountRecord> {
+    const { layers } = this.image;
+    const { verity = 'auto' } = this.options;
     const wantsKernel = verity !== 'off' && layers.some(({ tree }) => tree === 'vouched');
     const whyNot = wantsKernel ? await whyNoDmVerity() : null;
     const described = layers.map(({ name, diffId, tree, rootDigest, files }) => {
-      const { mode, warning } = decideVerity(name, verity, tree, whyNot);
-      if (warning !== undefined) onWarning?.(warning);
+      const mode = this.decide(name, tree, whyNot);
       const extra = mode === 'kernel' ? this.extra : [];
       const key = layerKey({ diffId, rootDigest: mode === 'kernel' ? rootDigest : null, extra, files });
       return { diffId, device: '', verity: mode, key };
     });
     if (described.some(({ verity: mode }) => mode === 'userspace')) {
       const why = `not block by block at each read: ${whyNot!}`;
-      onWarning?.(`${this.target}: dm-verity trees are checked whole, before mounting, ${why}`);
+      this.warn(`dm-verity trees are checked whole, before mounting, ${why}`);
     }
     const { kind } = planMount(
       described.map(({ key, verity: mode }) => ({ key, mode })),
@@ -139,6 +148,19 @@ class Mounting {
     const source = this.state.overlayName(this.target);
     const place = { target: this.target, madeTarget: false, kind, source, mounted: false };
     return { ...place, rw: this.writable?.path ?? null, layers: described };
+  }
+
+  /** Who checks a layer under the policy; warns where that is nobody though it has a tree. */
+  private decide(layer: string, tree: TreeStanding, whyNot: string | null): VerityMode {
+    const { mode, warning } = decideVerity(layer, this.options.verity ?? 'auto', tree, whyNot);
+    if (warning !== undefined) this.warn(warning);
+    return mode;
+  }
+
+  /** Names the image: where it is mounted is nobody's business when `run` does it. */
+  private warn(text: string): void {
+    const { name } = this.image;
+    this.options.onWarning?.(text.startsWith(`${name}: `) ? text : `${name}: ${text}`);
   }
 
   /** What a crash left of an earlier mount is undone; one that is there is none of ours to undo. */
@@ -178,13 +200,16 @@ class Mounting {
     if (other) throw failure('FAILED', other.rw!, `${other.target} writes to it`, 'give another folder');
   }
 
-  private async prepare(image: SourceImage, { layers }: MountRecord): Promise<Map<string, LayerContent>> {
+  private async prepare({ layers }: MountRecord): Promise<Map<string, LayerContent>> {
     const contents = new Map<string, LayerContent>();
     for (const [i, { key, verity }] of layers.entries()) {
       if (contents.has(key)) continue;
+      const layer = this.image.layers[i]!;
       const content = await this.step(`content ${contents.size}`, () =>
-        image.layers[i]!.prepare(this.state, key, verity),
+        layer.prepare(this.state, key, verity),
       );
+      if (content.unvouchedTree === true && layer.tree === 'absent')
+        this.decide(layer.name, 'unvouched', null);
       contents.set(key, { ...content, extra: this.extra });
       this.options.onProgress?.({ phase: 'mount', done: i + 1, total: layers.length, unit: 'layers' });
     }

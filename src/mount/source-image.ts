@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readSeekableAnnotations } from '../format/annotations';
 import { isTarLayer } from '../format/media-types';
 import { failure } from '../errors';
@@ -37,11 +38,19 @@ export interface SourceLayer {
   /** Which files are mounted where they lie, if any are. */
   files: readonly string[];
   /** Checks it, and makes it a file that the kernel can mount. */
-  prepare(state: MountState, key: string, mode: VerityMode): Promise<Omit<LayerContent, 'extra'>>;
+  prepare(state: MountState, key: string, mode: VerityMode): Promise<PreparedLayer>;
+}
+
+/** A layer that the kernel can mount. */
+export interface PreparedLayer extends Omit<LayerContent, 'extra'> {
+  /** Found in the blob, though the descriptor says nothing of a tree. */
+  unvouchedTree?: boolean;
 }
 
 /** Layers, the lowest first, and what must stay open for them. */
 export interface SourceImage {
+  /** For people. */
+  name: string;
   layers: SourceLayer[];
   close(): Promise<void>;
 }
@@ -59,14 +68,15 @@ async function openSingle(path: string, options: MountSourceOptions): Promise<So
   const file = await spool(await openLocation(path, options), options);
   try {
     if ((await layerKind(file, options)) === 'raw' && readSpecVerity(options) === null) {
-      return { layers: [await openRawFile(file, path, options)], close: () => file.close() };
+      const layer = await openRawFile(file, path, options);
+      return { name: file.name, layers: [layer], close: () => file.close() };
     }
     const layer = await openWholeLayer(file, options);
     const close = async (): Promise<void> => {
       layer.close();
       await file.close();
     };
-    return { layers: [await openLayerFile(file, layer, options)], close };
+    return { name: file.name, layers: [await openLayerFile(file, layer, options)], close };
   } catch (error) {
     await file.close();
     throw error;
@@ -112,14 +122,14 @@ async function openReference(text: string, options: MountSourceOptions): Promise
     const { images } = await openImages(store, reference, { platforms, feature: 'erofs' });
     const layers = layersOf(images[0]!).map((layer) => storedLayer(store, layer, options));
     if (layers.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
-    return { layers, close: () => store.close() };
+    return { name: text, layers, close: () => store.close() };
   } catch (error) {
     await store.close();
     throw error;
   }
 }
 
-/** A layer of an image: not fetched when another mount has it. */
+/** A layer of an image: not fetched when another mount has it, and it was checked against this descriptor. */
 function storedLayer(store: SourceStore, layer: ImageLayer, options: MountSourceOptions): SourceLayer {
   const { diffId } = layer;
   const descriptor = { ...layer.descriptor, diffId };
@@ -136,14 +146,18 @@ function storedLayer(store: SourceStore, layer: ImageLayer, options: MountSource
     rootDigest: verity?.rootDigest ?? null,
     files: [],
     prepare: async (state, key, mode) => {
-      if (mode !== 'kernel' && (await hasContent(state, key)))
-        return { files: [state.contentFile(key)], verity: null };
+      const voucher = voucherOf(layer, mode, options);
+      const known = mode === 'kernel' ? null : await vouchedContent(state, key, voucher);
+      if (known !== null) return known;
       const own = { ...options, descriptor, indexLayer: await readIndexOf(store, layer) };
       const file = await store.openFile(descriptor, options);
       try {
         const opened = await openWholeLayer(file, own);
         try {
-          return await prepareLayer(state, key, { file, layer: opened, diffId, mode }, own);
+          const content = await prepareLayer(state, key, { file, layer: opened, diffId, mode }, own);
+          const { unvouchedTree = false } = content;
+          await state.writeVouched(key, voucher, { unvouchedTree });
+          return content;
         } finally {
           opened.close();
         }
@@ -154,12 +168,35 @@ function storedLayer(store: SourceStore, layer: ImageLayer, options: MountSource
   };
 }
 
+/** A name for all that the checks of a layer depend on. */
+function voucherOf(
+  { descriptor, diffId, index }: ImageLayer,
+  mode: VerityMode,
+  { allowUnverified = false }: ReadOptions,
+): string {
+  const { mediaType, digest, size, annotations = {} } = descriptor;
+  const said = Object.entries(annotations).sort(([a], [b]) => (a < b ? -1 : 1));
+  const parts = [mediaType, digest, size, said, diffId, index?.descriptor.digest, mode, allowUnverified];
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+}
+
+/** What another mount decoded, when it was checked against this descriptor too: the DiffID alone says nothing of trees and tables. */
+async function vouchedContent(
+  state: MountState,
+  key: string,
+  voucher: string,
+): Promise<PreparedLayer | null> {
+  const vouched = await state.readVouched(key, voucher);
+  if (vouched === null || !(await hasContent(state, key))) return null;
+  return { files: [state.contentFile(key)], verity: null, ...vouched };
+}
+
 async function prepareLayer(
   state: MountState,
   key: string,
   { file, layer, diffId, mode }: { file: BlobFile; layer: WholeLayer; diffId: string; mode: VerityMode },
   options: ReadOptions,
-): Promise<Omit<LayerContent, 'extra'>> {
+): Promise<PreparedLayer> {
   const { tree, lacksSuperblock } = layer.blob;
   if (mode !== 'none' && lacksSuperblock) {
     const why = 'where its dm-verity tree should begin there is no superblock, so nothing tells its salt';
@@ -167,5 +204,6 @@ async function prepareLayer(
   }
   const withTree = mode === 'kernel';
   const image = await layerContent(state, key, { file, layer, diffId, withTree }, options);
-  return { files: [image], verity: withTree ? materialisedTree(tree!) : null };
+  const verity = withTree ? materialisedTree(tree!) : null;
+  return { files: [image], verity, unvouchedTree: tree?.vouched === false };
 }

@@ -39,6 +39,11 @@ export interface MountRecord {
   layers: (MountedLayer & { key: string })[];
 }
 
+/** What was found in a layer's blob. */
+export interface Vouched {
+  unvouchedTree: boolean;
+}
+
 const defaultFolder = '/run/seekable-erofs';
 /** A layer may be larger than the memory that /run is. */
 const defaultContent = '/var/lib/seekable-erofs';
@@ -52,7 +57,8 @@ const recordName = /^([0-9a-f]{64})\.json$/;
 
 /**
  * The folder that says what is mounted. `mounts/ID.json`: a MountRecord, ID from its target. `layers/KEY/`: one layer that mounts share,
- * its record `layer.json` and its mount point `m`. `content/KEY/` (by default elsewhere, on a disk): what was decoded for it. Everything is
+ * its record `layer.json` and its mount point `m`. `content/KEY/` (by default elsewhere, on a disk): what was decoded for it, and
+ * whose descriptors it was checked against. Everything is
  * changed while `lock` is held; a layer whose key no mount has is nobody's.
  */
 export class MountState {
@@ -189,6 +195,16 @@ export class MountState {
     return join(this.contentFolder, key, 'image');
   }
 
+  /** What was found when a layer's content was checked against the descriptor that `voucher` names; null when it was not. */
+  async readVouched(key: string, voucher: string): Promise<Vouched | null> {
+    const vouched = await readJson<Vouched>(this.vouchedFile(key, voucher), isVouched);
+    return vouched === 'lost' ? null : vouched;
+  }
+
+  async writeVouched(key: string, voucher: string, vouched: Vouched): Promise<void> {
+    await writeJson(this.vouchedFile(key, voucher), vouched);
+  }
+
   async makeLayerFolder(key: string): Promise<void> {
     await mkdir(this.mountPoint(key), { recursive: true, mode: 0o700 });
   }
@@ -246,6 +262,10 @@ export class MountState {
 
   private mountFile(target: string): string {
     return join(this.folder, 'mounts', `${idOf(target)}.json`);
+  }
+
+  private vouchedFile(key: string, voucher: string): string {
+    return join(dirname(this.contentFile(key)), `vouched-${voucher}.json`);
   }
 
   private contentLock(key: string): string {
@@ -342,6 +362,10 @@ function isMountRecord(value: unknown): value is MountRecord {
   const isLayer = (layer: unknown): boolean => typeof (layer as { key?: unknown } | null)?.key === 'string';
   const isText = typeof target === 'string' && typeof source === 'string';
   return isText && (kind === 'erofs' || kind === 'overlay') && Array.isArray(layers) && layers.every(isLayer);
+}
+
+function isVouched(value: unknown): value is Vouched {
+  return typeof (value as Partial<Vouched> | null)?.unvouchedTree === 'boolean';
 }
 
 function isLayerRecord(value: unknown): value is LayerRecord {
