@@ -53,6 +53,7 @@ export type { ViewOptions } from './image/open-view';
 export { verifyImage, type LayerVerification, type Verification } from './image/verify';
 export type { VerifiedLayer } from './image/verify-layer';
 export { checkImage, type CheckOptions, type CheckResult } from './image/check';
+export type { ConfigDifference } from './image/compare-configs';
 export type { Difference, DifferenceField, DifferenceValue } from './image/differences';
 export { convertImage, type ConvertOptions, type ConvertResult } from './convert/image';
 export { ConversionPool } from './convert/pool';

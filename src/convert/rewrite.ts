@@ -2,24 +2,11 @@ import { stripLazyAnnotations } from '../format/annotations';
 import { digestOf } from '../format/digest';
 import { mediaTypes, toOciMediaType } from '../format/media-types';
 import { layersOf } from '../image/image-layers';
-import { checkLayerCount } from '../oci/config';
+import { checkLayerCount, dockerBuildMembers, erofsFeature } from '../oci/config';
 import { serializeJson } from '../format/json';
 import { omit } from '../oci/json';
 import type { Descriptor, ImageConfig, Index, Manifest, Platform } from '../oci/types';
 import { placeHistory, placeLayers, type NewLayer } from './placed-layers';
-
-/** What containerd looks for before it gives an image to its EROFS snapshotter. */
-const erofsFeature = 'erofs';
-
-/** Docker's record of the machine that built an image; no part of an OCI config, and meaningless in a rewritten image. */
-const dockerBuildMembers = [
-  'container',
-  'container_config',
-  'docker_version',
-  'id',
-  'parent',
-  'throwaway',
-] as const;
 
 /** JSON to be stored: the bytes that `descriptor` is of. */
 export interface Document<T> {

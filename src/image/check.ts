@@ -1,4 +1,4 @@
-import { failure } from '../errors';
+import { failure, SeekableErofsError } from '../errors';
 import { isForeignLayer, isTarLayer, layerFormat } from '../format/media-types';
 import type { ReadOptions } from '../layer/decode';
 import { parseReference } from '../oci/reference';
@@ -7,16 +7,21 @@ import { openFileSource } from '../source/file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { checkLayer, type CheckedBlob, type LayerComparison } from './check-layer';
+import { compareConfigs, type ConfigDifference } from './compare-configs';
 import { DifferenceList, type Difference } from './differences';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
 import { openImages, type Image, type PlatformSelection } from './images';
 
 /** What a conversion was found to have kept. */
 export interface CheckResult {
-  /** True when nothing differs. */
+  /** True when nothing differs, and everything was compared. */
   ok: boolean;
   /** Paths that the source's layers have, compared or missing. */
   entries: number;
+  /** What the config says otherwise; none when two files are compared. */
+  config: ConfigDifference[];
+  /** Digests of the source's layers that could not be compared: not converted, not there, or with nothing to vouch for them. */
+  notCompared: string[];
   /** By layer, then by the paths' bytes; at most 10,000. */
   differences: Difference[];
   /** How many more there are; absent when all are listed. */
@@ -33,7 +38,7 @@ export interface CheckOptions extends ReadOptions, RegistryOptions, Pick<Platfor
 /**
  * Proves that a conversion lost nothing: works out by the policy (docs/format/tar-policy.md) what tree each tar layer of `source`
  * describes, and compares it, every path and every byte, with the converted layer in its place. A layer that was EROFS already is
- * compared image with image. Takes two references (this machine's platform, unless some are named) or two files.
+ * compared image with image. Configs are compared as well. Takes two references (this machine's platform, unless some are named) or two files.
  * What differs is in the result; rejects when something can't be read, or isn't what its digest says.
  */
 export async function checkImage(
@@ -42,17 +47,17 @@ export async function checkImage(
   options: CheckOptions = {},
 ): Promise<CheckResult> {
   const differences = new DifferenceList();
-  const done = isPair(source, converted)
+  const { entries, bytes, config, notCompared } = isPair(source, converted)
     ? await checkImages(source, converted, differences, options)
-    : await checkFiles(source, converted, differences, options);
+    : { ...(await checkFiles(source, converted, differences, options)), config: [], notCompared: [] };
   const list = differences.list();
   const omitted = differences.count - list.length;
   return {
-    ok: differences.count === 0,
-    entries: done.entries,
+    ok: differences.count === 0 && config.length === 0 && notCompared.length === 0,
+    ...{ entries, config, notCompared },
     differences: list,
     ...(omitted > 0 && { omitted }),
-    summary: { bytes: done.bytes },
+    summary: { bytes },
   };
 }
 
@@ -92,12 +97,15 @@ async function checkFiles(
   }
 }
 
+/** What was compared of two images. */
+type ImageComparison = LayerComparison & Pick<CheckResult, 'config' | 'notCompared'>;
+
 async function checkImages(
   source: string,
   converted: string,
   differences: DifferenceList,
   options: CheckOptions,
-): Promise<LayerComparison> {
+): Promise<ImageComparison> {
   const { platforms } = options;
   const first = await openSource(source, options);
   try {
@@ -121,7 +129,7 @@ async function checkImages(
 
 /** Two images, compared layer by layer. */
 class ImagePair {
-  readonly total: LayerComparison = { entries: 0, bytes: 0 };
+  readonly total: ImageComparison = { entries: 0, bytes: 0, config: [], notCompared: [] };
 
   constructor(
     private readonly source: SourceStore,
@@ -131,6 +139,7 @@ class ImagePair {
   ) {}
 
   async check(source: Image, converted: Image): Promise<void> {
+    this.total.config.push(...compareConfigs(source, converted));
     const expected = layersOf(source);
     const actual = layersOf(converted);
     for (let i = 0; i < Math.max(expected.length, actual.length); i++) {
@@ -145,13 +154,27 @@ class ImagePair {
       this.differences.add('/', 'extra', null, `layer ${found!.digest}`);
     } else if (found === undefined) {
       this.differences.add('/', 'missing', `layer ${wanted.digest}`, null);
-    } else if (isForeignLayer(wanted.mediaType)) {
-      // Conversions keep it as it is, and no registry has its bytes.
-      if (wanted.digest !== found.digest) this.differences.add('/', 'content', wanted.digest, found.digest);
+    } else if (isForeignLayer(wanted.mediaType) && isTarLayer(found.mediaType)) {
+      // Carried over, not converted.
+      if (wanted.digest === found.digest) this.total.notCompared.push(wanted.digest);
+      else this.differences.add('/', 'content', wanted.digest, found.digest);
     } else if (isTarLayer(found.mediaType)) {
       this.differences.add('/', 'type', 'layer that is EROFS', `layer that is ${found.mediaType}`);
     } else {
-      await this.compare(expected!, actual!, isBottom);
+      await this.compareIfPossible(expected!, actual!, isBottom);
+    }
+  }
+
+  private async compareIfPossible(expected: ImageLayer, actual: ImageLayer, isBottom: boolean) {
+    const { digest, mediaType } = expected.descriptor;
+    try {
+      await this.compare(expected, actual, isBottom);
+    } catch (error) {
+      if (!(error instanceof SeekableErofsError)) throw error;
+      const isAway = error.code === 'NOT_FOUND' && isForeignLayer(mediaType);
+      if (!isAway && error.code !== 'UNVERIFIED') throw error;
+      this.options.onWarning?.(`layer ${digest} is not compared: ${error.message}`);
+      this.total.notCompared.push(digest);
     }
   }
 

@@ -3,6 +3,19 @@ import { checkPlatformMembers } from './descriptor';
 import { arrayMember, asObject, corrupt, parseJsonObject, withoutNulls, type JsonObject } from './json';
 import type { ImageConfig, Manifest, Platform } from './types';
 
+/** What containerd looks for among a config's os.features before it gives an image to its EROFS snapshotter. */
+export const erofsFeature = 'erofs';
+
+/** Docker's record of the machine that built an image; no part of an OCI config, and meaningless in a rewritten image. */
+export const dockerBuildMembers = [
+  'container',
+  'container_config',
+  'docker_version',
+  'id',
+  'parent',
+  'throwaway',
+] as const;
+
 const maxLayers = 10_000;
 const maxHistory = 100_000;
 

@@ -15,7 +15,13 @@ describe('check', () => {
   test('says that a conversion lost nothing', async () => {
     const { blob, descriptor } = await encodeSample('--dm-verity');
     const args = ['check', at('layer.tar'), blob, '--descriptor', descriptor];
-    expect(await documentOf<Checked>(args)).toEqual({ ok: true, entries: 10, differences: [] });
+    expect(await documentOf<Checked>(args)).toEqual({
+      ok: true,
+      entries: 10,
+      config: [],
+      notCompared: [],
+      differences: [],
+    });
     const run = await runCli(args);
     expect(run).toMatchObject({ exitCode: 0, stderr: '' });
     expect(run.stdout.toString()).toMatch(/^no difference: 10 entries, .* MB\/s, .* s\n$/);
@@ -28,7 +34,7 @@ describe('check', () => {
     const args = ['check', other, blob, '--descriptor', descriptor];
     const { document, ...run } = await runJson<Checked>(args);
     expect(run.exitCode).toBe(3);
-    expect(keys(document)).toEqual(['differences', 'entries', 'ok']);
+    expect(keys(document)).toEqual(['config', 'differences', 'entries', 'notCompared', 'ok']);
     expect(document).toMatchObject({ ok: false, entries: 3 });
     expect(document.differences).toContainEqual({
       path: '/etc/hostname',

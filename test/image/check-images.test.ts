@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { convertImage } from '../../src/convert/image';
 import { checkImage } from '../../src/image/check';
 import { formatPlatform, hostPlatform } from '../../src/oci/platform';
-import type { Descriptor, Index, Manifest } from '../../src/oci/types';
+import type { Descriptor, ImageConfig, Index, Manifest } from '../../src/oci/types';
 import { blobPath, readBlob, sha256, writeLayout } from '../e2e/sample';
 import { caught } from '../support/caught';
 import { tarBytes } from '../support/tar-bytes';
@@ -47,6 +47,17 @@ async function rewriteManifest(name: string, change: (manifest: Manifest) => voi
   await writeFile(join(dir, 'index.json'), JSON.stringify(index));
 }
 
+/** Changes the config of the one image of a layout. */
+async function rewriteConfig(name: string, change: (config: ImageConfig) => void): Promise<void> {
+  const dir = join(folder, name);
+  const index = JSON.parse(await readFile(join(dir, 'index.json'), 'utf8')) as Index;
+  const manifest = await readBlob<Manifest>(dir, index.manifests[0]!.digest);
+  const config = await readBlob<ImageConfig>(dir, manifest.config.digest);
+  change(config);
+  const put = await putBlob(dir, Buffer.from(JSON.stringify(config)));
+  await rewriteManifest(name, ({ config: descriptor }) => Object.assign(descriptor, put));
+}
+
 async function putBlob(dir: string, bytes: Buffer): Promise<{ digest: string; size: number }> {
   const digest = sha256(bytes);
   await writeFile(blobPath(dir, digest), bytes);
@@ -59,6 +70,8 @@ describe('an image that was converted', () => {
     expect(await checkImage(oci('src'), oci('dst'))).toEqual({
       ok: true,
       entries: 8,
+      config: [],
+      notCompared: [],
       differences: [],
       summary: { bytes: 13 },
     });
@@ -126,14 +139,64 @@ describe('an image that was converted', () => {
     ]);
   });
 
-  it('keeps layers that registries do not have', async () => {
+  it('has a layer that was not converted: it is said that nothing was compared', async () => {
+    await convertImage(oci('src'), oci('dst'));
     const foreign = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
     await rewriteManifest('src', ({ layers }) => (layers[0]!.mediaType = foreign));
-    await convertImage(oci('src'), oci('dst'));
-    expect(await checkImage(oci('src'), oci('dst'))).toMatchObject({ ok: true });
-    await rewriteManifest('dst', ({ layers }) => (layers[0]!.digest = layers[1]!.digest));
+    expect(await checkImage(oci('src'), oci('dst'))).toMatchObject({ ok: true, notCompared: [] });
+
+    const { manifests } = JSON.parse(await readFile(join(folder, 'src', 'index.json'), 'utf8')) as Index;
+    const { layers } = await readBlob<Manifest>(join(folder, 'src'), manifests[0]!.digest);
+    const bottom = layers[0]!;
+    await rewriteManifest('dst', (manifest) => (manifest.layers[0] = bottom));
+    expect(await checkImage(oci('src'), oci('dst'))).toMatchObject({
+      ok: false,
+      notCompared: [bottom.digest],
+      differences: [],
+    });
+    await rewriteManifest(
+      'dst',
+      (manifest) => (manifest.layers[0] = { ...bottom, digest: layers[1]!.digest }),
+    );
     const { differences } = await checkImage(oci('src'), oci('dst'));
     expect(differences).toMatchObject([{ layer: 0, path: '/', field: 'content' }]);
+  });
+
+  it('has a layer whose source is away', async () => {
+    await convertImage(oci('src'), oci('dst'));
+    const foreign = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
+    let digest = '';
+    await rewriteManifest('src', ({ layers }) => {
+      layers[0]!.mediaType = foreign;
+      digest = layers[0]!.digest;
+    });
+    await rm(blobPath(join(folder, 'src'), digest));
+    const { ok, notCompared, entries } = await checkImage(oci('src'), oci('dst'));
+    expect([ok, notCompared, entries]).toEqual([false, [digest], 4]);
+  });
+
+  it('has a config that says something else', async () => {
+    await convertImage(oci('src'), oci('dst'));
+    await rewriteConfig('dst', (config) => {
+      config.config = { Cmd: ['/bin/true'], Env: null };
+      config['os.features']!.push('win32k');
+    });
+    const { ok, config, differences } = await checkImage(oci('src'), oci('dst'));
+    expect([ok, differences]).toEqual([false, []]);
+    expect(config).toEqual([
+      { field: 'Cmd', expected: null, actual: ['/bin/true'] },
+      { field: 'os.features', expected: null, actual: ['win32k'] },
+    ]);
+  });
+
+  it('has what conversions change of a config on purpose', async () => {
+    const history = [{ created_by: 'a' }, { created_by: 'none', empty_layer: true }, { created_by: 'b' }];
+    await rewriteConfig('src', (config) => Object.assign(config, { history, container: 'x', id: 'y' }));
+    await convertImage(oci('src'), oci('dst'), { profile: 'erofs-image-spec', index: 'standalone' });
+    expect(await checkImage(oci('src'), oci('dst'))).toMatchObject({ ok: true, config: [] });
+    await rewriteConfig('dst', (config) => (config.history![0]!.created_by = 'c'));
+    const { config } = await checkImage(oci('src'), oci('dst'));
+    expect(config.map(({ field }) => field)).toEqual(['history']);
   });
 });
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { failure } from '../../errors';
-import type { CheckResult, Difference, DifferenceValue } from '../../index';
+import type { CheckResult, ConfigDifference, Difference, DifferenceValue } from '../../index';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
 import {
@@ -43,22 +43,42 @@ export function checkCommand(session: Session): Command {
       ...registryOptions(flags),
       ...given({ platforms: flags.platform }),
     });
-    const { ok, entries, differences, omitted = 0 } = document;
-    const count = differences.length + omitted;
+    const { ok, config, notCompared, differences, omitted = 0 } = document;
     const rest = omitted > 0 ? [`and ${omitted} more differences`] : [];
     return {
       document,
-      text: [...differences.map(describe), ...rest],
+      text: [
+        ...config.map(describeConfig),
+        ...notCompared.map((digest) => `layer ${digest}: not compared`),
+        ...differences.map(describe),
+        ...rest,
+      ],
       summary: [summaryLine(document, speedLine(summary.bytes, elapsed()))],
-      failure: ok
-        ? undefined
-        : failure('MISMATCH', converted!, `${count} differences from ${source!} in ${entries} entries`),
+      failure: ok ? undefined : failure('MISMATCH', converted!, verdict(source!, document)),
     };
   });
 }
 
-function summaryLine({ ok, entries }: Omit<CheckResult, 'summary'>, work: string): string {
-  return `${ok ? 'no difference' : 'different'}: ${entries} entries, ${work}`;
+type Found = Omit<CheckResult, 'summary'>;
+
+function countDifferences({ config, differences, omitted = 0 }: Found): number {
+  return config.length + differences.length + omitted;
+}
+
+function verdict(source: string, found: Found): string {
+  const count = `${countDifferences(found)} differences from ${source} in ${found.entries} entries`;
+  const { length } = found.notCompared;
+  return length === 0 ? count : `${count}, and ${length} layers could not be compared`;
+}
+
+function summaryLine(found: Found, work: string): string {
+  const { ok, entries } = found;
+  const same = ok ? 'no difference' : 'not all was compared';
+  return `${countDifferences(found) > 0 ? 'different' : same}: ${entries} entries, ${work}`;
+}
+
+function describeConfig({ field, expected, actual }: ConfigDifference): string {
+  return `config: ${field} is ${JSON.stringify(actual)}, not ${JSON.stringify(expected)}`;
 }
 
 function describe({ layer, path, field, expected, actual }: Difference): string {
