@@ -33,6 +33,7 @@ export function addonCheck(): DoctorCheck {
 
 /** What the kernel needs for mounting, in the order in which a mount uses it. */
 export async function kernelChecks(machine: Machine): Promise<DoctorCheck[]> {
+  const verity = await verityCheck(machine);
   return [
     await filesystemCheck(machine, 'erofs', 'EROFS_FS'),
     ...(await compressionChecks(machine)),
@@ -42,9 +43,9 @@ export async function kernelChecks(machine: Machine): Promise<DoctorCheck[]> {
       await featureCheck(machine, 'loop', 'BLK_DEV_LOOP', 'loop'),
       '/dev/loop-control',
     ),
-    await verityCheck(machine),
-    await hashCheck(machine, 'sha512'),
-    await hashCheck(machine, 'sha256'),
+    verity,
+    await hashCheck(machine, 'sha512', verity),
+    await hashCheck(machine, 'sha256', verity),
     await filesystemCheck(machine, 'overlay', 'OVERLAY_FS'),
     await deviceCheck(machine, await filesystemCheck(machine, 'fuse', 'FUSE_FS'), '/dev/fuse'),
     await rootCheck(machine),
@@ -133,9 +134,14 @@ async function verityCheck(machine: Machine): Promise<DoctorCheck> {
   return device.status === 'ok' ? { ...check, detail: device.detail } : device;
 }
 
-/** A hash that the kernel's crypto has loaded, or can load. */
-async function hashCheck(machine: Machine, hash: 'sha256' | 'sha512'): Promise<DoctorCheck> {
+/** A hash that the kernel's crypto has loaded, or can load; of use only where dm-verity is. */
+async function hashCheck(
+  machine: Machine,
+  hash: 'sha256' | 'sha512',
+  verity: DoctorCheck,
+): Promise<DoctorCheck> {
   const name = `dm-verity-${hash}`;
+  if (verity.status === 'missing') return { ...verity, name, detail: `dm-verity: ${verity.detail}` };
   const loaded = new RegExp(`^name\\s*:\\s*${hash}$`, 'm').test(await machine.read('/proc/crypto'));
   if (loaded) return ok(name, 'the kernel has it');
   return featureCheck(machine, name, `CRYPTO_${hash.toUpperCase()}`, `${hash}_generic`);

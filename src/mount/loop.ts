@@ -133,7 +133,10 @@ async function checkDirectIo(device: FileHandle): Promise<void> {
   }
 }
 
-/** Detaches a device that holds one of `files` and would not do so by itself. True when it did. */
+/**
+ * Detaches a device that a crash between our two steps left: it holds one of `files`, has no name of it, and would not detach by itself. True
+ * when it did; others may have taken the device since.
+ */
 export async function detachLoop(path: string, files: readonly string[]): Promise<boolean> {
   const device = await open(path, constants.O_RDONLY).catch(() => null);
   if (device === null) return false;
@@ -142,8 +145,9 @@ export async function detachLoop(path: string, files: readonly string[]): Promis
     native.sys.ioctl(device.fd, request.getStatus, info);
     const held = { dev: info.readBigUInt64LE(0), ino: info.readBigUInt64LE(8) };
     const ours = await Promise.all(files.map((file) => stat(file, { bigint: true })));
-    const isOurs = ours.some(({ dev, ino }) => dev === held.dev && ino === held.ino);
-    if (!isOurs || (info.readUInt32LE(flagsAt) & flag.autoclear) !== 0) return false;
+    const isOurFile = ours.some(({ dev, ino }) => dev === held.dev && ino === held.ino);
+    const isUnfinished = info[nameAt] === 0 && (info.readUInt32LE(flagsAt) & flag.autoclear) === 0;
+    if (!isOurFile || !isUnfinished) return false;
     native.sys.ioctl(device.fd, request.clearFd, 0);
     return true;
   } catch {

@@ -89,6 +89,14 @@ describe('the kernel', () => {
     expect((await check('erofs')).hint).toBe('modprobe erofs, as root');
   });
 
+  test('hashes for dm-verity are of no use without it', async () => {
+    const crypto = 'name         : sha512\n\nname         : sha256\n';
+    await machine('6.12.1', { '/proc/config.gz': gzipSync('CONFIG_DM_VERITY=y\n'), '/proc/crypto': crypto });
+    const names = ['dm-verity', 'dm-verity-sha512', 'dm-verity-sha256'];
+    expect(await statuses()).toMatchObject(Object.fromEntries(names.map((name) => [name, 'missing'])));
+    expect((await check('dm-verity-sha512')).detail).toBe('dm-verity: there is no /dev/mapper/control');
+  });
+
   test('a filesystem that is registered needs no other word', async () => {
     await machine('6.12.1', {
       '/proc/filesystems': 'nodev\tproc\n\terofs\nnodev\toverlay\n',
