@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { failure, fromSystemError, SeekableErofsError, type ErrorCode } from '../errors';
+import { openFilesLimit } from '../fs/open-files';
 import type { ProgressEvent, ResourceOptions } from '../job';
 import type { WarningOptions } from '../layer/resources';
 import { withRetries, type RetryOptions } from '../source/retry';
@@ -44,7 +45,7 @@ export interface BatchError {
 export interface BatchOptions extends Pick<ResourceOptions, 'signal' | 'threads' | 'tmpDir'>, WarningOptions {
   /** For all jobs; what the list says goes before it. */
   defaults?: ConvertOptions | undefined;
-  /** Images at once; default: four for each core, 16 at most. How many layers are open at once does not depend on it. */
+  /** Images at once, as far as the limit of open files allows; default: four for each core, 16 at most. How many layers are open at once does not depend on it. */
   jobs?: number | undefined;
   /** Forgets what the journal says is done. */
   restart?: boolean | undefined;
@@ -115,6 +116,16 @@ function journalPath(file: string): string {
   return `${file}.journal`;
 }
 
+/** What the program and the layers under way have open, whatever the number of images. */
+const ownFiles = 96;
+/** Of one image: its source, and an archive's blobs that wait to be written. */
+const filesOfImage = 32;
+
+/** How many images can be under way before there are too many open files for the system. */
+export function mostImagesAtOnce(limit = openFilesLimit()): number {
+  return Math.max(1, Math.floor((limit - ownFiles) / filesOfImage));
+}
+
 /** Most of what a small image takes is waiting for the disk: others fill the cores meanwhile. */
 const defaultJobs = (): number => Math.min(16, 4 * availableParallelism());
 
@@ -141,7 +152,7 @@ class BatchRun {
     if (!Number.isSafeInteger(atOnce) || atOnce < 1) {
       throw failure('USAGE', 'jobs', `${atOnce} is no number of images`, 'give 1 or more');
     }
-    const workers = Array.from({ length: Math.min(atOnce, this.jobs.length) });
+    const workers = Array.from({ length: Math.min(atOnce, mostImagesAtOnce(), this.jobs.length) });
     await runTogether(workers, signal, (_worker, runSignal) => this.work(runSignal));
   }
 

@@ -1,7 +1,7 @@
 import type { ErofsFilesystem } from '../erofs/filesystem';
 import type { ErofsInode } from '../erofs/inode';
 import { native, type NativeSource } from '../native/binding';
-import { fromNativeError } from '../native/run';
+import { fromNativeError } from '../native/native-error';
 import type { Piece } from './compare-content';
 import type { TreeNode } from './tree-node';
 

@@ -1,5 +1,5 @@
 import { native, type FrameOptions, type FrameTable, type NativeSource } from '../native/binding';
-import { fromNativeError } from '../native/run';
+import { fromNativeError } from '../native/native-error';
 import { allocateRead, checkAllocation, checkRange } from '../source/range';
 import type { ByteSource } from '../source/byte-source';
 

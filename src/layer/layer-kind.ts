@@ -2,7 +2,7 @@ import { failure, SeekableErofsError } from '../errors';
 import { readSeekableAnnotations } from '../format/annotations';
 import { layerFormat } from '../format/media-types';
 import { native } from '../native/binding';
-import { fromNativeError } from '../native/run';
+import { fromNativeError } from '../native/native-error';
 import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
 import { findTableFrame } from './frame-walk';

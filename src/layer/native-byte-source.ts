@@ -1,5 +1,5 @@
 import type { NativeSource } from '../native/binding';
-import { fromNativeError } from '../native/run';
+import { fromNativeError } from '../native/native-error';
 import type { ByteSource } from '../source/byte-source';
 
 /** A native source under the interface of src/source. */

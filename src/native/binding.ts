@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import load from 'node-gyp-build';
 import { SeekableErofsError } from '../errors';
+import { classThrowingOurs, throwingOurs } from './native-error';
 
 /** `size` bytes of an open file from `offset`; `name` is what errors call it. */
 export interface Slice {
@@ -310,9 +311,23 @@ export interface Addon {
 /** The addon: a prebuilt binary that fits this machine, else what was compiled at install time. */
 export const native = loadAddon();
 
+/** All but `sys`, whose callers act on the system's numbers. */
+function withOwnErrors(addon: Addon): Addon {
+  return {
+    ...addon,
+    Source: classThrowingOurs(addon.Source),
+    BlobSink: classThrowingOurs(addon.BlobSink),
+    TreeWriter: classThrowingOurs(addon.TreeWriter),
+    TarReader: classThrowingOurs(addon.TarReader),
+    concatenate: throwingOurs((parts) => addon.concatenate(parts)),
+    decodedSource: throwingOurs((...args) => addon.decodedSource(...args)),
+    tryLock: throwingOurs((fd) => addon.tryLock(fd)),
+  };
+}
+
 function loadAddon(): Addon {
   try {
-    return load(join(__dirname, '..', '..')) as Addon;
+    return withOwnErrors(load(join(__dirname, '..', '..')) as Addon);
   } catch (cause) {
     const why = (cause as Error).message.split('\n')[0]!;
     const hint = 'npm rebuild seekable-erofs-native; in a checkout: npm run build';

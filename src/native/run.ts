@@ -1,23 +1,9 @@
-import { SeekableErofsError, failure, type ErrorCode } from '../errors';
+import { failure } from '../errors';
 import type { JobOptions } from '../job';
 import { native, type NativeJob } from './binding';
+import { fromNativeError } from './native-error';
 
 const progressInterval = 100; // milliseconds
-
-/** What the addon rejects with: a plain Error with these members. */
-interface NativeError extends Error {
-  code?: ErrorCode;
-  what?: string;
-  why?: string;
-  hint?: string;
-}
-
-/** The one place where an error of the addon becomes one of this package. */
-export function fromNativeError(error: unknown): unknown {
-  const { code, what, why, hint } = error as NativeError;
-  if (code === undefined || what === undefined || why === undefined) return error;
-  return new SeekableErofsError(code, { what, why, hint });
-}
 
 /**
  * Runs one native operation: an aborted signal cancels it, its progress is reported a few times a second, `item` says on

@@ -9,27 +9,28 @@ const chunkSize = 1024 * 1024;
 const readFd = promisify(read);
 
 /**
- * The first `size` bytes of an open file, wherever its position is, without those before `start`.
+ * The bytes of an open file from `start` up to `end`, wherever its position is.
  * @throws CORRUPT when the file is shorter.
  */
-export async function* readChunks(fd: number, size: number, name: string, start = 0): AsyncGenerator<Buffer> {
-  for (let offset = start; offset < size;) {
-    const length = Math.min(chunkSize, size - offset);
+export async function* readChunks(fd: number, end: number, name: string, start = 0): AsyncGenerator<Buffer> {
+  for (let offset = start; offset < end;) {
+    const length = Math.min(chunkSize, end - offset);
     const { bytesRead, buffer } = await readFd(fd, Buffer.allocUnsafe(length), 0, length, offset);
     if (bytesRead === 0)
-      throw failure('CORRUPT', name, `it ends at offset ${offset}, ${size - offset} bytes too early`);
+      throw failure('CORRUPT', name, `it ends at offset ${offset}, ${end - offset} bytes too early`);
     offset += bytesRead;
     yield buffer.subarray(0, bytesRead);
   }
 }
 
-/** Writes all of `chunks` to an open file, from its start. */
+/** Writes all of `chunks` to an open file, from `start`. */
 export async function writeChunks(
   fd: number,
   chunks: AsyncIterable<Uint8Array>,
   signal: AbortSignal | undefined,
+  start = 0,
 ): Promise<void> {
-  let offset = 0;
+  let offset = start;
   for await (const chunk of chunks) {
     signal?.throwIfAborted();
     await writeFully(fd, chunk, offset);

@@ -9,6 +9,7 @@ import type { Descriptor, Index } from '../oci/types';
 import { openArchiveFile } from './archive-file';
 import { openArchiveFiles } from './archive-files';
 import { checkContent, checkSize } from './blob-content';
+import { readChunks, writeChunks } from './fd-chunks';
 import { emptyIndex, layoutMarker, withReference } from './layout-index';
 import { blobPath, LayoutSource } from './layout-source';
 import type { TarMember } from './tar-writer';
@@ -25,6 +26,16 @@ export async function openOciArchiveSource(
   return LayoutSource.open(`oci-archive:${path}`, await openArchiveFiles(archive, options));
 }
 
+/** Blobs of an archive that have a file of their own while they wait. */
+const mostFiles = 16;
+
+/** Where the bytes of a blob wait. */
+interface WaitingBlob {
+  fd: number;
+  offset: number;
+  size: number;
+}
+
 /** What writing an archive takes. */
 type ArchiveOptions = ResourceOptions & AtomicFileOptions;
 
@@ -35,7 +46,11 @@ type ArchiveOptions = ResourceOptions & AtomicFileOptions;
 export class OciArchiveDestination implements DestinationStore {
   readonly name: string;
   /** By path in the archive. */
-  private readonly blobs = new Map<string, { file: TemporaryFile; size: number }>();
+  private readonly blobs = new Map<string, WaitingBlob>();
+  private readonly files: TemporaryFile[] = [];
+  /** Holds the blobs behind the first few, one behind the other. */
+  private gathered: Promise<TemporaryFile> | undefined;
+  private gatheredSize = 0;
   private index: Index = emptyIndex();
 
   private constructor(
@@ -97,9 +112,10 @@ export class OciArchiveDestination implements DestinationStore {
   }
 
   async abort(): Promise<void> {
-    const files = [...this.blobs.values()];
     this.blobs.clear();
-    for (const { file } of files) await file.close();
+    const gathered = await this.gathered?.catch(() => undefined);
+    this.gathered = undefined;
+    for (const file of [...this.files.splice(0), gathered]) await file?.close();
   }
 
   private async commit(file: TemporaryFile, descriptor: Descriptor): Promise<void> {
@@ -111,7 +127,26 @@ export class OciArchiveDestination implements DestinationStore {
       throw error;
     }
     if (this.blobs.has(path)) await file.close();
-    else this.blobs.set(path, { file, size: descriptor.size });
+    else if (this.files.length < mostFiles) {
+      this.files.push(file);
+      this.blobs.set(path, { fd: file.fd, offset: 0, size: descriptor.size });
+    } else await this.gather(path, file, descriptor.size);
+  }
+
+  /** Of many images with many layers, a file for each would be more than a process may have open. */
+  private async gather(path: string, file: TemporaryFile, size: number): Promise<void> {
+    const offset = this.gatheredSize;
+    this.gatheredSize += size;
+    try {
+      this.gathered ??= openTemporary(this.options.tmpDir);
+      const { fd } = await this.gathered;
+      await writeChunks(fd, readChunks(file.fd, size, file.name), this.options.signal, offset);
+      this.blobs.set(path, { fd, offset, size });
+    } catch (error) {
+      throw fromSystemError(this.name, error);
+    } finally {
+      await file.close();
+    }
   }
 
   /** In the order of their names, folders first. */
@@ -119,8 +154,7 @@ export class OciArchiveDestination implements DestinationStore {
     const paths = [...this.blobs.keys()].sort();
     const folders = new Set(['blobs/', ...paths.map((path) => path.slice(0, path.lastIndexOf('/') + 1))]);
     const blobs = paths.map((name) => {
-      const { file, size } = this.blobs.get(name)!;
-      return { name, content: { fd: file.fd, size } };
+      return { name, content: this.blobs.get(name)! };
     });
     return [
       ...[...folders].map((name) => ({ name })),

@@ -8,8 +8,8 @@ import { readChunks, writeChunks } from './fd-chunks';
 /** A file of an archive, or without content a folder. */
 export interface TarMember {
   name: string;
-  /** Bytes, or the first `size` bytes of an open file. */
-  content?: Uint8Array | { fd: number; size: number };
+  /** Bytes, or `size` bytes of an open file from `offset`. */
+  content?: Uint8Array | { fd: number; offset: number; size: number };
 }
 
 type FileHeader = Partial<Header> & Pick<Header, 'name'>;
@@ -65,9 +65,10 @@ async function addMembers(archive: Pack, members: TarMember[]): Promise<void> {
 async function addFile(
   archive: Pack,
   fileHeader: FileHeader,
-  { fd, size }: { fd: number; size: number },
+  { fd, offset, size }: { fd: number; offset: number; size: number },
 ): Promise<void> {
-  await pipeline(Readable.from(readChunks(fd, size, fileHeader.name)), archive.entry(fileHeader));
+  const bytes = readChunks(fd, offset + size, fileHeader.name, offset);
+  await pipeline(Readable.from(bytes), archive.entry(fileHeader));
 }
 
 async function writeOutput(

@@ -1,10 +1,13 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { checkCleanLayout, checkLayout, looksLikeLayout } from '../conformance/support/layout-check';
 import { startCli } from '../conformance/support/running';
 import { documentOf, runCli, runJson } from './run-cli';
+import { makeTar, noise, writeLayout } from './sample';
 import { imageNames, writeSharedImages } from './support/shared-images';
 import { at, expectFailure, folder, keys, put, useFolders } from './workspace';
 
@@ -247,4 +250,28 @@ test(`50 images, killed five times and resumed (KILL_SEED=${seed})`, { timeout: 
   await put('clean.yaml', listOf(names).replaceAll('oci:out:', 'oci:clean:'));
   const clean = await runJson<Result>(['batch', 'clean.yaml', '--chunk-size', '64KiB'], { cwd: folder });
   expect(document.jobs.map(({ digest }) => digest)).toEqual(clean.document.jobs.map(({ digest }) => digest));
+});
+
+test('files that can not be opened are failures of their images alone', async () => {
+  const tars = await Promise.all(
+    Array.from({ length: 12 }, (_, i) => makeTar([{ name: `file-${i}`, content: noise(5000, `${i}`) }])),
+  );
+  await writeLayout(at('many'), tars);
+  const jobs = Array.from({ length: 12 }, (_, i) => ({
+    ...{ source: 'oci:many', destination: `oci-archive:out-${i}.tar:x` },
+  }));
+  await put('jobs.json', JSON.stringify(jobs));
+  const program = join(__dirname, '../../dist/cli/main.js');
+  const script = 'ulimit -n 40; exec "$0" "$1" batch jobs.json --jobs 12 --json';
+  const options = { cwd: folder, encoding: 'utf8' } as const;
+  const { stdout, stderr, status } = spawnSync('sh', ['-c', script, process.execPath, program], options);
+  expect(stderr).not.toContain('internal error');
+  const document = JSON.parse(stdout) as {
+    jobs: { status: string; error?: { code: string; message: string } }[];
+  };
+  expect(document.jobs).toHaveLength(12);
+  const errors = document.jobs.flatMap(({ error }) => error ?? []);
+  expect(status).toBe(errors.length > 0 ? 1 : 0);
+  for (const { code, message } of errors)
+    expect([code, message]).toEqual(['IO', expect.stringMatching(/open files/)]);
 });

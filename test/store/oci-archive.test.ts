@@ -75,6 +75,32 @@ describe('an archive that is written', () => {
     await expectImage(archive, await write(archive, 'v1', 'a'), 'a');
   });
 
+  it('has few files open, however many blobs it has', async () => {
+    const openFiles = (): number => readdirSync('/proc/self/fd').length;
+    const before = openFiles();
+    const store = await OciArchiveDestination.open(archive, { tmpDir: folder });
+    const seeds = Array.from({ length: 20 }, (_, i) => `image ${i}`);
+    const descriptors: Descriptor[] = [];
+    for (const seed of seeds) descriptors.push(await writeImage(store, seed));
+    expect(openFiles() - before).toBeLessThan(24);
+    for (const [i, seed] of seeds.entries())
+      await store.setReference(seed.replace(' ', '-'), descriptors[i]!);
+    await store.close();
+    expect(openFiles()).toBe(before);
+    const source = await openOciArchiveSource(archive, { tmpDir: folder });
+    for (const [i, seed] of seeds.entries()) {
+      const descriptor = await source.resolve(seed.replace(' ', '-'));
+      expect(descriptor.digest).toBe(descriptors[i]!.digest);
+      const document = await readManifest(source, descriptor);
+      if (document.kind !== 'manifest') throw new Error('an index');
+      for (const layer of document.manifest.layers) {
+        const blob = await source.openBlob(layer);
+        expect(describeBytes(layer.mediaType, await blob.read(0, blob.size)).digest).toBe(layer.digest);
+      }
+    }
+    await source.close();
+  });
+
   it('has sorted members without an owner or a time, and the same bytes each time', async () => {
     await write(archive, 'v1', 'a');
     const headers = await listHeaders(archive);

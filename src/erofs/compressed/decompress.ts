@@ -1,6 +1,6 @@
 import { SeekableErofsError } from '../../errors';
 import { native } from '../../native/binding';
-import { fromNativeError } from '../../native/run';
+import { fromNativeError } from '../../native/native-error';
 import { checkAllocation } from '../../source/range';
 import type { CompressedContext } from './context';
 import type { Encoded } from './extent';
