@@ -6,6 +6,7 @@ import {
   addRegistryOptions,
   encodeOptions,
   given,
+  parseCount,
   registryOptions,
   type EncodeFlags,
   type RegistryFlags,
@@ -20,6 +21,7 @@ export interface ConvertFlags extends EncodeFlags, RegistryFlags {
   keepForeign?: true;
   replace?: true;
   cache?: string;
+  retryTime?: number;
 }
 
 export function addConvertOptions(command: Command): Command {
@@ -35,17 +37,31 @@ export function addConvertOptions(command: Command): Command {
       '--os-features',
       'say "erofs" in the os.features of an index, which containerd then must be asked for',
     )
-    .option('--cache <dir>', 'keep converted layers here, and take those that earlier runs kept');
+    .option('--cache <dir>', 'keep converted layers here, and take those that earlier runs kept')
+    .option(
+      '--retry-time <seconds>',
+      'how long to wait for a registry that is away (default: 60)',
+      parseCount,
+    );
   addEncodeOptions(command);
   return addRegistryOptions(command);
 }
 
 /** The library's options for these flags. A flag that was not given stays absent. */
 export async function convertOptions(flags: ConvertFlags): Promise<ConvertOptions> {
-  const { platform, allPlatforms, appendToIndex, osFeatures, keepForeign, replace, cache } = flags;
+  const { platform, allPlatforms, appendToIndex, osFeatures, keepForeign, replace, cache, retryTime } = flags;
   return {
     ...(await encodeOptions(flags)),
     ...registryOptions(flags),
-    ...given({ platforms: platform, allPlatforms, appendToIndex, osFeatures, keepForeign, replace, cache }),
+    ...given({
+      platforms: platform,
+      allPlatforms,
+      appendToIndex,
+      osFeatures,
+      keepForeign,
+      replace,
+      cache,
+      retryTime,
+    }),
   };
 }

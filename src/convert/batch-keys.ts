@@ -47,6 +47,7 @@ export const batchKeys: ReadonlyMap<string, BatchKey> = new Map([
   ['cert-dir', other('text', 'certDir')],
   ['insecure-http', other('boolean', 'insecureHttp')],
   ['concurrency', other('integer', 'concurrency')],
+  ['retry-time', other('integer', 'retryTime')],
 ]);
 
 /** The value of `key` as ConvertOptions have it. USAGE, about `what`, for one of the wrong kind. */

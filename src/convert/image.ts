@@ -78,6 +78,9 @@ export interface ConvertResult {
   };
 }
 
+/** Seconds: a conversion that has taken its time is not lost because a registry is restarted. */
+const defaultRetryTime = 60;
+
 /**
  * Converts an image: every layer becomes a seekable EROFS blob, manifest, config and index are rewritten to match. From an index it
  * takes this machine's platform, unless others are named or all asked for. Nothing appears under the destination's reference
@@ -86,8 +89,9 @@ export interface ConvertResult {
 export async function convertImage(
   source: string,
   destination: string,
-  options: ConvertOptions = {},
+  given: ConvertOptions = {},
 ): Promise<ConvertResult> {
+  const options = { ...given, retryTime: given.retryTime ?? defaultRetryTime };
   const started = performance.now();
   const settings = settingsOf(options);
   const [from, to] = [parseReference(source), parseReference(destination)];

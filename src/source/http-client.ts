@@ -4,10 +4,14 @@ import type { Dispatcher, EnvHttpProxyAgent } from 'undici';
 
 import { SeekableErofsError, failure } from '../errors';
 import { publicName } from '../public-name';
+import { atLeastRate } from './least-rate';
 import { transientFailure } from './transient';
 
 const userAgent = 'seekable-erofs-native';
 const maxRedirects = 10;
+const defaultTimeout = 30_000;
+/** What takes longer to come to its end than a connection takes to be made; milliseconds. */
+const longestDiscard = 1000;
 
 /** The answer to a request. Either its body is read to the end, or discard() is called. */
 export interface HttpResponse {
@@ -25,7 +29,7 @@ export interface HttpResponse {
 
 /** How a client connects; all times in milliseconds. */
 export interface HttpClientOptions {
-  /** The longest silence of a server; default: 30000. */
+  /** The longest silence of a server, and the time over which its least rate counts (see atLeastRate()); default: 30000. */
   timeout?: number | undefined;
   /** The longest that a connection may take to be made; default: 10000. */
   connectTimeout?: number | undefined;
@@ -76,7 +80,7 @@ export async function createHttpClient(options: HttpClientOptions = {}): Promise
       ...(timeout !== undefined && { headersTimeout: timeout }),
       ...(signal && { signal }),
     });
-    return responseOf(url, answer);
+    return responseOf(url, answer, timeout ?? options.timeout ?? defaultTimeout);
   };
   return {
     get: (url, headers, signal) => follow(send, url, { method: 'GET', headers, signal }),
@@ -86,7 +90,7 @@ export async function createHttpClient(options: HttpClientOptions = {}): Promise
 }
 
 function createAgent(Agent: typeof EnvHttpProxyAgent, options: HttpClientOptions): EnvHttpProxyAgent {
-  const { timeout = 30_000, connectTimeout = 10_000, connections = 16, tls, noProxy } = options;
+  const { timeout = defaultTimeout, connectTimeout = 10_000, connections = 16, tls, noProxy } = options;
   try {
     return new Agent({
       connections,
@@ -105,20 +109,24 @@ function createAgent(Agent: typeof EnvHttpProxyAgent, options: HttpClientOptions
   }
 }
 
-function responseOf(url: URL, { statusCode, headers, body }: Dispatcher.ResponseData): HttpResponse {
+function responseOf(
+  url: URL,
+  { statusCode, headers, body }: Dispatcher.ResponseData,
+  timeout: number,
+): HttpResponse {
   const all = (name: string): string[] => [headers[name] ?? []].flat();
   return {
     url,
     status: statusCode,
     header: (name) => all(name)[0],
     headers: all,
-    body,
+    body: atLeastRate(body as AsyncIterable<Buffer>, timeout),
     discard: () => discard(body),
   };
 }
 
-async function discard(body: { dump(options: { limit: number }): Promise<void> }): Promise<void> {
-  await body.dump({ limit: 16 * 1024 }).catch(() => undefined); // whatever happened to it, nobody wants it
+async function discard(body: Dispatcher.ResponseData['body']): Promise<void> {
+  await body.dump({ limit: 16 * 1024, signal: AbortSignal.timeout(longestDiscard) }).catch(() => undefined); // whatever happened to it, nobody wants it
 }
 
 type Send = (url: URL, request: HttpRequest) => Promise<HttpResponse>;

@@ -6,32 +6,36 @@ import { transientFaultOf, type TransientFault } from './transient';
 
 /** How often to try, and how long to wait in between; all times in milliseconds. */
 export interface RetryOptions {
-  /** In all, the first one included; default: 5. */
+  /** In all, the first one included; default: 5, or any number where `time` says how long to try. */
   attempts?: number | undefined;
+  /** How long after its first failure an attempt may be made again; 0: not at all. Default: as long as `attempts` take. */
+  time?: number | undefined;
   /** About how long before the second attempt; it doubles from one to the next. Default: 200. */
   firstPause?: number | undefined;
-  /** No pause is longer, and a server that asks for a longer one is not tried again. Default: 60000. */
+  /** No pause is longer, and a server that asks for a longer one is not tried again. Default: 60000, where `time` is given 5000 of our own. */
   longestPause?: number | undefined;
 }
 
 /**
  * Runs `attempt` until it succeeds, fails for a reason that will not pass (every error but a transient one: wrong bytes stay wrong), or
- * has failed `attempts` times; then rejects with the last error. CANCELLED when `signal` is aborted during a pause.
+ * has failed `attempts` times, or for `time`; then rejects with the last error. CANCELLED when `signal` is aborted during a pause.
  */
 export async function withRetries<T>(
   attempt: () => Promise<T>,
   options: RetryOptions = {},
   signal?: AbortSignal,
 ): Promise<T> {
-  const { attempts = 5, longestPause = 60_000 } = options;
+  const { time = Infinity, attempts = time === Infinity ? 5 : Infinity, longestPause = 60_000 } = options;
+  let giveUp = Infinity;
   for (let failed = 1; ; failed++) {
     try {
       return await attempt();
     } catch (error) {
       const fault = transientFaultOf(error);
+      if (failed === 1) giveUp = performance.now() + time;
       if (fault === null || failed >= attempts) throw error;
       const pause = pauseAfter(failed, fault, options);
-      if (pause > longestPause) throw error;
+      if (pause > longestPause || performance.now() + pause > giveUp) throw error;
       await sleep(pause, undefined, { signal }).catch((reason: unknown) => {
         throw fromSystemError('retry', reason);
       });
@@ -41,7 +45,8 @@ export async function withRetries<T>(
 
 /** Random, so that many readers of a server that stumbled do not come back all at once. */
 function pauseAfter(failed: number, { retryAfter }: TransientFault, options: RetryOptions): number {
-  const { firstPause = 200, longestPause = 60_000 } = options;
+  // Where it counts how long, a server that is back must not be left waiting for half a minute.
+  const { firstPause = 200, time, longestPause = time === undefined ? 60_000 : 5000 } = options;
   const jitter = 0.5 + Math.random() / 2;
   const pause = Math.min(firstPause * 2 ** (failed - 1), longestPause) * jitter;
   return Math.max(pause, retryAfter ?? 0);

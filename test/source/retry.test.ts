@@ -99,6 +99,28 @@ describe('pauses', () => {
     vi.mocked(sleep).mockReset();
   });
 
+  it('go on for a time that is given, whatever the number of attempts', async () => {
+    let now = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => now);
+    vi.spyOn(Math, 'random').mockReturnValue(0.999999);
+    vi.mocked(sleep).mockImplementation(async (pause) => void (now += pause!));
+    try {
+      const attempt = vi.fn(() => Promise.reject(busy()));
+      await caught(() => withRetries(attempt, { time: 60_000 }));
+      expect([now > 50_000, now <= 60_000]).toEqual([true, true]);
+      expect(Math.max(...(pauses() as number[]))).toBeLessThanOrEqual(5000);
+      attempt.mockClear();
+      await caught(() => withRetries(attempt, { time: 0 }));
+      expect(attempt).toHaveBeenCalledTimes(1);
+      attempt.mockClear();
+      await caught(() => withRetries(attempt, { time: 60_000, attempts: 3 }));
+      expect(attempt).toHaveBeenCalledTimes(3);
+    } finally {
+      vi.mocked(sleep).mockReset();
+      vi.restoreAllMocks();
+    }
+  });
+
   it('end at once with the signal', async () => {
     const attempt = failing(busy(30_000));
     const controller = new AbortController();

@@ -10,7 +10,7 @@ import { withRetries } from '../../source/retry';
 import { Authenticator } from './auth';
 import { parseChallenges } from './challenge';
 import { chooseOrigin } from './origin';
-import { defaultConcurrency, type StoreOptions } from './options';
+import { defaultConcurrency, retryOptionsOf, type StoreOptions } from './options';
 import { readRefusal, refusalError, type Refusal } from './refusal';
 import { catalogueScope, repositoryScope, type Scope } from './scope';
 import { identityOf, readCertificates, trustOf } from './trust';
@@ -90,7 +90,7 @@ export class RegistryClient {
 
   /** As withRetries(), by the store's options. */
   retrying<T>(attempt: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return withRetries(attempt, this.options.retry, signal ?? this.signal);
+    return withRetries(attempt, retryOptionsOf(this.options), signal ?? this.signal);
   }
 
   /** The error for an answer that refuses a request about `what`. */

@@ -15,7 +15,9 @@ export interface RegistryOptions {
   insecureHttp?: boolean | undefined;
   /** Requests at once, to each server; default: 6. */
   concurrency?: number | undefined;
-  /** What happens after network faults and when a registry is busy. */
+  /** How long to keep trying after a network fault, and when a registry is busy, in seconds; default: 60 in conversions, else five attempts. */
+  retryTime?: number | undefined;
+  /** As `retryTime`, with more to choose. */
   retry?: RetryOptions | undefined;
   /** The longest silence of a registry, in milliseconds; default: 30000. */
   timeout?: number | undefined;
@@ -33,3 +35,8 @@ export interface DestinationOptions extends StoreOptions {
 }
 
 export const defaultConcurrency = 6;
+
+/** How requests of these options are tried again. */
+export function retryOptionsOf({ retryTime, retry }: RegistryOptions): RetryOptions {
+  return retryTime === undefined ? { ...retry } : { time: retryTime * 1000, ...retry };
+}

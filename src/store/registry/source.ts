@@ -14,7 +14,7 @@ import { blobUrl } from './blobs';
 import { RegistryClient } from './client';
 import { downloadBlob } from './download';
 import { getManifest, getManifestOf, isKeptAsManifest } from './manifests';
-import type { StoreOptions } from './options';
+import { retryOptionsOf, type StoreOptions } from './options';
 
 /** A repository of a registry that images are read from. */
 export class RegistrySource implements SourceStore {
@@ -62,7 +62,7 @@ export class RegistrySource implements SourceStore {
     const get = (url: URL, headers: Readonly<Record<string, string>>, signal?: AbortSignal) =>
       this.client.send(url, { method: 'GET', headers, signal });
     const source = httpSource({ get }, blobUrl(this.client, descriptor), { name: `blob ${digest}`, size });
-    return retryingSource(source, this.client.options.retry);
+    return retryingSource(source, retryOptionsOf(this.client.options));
   }
 
   async openFile(descriptor: Descriptor, options: JobOptions = {}): Promise<BlobFile> {
