@@ -7,11 +7,11 @@ import type { EncodeSettings } from '../format/profiles';
 import { writeFully } from '../fs/write-fully';
 import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
 import type { Image } from '../image/images';
-import { decodeTo } from '../layer/decode';
 import type { EncodeOptions } from '../layer/encode';
 import { mkfsSettings } from '../layer/mkfs-options';
 import { resourcesOf } from '../layer/resources';
-import { isSeekableLayer, openSeekable } from '../layer/seekable';
+import { isSeekableLayer } from '../layer/seekable';
+import { openWholeLayer } from '../layer/whole-layer';
 import { verityHead, verityParameters } from '../layer/verity-payload';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
@@ -19,7 +19,7 @@ import type { BlobFile, SourceStore } from '../oci/store';
 import { withLayerImage } from './checked-image';
 import type { ErofsCache } from './erofs-cache';
 import { openLayerFile } from './foreign-layer';
-import { withItem } from './layer';
+import { hasTree, withItem } from './layer';
 import type { ConversionPool } from './pool';
 import { runTogether } from './together';
 
@@ -99,18 +99,22 @@ async function stageEntry(job: CacheJob, layer: ImageLayer) {
 /** Writes the raw image of a layer; returns its size. */
 async function writeImage(job: CacheJob, file: BlobFile, layer: ImageLayer, target: Target): Promise<number> {
   const indexLayer = await readIndexOf(job.source, layer);
-  const isSeekable =
-    isErofsLayer(layer.descriptor.mediaType) && isSeekableLayer(layer.descriptor, indexLayer);
-  if (!isSeekable) return writeBuiltImage(job, file, layer, target);
-  const descriptor = { ...layer.descriptor, diffId: layer.diffId };
-  const blob = await openSeekable(file, { ...job.options, descriptor, indexLayer });
-  const chunks = blob.section.frames.offsets.length - 1;
-  await job.pool.compute(chunks, job.options.signal, (threads) =>
-    decodeTo(file, blob, target, { ...job.options, threads, descriptor }),
-  );
-  const size = blob.imageSize;
-  await promisify(ftruncate)(target.fd, size);
-  return size;
+  const { descriptor, diffId } = layer;
+  const isSeekable = isErofsLayer(descriptor.mediaType) && isSeekableLayer(descriptor, indexLayer);
+  if (!isSeekable && !hasTree(descriptor)) return writeBuiltImage(job, file, layer, target);
+  const own = { ...job.options, descriptor: { ...descriptor, diffId }, indexLayer };
+  // Without a table, the digests of the whole layer vouch for it.
+  const whole = await openWholeLayer(file, { ...own, ...(!isSeekable && { allowUnverified: true }) });
+  try {
+    const { section, imageSize } = whole.blob;
+    await job.pool.compute(section.frames.offsets.length - 1, job.options.signal, (threads) =>
+      whole.decode(target, { ...own, threads }),
+    );
+    await promisify(ftruncate)(target.fd, imageSize);
+    return imageSize;
+  } finally {
+    whole.close();
+  }
 }
 
 function writeBuiltImage(

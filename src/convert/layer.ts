@@ -173,7 +173,7 @@ function passedThrough(blob: SeekableBlob, source: ImageLayer): ConvertedLayer {
 }
 
 /** Of a layer without a table, only the descriptor tells where its image ends and a tree begins. */
-function hasTree({ mediaType, annotations }: Descriptor): boolean {
+export function hasTree({ mediaType, annotations }: Descriptor): boolean {
   return isErofsLayer(mediaType) && readSeekableAnnotations(annotations)?.verity != null;
 }
 

@@ -79,6 +79,13 @@ describe('layers of another writer', () => {
     expect(result.manifests[0]!.layers[0]!.diffId).toBe(digestOf(image));
     expect(await verifyImage(result.destination)).toMatchObject({ ok: true, layers: [{ merkle: 'ok' }] });
 
+    // What containerd's cache gets is the image alone.
+    await convertImage(ref('tree'), `erofs-cache:${layout('cache')}`, {});
+    const hex = diffId.slice('sha256:'.length);
+    expect(readFileSync(join(layout('cache'), 'sha256', hex.slice(0, 2), `${hex}.erofs`)).equals(image)).toBe(
+      true,
+    );
+
     const wrong = { ...annotations, 'org.erofs.dmverity.root_digest': digestOf(image) };
     nameImage('tree', raw, blob, wrong, diffId);
     expect(await verifyImage(ref('tree'))).toMatchObject({ ok: false });
