@@ -29,7 +29,7 @@ beforeEach(async () => {
   const handle = await open(folder);
   const prototype = Object.getPrototypeOf(handle) as FileHandle;
   await handle.close();
-  const sync = Reflect.get(prototype, 'sync') as (this: FileHandle) => Promise<void>;
+  const sync = Reflect.get<FileHandle, 'sync'>(prototype, 'sync');
   vi.spyOn(prototype, 'sync').mockImplementation(async function (this: FileHandle) {
     await sync.call(this);
     events.push({ what: 'sync', inode: (await this.stat()).ino });
