@@ -51,7 +51,8 @@ Napi::Function TreeWriterHandle::define(Napi::Env env) {
                      {InstanceMethod("write", &TreeWriterHandle::write),
                       InstanceMethod("finishFolders", &TreeWriterHandle::finish_folders),
                       InstanceMethod("abandon", &TreeWriterHandle::abandon),
-                      InstanceMethod("removeMade", &TreeWriterHandle::remove_made)});
+                      InstanceMethod("removeMade", &TreeWriterHandle::remove_made),
+                      InstanceMethod("removeAll", &TreeWriterHandle::remove_all)});
 }
 
 TreeWriterHandle::TreeWriterHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -84,6 +85,12 @@ Napi::Value TreeWriterHandle::abandon(const Napi::CallbackInfo& info) {
 Napi::Value TreeWriterHandle::remove_made(const Napi::CallbackInfo& info) {
   return run_async<Unit>(
       info.Env(), JobHandle::of(info[0]), [writer = writer_](Job&) { return writer->remove_made(); },
+      [](Napi::Env env, Unit&) { return env.Undefined(); });
+}
+
+Napi::Value TreeWriterHandle::remove_all(const Napi::CallbackInfo& info) {
+  return run_async<Unit>(
+      info.Env(), JobHandle::of(info[0]), [writer = writer_](Job&) { return writer->remove_all(); },
       [](Napi::Env env, Unit&) { return env.Undefined(); });
 }
 

@@ -20,6 +20,7 @@ class TreeWriterHandle final : public Napi::ObjectWrap<TreeWriterHandle> {
   Napi::Value finish_folders(const Napi::CallbackInfo& info);
   Napi::Value abandon(const Napi::CallbackInfo& info);
   Napi::Value remove_made(const Napi::CallbackInfo& info);
+  Napi::Value remove_all(const Napi::CallbackInfo& info);
 
   // Shared with the call under way.
   std::shared_ptr<sys::TreeWriter> writer_;

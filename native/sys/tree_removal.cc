@@ -26,7 +26,8 @@ using Stream = std::unique_ptr<DIR, int (*)(DIR*)>;
 
 class Removal {
  public:
-  Removal(const File& root, IdentitySet& made) : root_(root), made_(made), folders_(root) {}
+  // `made` null: everything goes.
+  Removal(const File& root, IdentitySet* made) : root_(root), made_(made), folders_(root) {}
 
   Status run() {
     left_.push_back({});
@@ -50,6 +51,8 @@ class Removal {
     bool emptied = false;
   };
 
+  bool is_made(const Identity& identity) { return made_ == nullptr || made_->has(identity); }
+
   Error failed(const std::string& path, int error_number) const {
     return system_error(path.empty() ? root_.name() : root_.name() + "/" + printable(path), error_number);
   }
@@ -60,8 +63,8 @@ class Removal {
     const int handle = entered.value();
     if (!path.empty()) {
       const auto status = status_of(handle);
-      if (!status || !made_.has(status->identity)) return ok();  // something else took its name
-      chmod(path_of(handle).c_str(), 0700);                      // may forbid it to its owner
+      if (!status || !is_made(status->identity)) return ok();  // something else took its name
+      chmod(path_of(handle).c_str(), 0700);                    // may forbid it to its owner
     }
     const int descriptor = openat(handle, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     const Stream stream(descriptor < 0 ? nullptr : fdopendir(descriptor), closedir);
@@ -78,7 +81,7 @@ class Removal {
     bool removed = false;
     while (const dirent* entry = readdir(&stream)) {
       const auto status = status_at(dirfd(&stream), entry->d_name);
-      if (!status || status->is_folder() || !made_.has(status->identity)) continue;
+      if (!status || status->is_folder() || !is_made(status->identity)) continue;
       if (unlinkat(dirfd(&stream), entry->d_name, 0) == 0) {
         removed = true;
       } else if (errno != ENOENT) {
@@ -92,8 +95,8 @@ class Removal {
     while (const dirent* entry = readdir(&stream)) {
       const std::string name = entry->d_name;
       const auto status = status_at(dirfd(&stream), entry->d_name);
-      const bool is_made = status && status->is_folder() && made_.has(status->identity);
-      if (name == "." || name == ".." || !is_made) continue;
+      const bool is_folder = status && status->is_folder() && is_made(status->identity);
+      if (name == "." || name == ".." || !is_folder) continue;
       left_.push_back({path.empty() ? name : path + "/" + name});
     }
     return ok();
@@ -104,19 +107,21 @@ class Removal {
     if (!entered.ok()) return is_gone(entered.error().error_number) ? ok() : Status(entered.error());
     const int parent = entered.value();
     const auto status = status_at(parent, name_of(path));
-    if (!status || !made_.has(status->identity)) return ok();
+    if (!status || !is_made(status->identity)) return ok();
     if (unlinkat(parent, name_of(path), AT_REMOVEDIR) == 0) return ok();
     return errno == ENOTEMPTY || errno == EEXIST || errno == ENOENT ? ok() : Status(failed(path, errno));
   }
 
   const File& root_;
-  IdentitySet& made_;
+  IdentitySet* made_;
   FolderStack folders_;
   std::vector<Folder> left_;
 };
 
 }  // namespace
 
-Status remove_made(const File& root, IdentitySet& made) { return Removal(root, made).run(); }
+Status remove_made(const File& root, IdentitySet& made) { return Removal(root, &made).run(); }
+
+Status remove_all(const File& root) { return Removal(root, nullptr).run(); }
 
 }  // namespace seekable::sys

@@ -12,4 +12,7 @@ namespace seekable::sys {
 // refused.
 Status remove_made(const File& root, IdentitySet& made);
 
+// Removes everything beneath `root`, and follows no link. kIo as above.
+Status remove_all(const File& root);
+
 }  // namespace seekable::sys

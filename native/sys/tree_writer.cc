@@ -262,6 +262,8 @@ Status TreeWriter::remove_made() {
   return sys::remove_made(root_, made_);
 }
 
+Status TreeWriter::remove_all() { return sys::remove_all(root_); }
+
 void TreeWriter::keep_unfinished(OpenFile file) {
   const std::lock_guard lock(mutex_);
   unfinished_.push_back(std::move(file));

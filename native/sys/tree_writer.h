@@ -35,6 +35,8 @@ class TreeWriter {
   void abandon();
   // Removes all that write() made, and nothing that is there besides. Nothing else runs meanwhile.
   Status remove_made();
+  // Removes all that is there, of which none is anybody else's. Nothing else runs meanwhile.
+  Status remove_all();
 
  private:
   class Run;

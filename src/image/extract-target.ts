@@ -1,10 +1,10 @@
 import { closeSync, constants, fstatSync, openSync, readdirSync } from 'node:fs';
 import { constants as system } from 'node:os';
-import { basename, dirname, resolve } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { SeekableErofsError, failure, fromSystemError } from '../errors';
-import { newDraftPath } from '../fs/draft';
 import { checkFileName } from '../fs/file-name';
 import { native } from '../native/binding';
+import { makeExtractDraft } from './extract-drafts';
 
 /** The folder that an extraction fills. A commit() that succeeds, or discard(), ends it. */
 export interface ExtractTarget {
@@ -40,8 +40,8 @@ const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY;
  */
 export function openExtractTarget(dir: string, force: boolean): ExtractTarget {
   checkFileName(dir);
-  const path = resolve(dir);
-  const place: Place = { dir, parent: openParent(dir, dirname(path)), name: basename(path) || '.' };
+  checkFileName(dir);
+  const place: Place = { dir, parent: openParent(dir, dirname(dir)), name: basename(dir) || '.' };
   try {
     const fd = openExisting(place);
     return fd === null ? openNew(place) : takeExisting(place, fd, force);
@@ -91,9 +91,7 @@ function takeExisting({ dir, parent }: Place, fd: number, force: boolean): Extra
 
 function openNew(place: Place): ExtractTarget {
   const { dir, parent } = place;
-  const unfinished = basename(newDraftPath(''));
-  sys.makeFolder(parent, unfinished, 0o777);
-  const fd = sys.openEntry(parent, unfinished, folderFlags);
+  const { name: unfinished, fd } = makeExtractDraft(parent);
   if (!isEmpty(fd)) {
     closeSync(fd);
     throw inTheWay(dir);

@@ -7,6 +7,7 @@ import { EntryColumns } from './extract-columns';
 import { Lanes } from './extract-lanes';
 import { ExtractNotices } from './extract-notices';
 import { addDetails, newEntry, ParcelMaker, type Parcel } from './extract-parcel';
+import { clearExtractDrafts } from './extract-drafts';
 import { openExtractTarget, type ExtractTarget } from './extract-target';
 import type { MergedTree } from './merged-tree';
 import { withView, type View, type ViewOptions } from './open-view';
@@ -42,6 +43,7 @@ export function extractImage(
   return withView(refOrPath, options, async (view) => {
     const { tree } = view;
     const parts = await findParts(tree, options.paths ?? ['/']);
+    await clearExtractDrafts(dir);
     const target = openExtractTarget(dir, options.force ?? false);
     const extraction = new Extraction(view, target, options);
     try {

@@ -72,6 +72,8 @@ export interface NativeTreeWriter {
   abandon(): void;
   /** Removes all that write() made, and nothing that is there besides. Alone; it can't be cancelled. */
   removeMade(job: NativeJob): Promise<void>;
+  /** Removes all that is in the folder. Alone. */
+  removeAll(job: NativeJob): Promise<void>;
 }
 
 export interface OpenedInput {

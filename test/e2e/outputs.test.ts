@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { linkSync, readFileSync, symlinkSync } from 'node:fs';
+import { linkSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { startCli } from '../conformance/support/running';
 import { documentOf, runCli, runJson } from './run-cli';
@@ -141,6 +142,19 @@ describe.each(outputs)('%s, ended in the middle', (name, args, phase) => {
     expect(exitCode, stderr).toBe(code);
     expect(await readdir(at('out'))).toEqual(['file']);
   });
+});
+
+test('extract, killed in the middle, leaves nothing after the next run', async () => {
+  await putLarge();
+  await documentOf(['build', 'large.tar', 'image'], { cwd: folder });
+  await mkdir(at('out'));
+  const { child, ended } = startCli(['extract', 'image', 'out/dir', '--threads', '1'], folder);
+  while (readdirSync(at('out')).length === 0 && child.exitCode === null) await nextTurn();
+  child.kill('SIGKILL');
+  expect((await ended).signal).toBe('SIGKILL');
+  expect(await readdir(at('out'))).toEqual([expect.stringMatching(/^\.seekable-erofs-/)]);
+  await documentOf(['extract', 'image', 'out/dir'], { cwd: folder });
+  expect(await readdir(at('out'))).toEqual(['dir']);
 });
 
 test('SIGUSR1 shows how far a run is, and the run goes on', async () => {
