@@ -16,9 +16,12 @@ case "$mode" in
     ;;
 esac
 
+echo "compiling the C++ tests ($mode) …"
+started=$SECONDS
 for action in configure build; do
   node_modules/.bin/cmake-js "$action" --log-level warn --out "build-$mode" --target core_test "${flags[@]}"
 done
+echo "took $((SECONDS - started)) s"
 program=$(find "build-$mode" -name core_test -type f -perm -u+x | head -n 1)
 # A test asks for more memory than there is, to see NO_MEMORY.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1}

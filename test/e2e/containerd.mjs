@@ -37,6 +37,10 @@ function missing() {
   for (const program of ['runc', 'unshare', 'ldd', 'docker-registry']) {
     if (spawnSync(program, ['--help']).error) return `needs ${program}`;
   }
+  // In a chroot, for one, this fails: its root is no mount.
+  const probe = ['--mount', '--pid', '--fork', '--mount-proc', 'true'];
+  const { status, stderr } = spawnSync('unshare', probe, { encoding: 'utf8' });
+  if (status !== 0) return `no namespaces can be made here: ${stderr.trim()}`;
   return missingForContainerd();
 }
 
