@@ -24,6 +24,10 @@ export const exitCodes = {
   FAILED: 1,
   /** The machine lacks something: root, a kernel module, a program. */
   MACHINE: 4,
+  /** A container's program is not in its image. */
+  NO_PROGRAM: 127,
+  /** It is there, but can't be executed. */
+  NOT_EXECUTABLE: 126,
   NO_MEMORY: 1,
   /** Cancelled by the caller's signal; the program has 143 for SIGTERM, 129 for SIGHUP, 131 for SIGQUIT. */
   CANCELLED: 130,

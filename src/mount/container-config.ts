@@ -26,7 +26,8 @@ const capabilities = [
   ...['NET_BIND_SERVICE', 'SYS_CHROOT', 'KILL', 'AUDIT_WRITE'],
 ].map((name) => `CAP_${name}`);
 
-const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** Where programs are looked for when the image does not say. */
+export const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** Files of the kernel that tell of, or change, the machine (as Docker hides them). */
 const maskedPaths = [

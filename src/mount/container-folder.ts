@@ -57,6 +57,16 @@ export class ContainerFolder {
     return join(this.path, 'config.json');
   }
 
+  /** What the runtime has to say. */
+  get log(): string {
+    return join(this.path, 'log');
+  }
+
+  /** There once the container's program runs. */
+  get pid(): string {
+    return join(this.path, 'pid');
+  }
+
   get rootfs(): string {
     return join(this.path, 'rootfs');
   }

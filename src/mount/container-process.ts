@@ -1,4 +1,5 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { failure } from '../errors';
 import type { ContainerFolder } from './container-folder';
@@ -30,9 +31,10 @@ export async function runContainer(
   { terminal, relaySignals, signal }: ProcessOptions,
 ): Promise<number> {
   throwIfAborted(signal, folder);
-  const args = ['run', '--bundle', folder.path, folder.id];
+  const flags = ['--log', folder.log, '--log-format', 'json', ...flagsOf(runtime, folder)];
+  const args = ['run', '--bundle', folder.path, '--pid-file', folder.pid, folder.id];
   // Without a terminal of its own it is in a session of its own, so that Ctrl-C reaches it by us alone, once.
-  const child = spawn(runtime.path, [...flagsOf(runtime, folder), ...args], {
+  const child = spawn(runtime.path, [...flags, ...args], {
     stdio: 'inherit',
     detached: !terminal,
   });
@@ -47,6 +49,7 @@ export async function runContainer(
   try {
     const exitCode = await endOf(child, runtime);
     throwIfAborted(signal, folder);
+    if (ending.exitCode === undefined && exitCode !== 0) await throwIfNotStarted(runtime, folder);
     return ending.exitCode ?? exitCode;
   } finally {
     takeBack?.();
@@ -54,6 +57,29 @@ export async function runContainer(
     signal?.removeEventListener('abort', onAbort);
     await deleteContainer(runtime, folder);
   }
+}
+
+/** What kept the container's program from being started; nothing when it ran. */
+async function throwIfNotStarted({ path }: Runtime, { log, pid }: ContainerFolder): Promise<void> {
+  if ((await readFile(pid, 'utf8').catch(() => '')) !== '') return;
+  const why = lastError(await readFile(log, 'utf8').catch(() => ''));
+  if (why === null) return;
+  if (!/\bexec\b/.test(why)) throw failure(why.includes('cgroup') ? 'MACHINE' : 'FAILED', path, why);
+  const isMissing = /executable file not found|no such file or directory/.test(why);
+  throw failure(isMissing ? 'NO_PROGRAM' : 'NOT_EXECUTABLE', path, why);
+}
+
+/** Of a log with a JSON document a line. */
+function lastError(log: string): string | null {
+  const messages = log.split('\n').flatMap((line) => {
+    try {
+      const { level, msg } = JSON.parse(line) as { level?: unknown; msg?: unknown };
+      return level === 'error' && typeof msg === 'string' ? [msg] : [];
+    } catch {
+      return [];
+    }
+  });
+  return messages.at(-1)?.replaceAll('\n', ' ') ?? null;
 }
 
 /** Deletes the container if there still is one, with all its processes. */

@@ -9,6 +9,7 @@ import { openSource } from '../store/open';
 import { containerConfig } from './container-config';
 import { ContainerFolder } from './container-folder';
 import { checkLimits, containerResources, hasLimits, type ContainerLimits } from './container-limits';
+import { checkProgram } from './container-program';
 import { runContainer, type SignalRelay } from './container-process';
 import { clearAway } from './container-repair';
 import { containerSettings, type ContainerSettings } from './container-settings';
@@ -43,7 +44,7 @@ interface ImageToRun {
  * Runs `command` (empty: what the image says) in a throw-away container of an image, by an installed crun or runc: a writable overlay in
  * memory over the mounted image, the image's environment, folder and user, a network of its own that leads nowhere, no new privileges,
  * Docker's seccomp filter, this process's stdin, stdout and stderr. Nothing is left of it, whatever the end.
- * @throws MACHINE without root or a runtime, or without cgroups for limits; USAGE without a command; CORRUPT for a config that nobody can run; as mountImage().
+ * @throws NO_PROGRAM and NOT_EXECUTABLE of the command; MACHINE without root or a runtime, or without cgroups for limits; USAGE without a command; CORRUPT for a config that nobody can run; as mountImage().
  */
 export async function runImage(
   refOrPath: string,
@@ -80,8 +81,12 @@ async function readImage(
 ): Promise<ImageToRun> {
   const config = await readConfig(refOrPath, options);
   const settings = containerSettings(config?.config, command, refOrPath);
-  const accounts = await withView(refOrPath, options, ({ tree }) => readAccounts(tree));
-  return { config, settings, user: resolveUser(settings.user, accounts, refOrPath) };
+  const user = await withView(refOrPath, options, async ({ tree }) => {
+    const found = resolveUser(settings.user, await readAccounts(tree), refOrPath);
+    await checkProgram(tree, settings, found);
+    return found;
+  });
+  return { config, settings, user };
 }
 
 async function readConfig(refOrPath: string, options: RunOptions): Promise<ImageConfig | null> {

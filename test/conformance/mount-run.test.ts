@@ -1,6 +1,15 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { documentOf, runCli } from '../e2e/run-cli';
@@ -34,6 +43,13 @@ describe.skipIf(reason !== null)(titleOf('run', reason), () => {
     mkdirSync(at('tree/bin'), { recursive: true });
     run('gcc', ['-static', '-O1', '-o', at('tree/bin/probe'), join(support, 'probe.c')]);
     chmodSync(at('tree/bin/probe'), 0o755);
+    writeFileSync(at('tree/bin/script'), '#! /bin/none -x\n', { mode: 0o755 });
+    writeFileSync(at('tree/bin/good-script'), '#!/bin/probe\n', { mode: 0o755 });
+    writeFileSync(at('tree/bin/text'), 'text\n', { mode: 0o755 });
+    writeFileSync(at('tree/bin/plain'), '#!/bin/probe\n', { mode: 0o644 });
+    copyFileSync('/bin/true', at('tree/bin/dynamic'));
+    symlinkSync('../bin/probe', at('tree/bin/link'));
+    symlinkSync('missing', at('tree/bin/dangling'));
     run('tar', ['-C', at('tree'), '-cf', at('layer.tar'), '.']);
     image = at('image');
     await documentOf(['build', at('layer.tar'), image]);
@@ -126,6 +142,43 @@ describe.skipIf(reason !== null)(titleOf('run', reason), () => {
         expect(exitCode).toBe(4);
       }
     }
+  });
+
+  const runProgram = (command: string) => runCli(['run', '--state', at('state'), image, '--', command]);
+
+  test.each([
+    ['/no/such', 127, 'no such program'],
+    ['no-such', 127, 'no such program'],
+    ['/bin/dangling', 127, 'no such program'],
+    ['bin/../..', 126, 'a folder'],
+    ['/bin', 126, 'a folder'],
+    ['/bin/plain', 126, 'no execute bit'],
+    ['plain', 127, 'no such program'],
+    ['/bin/text', 126, 'exec format error'],
+    ['/bin/script', 126, '/bin/none, is not in the image'],
+    ['/bin/dynamic', 126, 'is not in the image'],
+  ])('%s: exit %i, one line', async (command, code, why) => {
+    const { exitCode, stdout, stderr } = await runProgram(command);
+    expect(stderr).toMatch(/^error: [^\n]*\n$/);
+    expect(stderr).toContain(why);
+    expect([exitCode, stdout.toString()]).toEqual([code, '']);
+  });
+
+  test('what the runtime refuses is one of our errors', async () => {
+    writeFileSync(
+      at('runc'),
+      '#!/bin/sh\nwhile [ "$1" != --log ]; do shift; done\nprintf %s \'{"level":"error","msg":"no\\nluck"}\' > "$2"; exit 1\n',
+      { mode: 0o755 },
+    );
+    const env = { PATH: `${at('.')}:${process.env['PATH']!}` };
+    const { exitCode, stderr } = await runCli(args('calls'), { env });
+    expect(stderr).toBe(`error: ${at('runc')}: no luck\n`);
+    expect(exitCode).toBe(1);
+  });
+
+  test.each(['/bin/probe', 'probe', 'bin/probe', 'link', 'good-script'])('%s is run', async (command) => {
+    const { exitCode, stderr } = await runProgram(command);
+    expect([exitCode, stderr]).toEqual([0, '']);
   });
 
   test.each([
