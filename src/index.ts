@@ -46,7 +46,7 @@ export type { PlatformSelection } from './image/images';
 export { inspect, type ImageInspection, type InspectOptions } from './image/inspect';
 export type { BlobInspection, TableInspection, VerityInspection } from './image/inspect-layer';
 export type { MetadataShare } from './image/inspect-tree';
-export { listImage, type ListedEntry, type ListOptions } from './image/list';
+export { listEntries, listImage, type ListedEntry, type ListOptions } from './image/list';
 export { readImageFile } from './image/cat';
 export { extractImage, type Extracted, type ExtractOptions } from './image/extract';
 export type { ViewOptions } from './image/open-view';

@@ -3,7 +3,7 @@ import type { SignalRelay } from '../index';
 import type { ProgressEvent, ResourceOptions } from '../job';
 import { failure } from '../errors';
 import { addCommonOptions, type CommonFlags } from './options';
-import { Output, warningLine, type Report, type Streams } from './output';
+import { Output, toFailure, warningLine, type Report, type Streams } from './output';
 import { createProgress } from './progress';
 import { SignalWatch } from './signals';
 import { StatusReport } from './status-report';
@@ -98,7 +98,11 @@ async function perform(
     await output.complain(report.failure);
     session.exitCode = report.failure.exitCode;
   } catch (error) {
-    throw signals.explain(error);
+    const explained = signals.explain(error);
+    if (!output.isOpen) throw explained;
+    const known = toFailure(explained);
+    await output.complain(known, explained);
+    session.exitCode = known.exitCode;
   } finally {
     progress.stop();
     signals.dispose();

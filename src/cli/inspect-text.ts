@@ -1,5 +1,5 @@
 import type { BlobInspection, ImageInspection } from '../index';
-import { describeListing } from './listing-text';
+import { ListingText } from './listing-text';
 import { indent, shortDigest, table } from './text';
 
 /** An inspection as an indented tree; `maxChunks` entries of each chunk table. */
@@ -39,7 +39,7 @@ function describeBlob(
     ...table(rows),
     ...(chunks ? describeTable(chunks, maxChunks) : []),
     ...(dmverity ? describeVerity(dmverity) : []),
-    ...(tree ? ['directory tree', ...indent(describeListing(tree, true))] : []),
+    ...(tree ? ['directory tree', ...indent(new ListingText(true).lines(tree))] : []),
   ];
 }
 

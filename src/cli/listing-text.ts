@@ -11,9 +11,20 @@ const typeLetters = {
   socket: 's',
 } as const;
 
-/** A listing like that of `ls -l`: whole paths, or names only. Times are in UTC. */
-export function describeListing(entries: readonly ListedEntry[], wholePaths: boolean): string[] {
-  const rows = entries.map((entry) => {
+/** A listing like that of `ls -l`: whole paths, or names only. Times are in UTC. Columns are as wide as all that came before needs. */
+export class ListingText {
+  private readonly widths: number[] = [];
+
+  constructor(private readonly wholePaths: boolean) {}
+
+  /** The lines of the next entries. */
+  lines(entries: readonly ListedEntry[]): string[] {
+    return table(rowsOf(entries, this.wholePaths), [1, 2, 3, 4], this.widths);
+  }
+}
+
+function rowsOf(entries: readonly ListedEntry[], wholePaths: boolean): string[][] {
+  return entries.map((entry) => {
     const { path, mode, type, nlink, uid, gid, size, rdev, mtime, target } = entry;
     const name = wholePaths ? path : path.slice(path.lastIndexOf('/') + 1) || '/';
     return [
@@ -22,7 +33,6 @@ export function describeListing(entries: readonly ListedEntry[], wholePaths: boo
       target === null ? name : `${name} -> ${target}`,
     ];
   });
-  return table(rows, [1, 2, 3, 4]);
 }
 
 /** `rwxr-sr-t`. */

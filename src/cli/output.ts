@@ -15,6 +15,8 @@ export interface Report {
   document: unknown;
   /** Lines for a reader: the data itself. */
   text: string[];
+  /** In the place of both, for a document that is an array. */
+  listing?: Listing | undefined;
   /** Lines about the data, which `--quiet` leaves out. */
   summary?: string[] | undefined;
   /** True where stdout carries an archive: the lines go to stderr. */
@@ -23,8 +25,21 @@ export interface Report {
   failure?: SeekableErofsError | undefined;
 }
 
+/** What a command finds one after the other, printed as it is found: there may be millions. */
+export interface Listing {
+  items: AsyncIterable<unknown>;
+  /** The lines of some of them, in order. */
+  describe: (items: never[]) => string[];
+}
+
+/** Items that are printed together. */
+const listingBatch = 512;
+
 /** Prints: data on stdout, everything about it on stderr. */
 export class Output {
+  /** What stdout has is a document that is not complete: another one can't follow. */
+  isOpen = false;
+
   constructor(
     private readonly streams: Streams,
     private readonly mode: { json: boolean; quiet: boolean },
@@ -36,11 +51,40 @@ export class Output {
   }
 
   /** Prints a report. Rejects when stdout can't take it, but not when its reader has gone. */
-  async report({ document, text, summary = [], stdoutTaken = false }: Report): Promise<void> {
-    if (this.mode.json) return write(this.streams.stdout, `${JSON.stringify(document)}\n`);
+  async report({ document, text, listing, summary = [], stdoutTaken = false }: Report): Promise<void> {
+    if (listing !== undefined) return this.list(listing);
+    if (this.mode.json) {
+      await write(this.streams.stdout, `${JSON.stringify(document)}\n`);
+      return;
+    }
     const lines = this.mode.quiet ? text : [...text, ...summary];
     const target = stdoutTaken ? this.streams.stderr : this.streams.stdout;
     await write(target, lines.map((line) => `${printable(line)}\n`).join(''));
+  }
+
+  /** In batches of one size, so that the same listing is always the same text. */
+  private async list({ items, describe }: Listing): Promise<void> {
+    const { stdout } = this.streams;
+    const { json } = this.mode;
+    let batch: unknown[] = [];
+    let printed = 0;
+    const flush = async (): Promise<boolean> => {
+      const lines = json
+        ? batch.map((item, i) => `${printed + i === 0 ? '[' : ',\n'}${JSON.stringify(item)}`)
+        : describe(batch as never[]).map((line) => `${printable(line)}\n`);
+      this.isOpen = json && lines.length > 0;
+      printed += batch.length;
+      batch = [];
+      return write(stdout, lines.join(''));
+    };
+    for await (const item of items) {
+      batch.push(item);
+      // Nobody may be reading any more.
+      if (batch.length >= listingBatch && !(await flush())) return;
+    }
+    await flush();
+    if (json) await write(stdout, printed === 0 ? '[]\n' : ']\n');
+    this.isOpen = false;
   }
 
   /** Prints the one line about an error, with `--json` the document too, and returns the exit code. */
@@ -92,13 +136,14 @@ function describeStack(error: unknown): string {
   return `${error.stack ?? error.message}${cause}`;
 }
 
-/** Resolves when the bytes are handed over, or when nobody reads them any more (`| head`). */
-function write(stream: Writable, text: string): Promise<void> {
-  if (text === '') return Promise.resolve();
+/** Resolves when the bytes are handed over; with false when nobody reads them any more (`| head`). */
+function write(stream: Writable, text: string): Promise<boolean> {
+  if (text === '') return Promise.resolve(true);
   return new Promise((resolve, reject) => {
     stream.write(text, (error) => {
       const code = (error as NodeJS.ErrnoException | null | undefined)?.code;
-      if (!error || code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED') resolve();
+      if (!error) resolve(true);
+      else if (code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED') resolve(false);
       else reject(fromSystemError('standard output', error));
     });
   });

@@ -51,9 +51,11 @@ export function shortDigest(text: string): string {
   return text.replace(/\b(sha\d+:[0-9a-f]{12})[0-9a-f]+\b/g, '$1');
 }
 
-/** Rows as aligned columns, two spaces apart. Columns named in `right` are set flush right. */
-export function table(rows: string[][], right: number[] = []): string[] {
-  const widths: number[] = [];
+/**
+ * Rows as aligned columns, two spaces apart. Columns named in `right` are set flush right. `widths` are what earlier rows of the same table
+ * needed, and grow; the last column needs none.
+ */
+export function table(rows: string[][], right: number[] = [], widths: number[] = []): string[] {
   for (const row of rows) {
     row.forEach((cell, column) => (widths[column] = Math.max(widths[column] ?? 0, cell.length)));
   }

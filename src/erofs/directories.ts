@@ -6,6 +6,8 @@ import { LruMap } from './lru-map';
 /** About ten million entries. */
 const largestDirectory = 256 << 20; // bytes
 const cachedBytes = 8 << 20;
+/** Of what is read at once of a directory that isn't kept: whole blocks, which have at most 64 KiB. */
+const pieceSize = 1 << 20; // bytes
 /** Up to here, a directory is read as a whole, not only the blocks that a binary search touches. */
 const smallDirectory = 64 << 10;
 
@@ -30,6 +32,19 @@ export class Directories {
   }
 
   /**
+   * All of a directory, in parts that are in order. A large one is not kept in memory: it is read a second time, when it was found to be in
+   * order. CORRUPT as load().
+   */
+  async *parts(inode: Inode): AsyncGenerator<Directory, void, undefined> {
+    if (inode.size > cachedBytes && (await this.isInOrder(inode))) {
+      for await (const part of this.pieces(inode)) if (part.count > 0) yield part;
+      return;
+    }
+    const directory = await this.load(inode);
+    if (directory.count > 0) yield directory;
+  }
+
+  /**
    * The inode number behind a name, or undefined. In a large directory by binary search over its blocks; names that are out of order are
    * found as well, since a listing shows them.
    */
@@ -48,6 +63,25 @@ export class Directories {
   sizeLimit({ layout, nid }: Inode): number {
     const asItIs = (layout === 'plain' || layout === 'inline') && !isInMetabox(nid);
     return asItIs ? this.imageSize : 64 * this.imageSize;
+  }
+
+  private async isInOrder(inode: Inode): Promise<boolean> {
+    this.checkSize(inode);
+    let last: Buffer | undefined;
+    for await (const part of this.pieces(inode)) {
+      if (part.count === 0) continue;
+      if (last !== undefined && Buffer.compare(last, part.name(0)) >= 0) return false;
+      last = part.name(part.count - 1);
+    }
+    return true;
+  }
+
+  /** Parts that are in order by themselves. */
+  private async *pieces(inode: Inode): AsyncGenerator<Directory, void, undefined> {
+    for (let start = 0; start < inode.size; start += pieceSize) {
+      const length = Math.min(pieceSize, inode.size - start);
+      yield this.parse(inode, await this.data.read(inode, start, length));
+    }
   }
 
   private async search(inode: Inode, name: Uint8Array): Promise<bigint | undefined> {

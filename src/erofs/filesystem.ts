@@ -3,6 +3,7 @@ import { failure } from '../errors';
 import type { ByteSource } from '../source/byte-source';
 import type { PlacedExtent, Segment } from './data';
 import type { ErofsInode, FileType, Inode } from './inode';
+import { DirectoryCursor } from './directory-cursor';
 import { openImage, type OpenErofsOptions, type OpenedImage } from './open';
 import { lookUp, readTarget, type Found } from './path-lookup';
 import { walk, type WalkEntry } from './walk';
@@ -84,27 +85,21 @@ export class ErofsFilesystem {
 
   /** A directory's entries by the bytes of their names, without "." and "..". */
   async readdir(path: ErofsPath): Promise<DirectoryEntry[]> {
-    const inode = await this.inodeOf(path, ['dir']);
-    const directory = await this.image.directories.load(inode);
     const entries: DirectoryEntry[] = [];
-    for (let index = 0; index < directory.count; index++) {
-      const found = this.image.inodes.get(directory.nid(index));
-      const name = Buffer.from(directory.name(index));
-      entries.push({ name, inode: found instanceof Promise ? await found : found });
+    const cursor = await this.openDirectory(path);
+    while (!cursor.atEnd) {
+      const name = Buffer.from(cursor.name());
+      entries.push({ name, inode: await cursor.inode() });
+      const read = cursor.next();
+      if (read !== undefined) await read;
     }
     return entries;
   }
 
-  /** As readdir(), with names as byte strings (one character a byte): for whoever lists many. */
-  async list(path: ErofsPath): Promise<{ name: string; inode: ErofsInode }[]> {
+  /** As readdir(), entry by entry: a directory of millions takes no more memory than one of thousands. */
+  async openDirectory(path: ErofsPath): Promise<DirectoryCursor> {
     const { directories, inodes } = this.image;
-    const directory = await directories.load(await this.inodeOf(path, ['dir']));
-    const entries: { name: string; inode: ErofsInode }[] = [];
-    for (let index = 0; index < directory.count; index++) {
-      const found = inodes.get(directory.nid(index));
-      entries.push({ name: directory.text(index), inode: found instanceof Promise ? await found : found });
-    }
-    return entries;
+    return DirectoryCursor.open(directories.parts(await this.inodeOf(path, ['dir'])), inodes);
   }
 
   /** The inode behind a name in a directory, undefined if there is none: large directories are not read as a whole for a name that they have. */

@@ -1,7 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { failure } from '../errors';
 import type { Directories } from './directories';
-import type { Directory } from './directory';
+import { DirectoryCursor } from './directory-cursor';
+import { NidSet } from './nid-set';
 import { corrupt, unsupported, type ErofsInode, type Inode, type InodeTable } from './inode';
 import type { Found } from './path-lookup';
 
@@ -47,15 +48,17 @@ export async function* walk(
       levels.push(await openLevel(context, guard, below));
       continue;
     }
-    if (level.next === level.directory.count) {
+    const { cursor } = level;
+    if (cursor.atEnd) {
       levels.pop();
       continue;
     }
-    const index = level.next++;
-    const found = context.inodes.get(level.directory.nid(index));
+    const found = cursor.inode();
     const inode = found instanceof Promise ? await found : found;
-    const entry = { path: level.directory.path(level.prefix, index), inode };
+    const entry = { path: cursor.path(level.prefix), inode };
     if (inode.type === 'dir') level.pending.push(entry);
+    const read = cursor.next();
+    if (read !== undefined) await read;
     if (++entries % breathEvery === 0) {
       await setImmediate();
       checkCancelled(context);
@@ -70,13 +73,12 @@ function checkCancelled({ signal, name }: WalkContext): void {
 
 /** A directory that is being walked. */
 class Level {
-  /** The entry to come. */
-  next = 0;
   /** Directories that were passed, but whose contents come later; the last one first. */
   readonly pending: Found[] = [];
 
   constructor(
-    readonly directory: Directory,
+    /** At the entry to come. */
+    readonly cursor: DirectoryCursor,
     /** The directory's path and a slash. */
     readonly prefix: Buffer,
   ) {}
@@ -85,10 +87,10 @@ class Level {
   nextBelow(): Found | undefined {
     const last = this.pending.at(-1);
     if (last === undefined) return undefined;
-    if (this.next < this.directory.count) {
+    if (!this.cursor.atEnd) {
       // Names that begin with the directory's, and go on with less than a slash, come before its contents.
       const name = last.path.subarray(this.prefix.length);
-      const next = this.directory.name(this.next);
+      const next = this.cursor.name();
       const after = next[name.length];
       if (after !== undefined && after < slash && next.subarray(0, name.length).equals(name))
         return undefined;
@@ -101,12 +103,13 @@ async function openLevel(context: WalkContext, guard: Guard, { path, inode }: Fo
   checkCancelled(context);
   guard.enter(inode, path);
   const prefix = path.length === 1 ? path : Buffer.concat([path, Buffer.from('/')]);
-  return new Level(await context.directories.load(inode), prefix);
+  const { directories, inodes } = context;
+  return new Level(await DirectoryCursor.open(directories.parts(inode), inodes), prefix);
 }
 
 /** Keeps hostile images from making a walk endless. */
 class Guard {
-  private readonly seen = new Set<bigint>();
+  private readonly seen = new NidSet();
   /** The part of what directories may take together. */
   private taken = 0;
 
@@ -114,10 +117,9 @@ class Guard {
 
   enter(inode: Inode, path: Buffer): void {
     const { name, directories } = this.context;
-    if (this.seen.has(inode.nid)) {
+    if (!this.seen.add(inode.nid)) {
       throw corrupt(name, inode.nid, `the directory ${path.toString()} is in the tree twice`);
     }
-    this.seen.add(inode.nid);
     this.taken += inode.size / directories.sizeLimit(inode);
     if (this.taken > 1) throw corrupt(name, inode.nid, 'directories take more bytes than the image has');
     if (path.length > longestPath) {

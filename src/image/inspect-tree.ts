@@ -31,7 +31,8 @@ export async function inspectTree(
   if ((await sniffLayer(image, signal)) !== 'erofs') return { tree: null, share: null };
   const filesystem = await openErofs(image, { signal });
   const tree = await MergedTree.open([{ name: image.name, filesystem, size: image.size }], false);
-  const listed = await listTree(tree, '/', { recursive: true, depth, signal });
+  const listed: ListedEntry[] = [];
+  for await (const entry of listTree(tree, '/', { recursive: true, depth, signal })) listed.push(entry);
   // Data on devices that nobody gave can't be told from data that isn't there.
   const isMeasured = measure && filesystem.info.externalDevices === 0;
   return {

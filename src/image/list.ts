@@ -1,7 +1,7 @@
 import type { FileType } from '../erofs/inode';
 import { unescapePath } from '../format/escaped-path';
 import type { MergedTree } from './merged-tree';
-import { withView, type ViewOptions } from './open-view';
+import { openView, type ViewOptions } from './open-view';
 import { lookUp } from './tree-lookup';
 import { showBytes } from './tree-node';
 import { walkTree, type TreeEntry } from './tree-walk';
@@ -40,12 +40,32 @@ export interface ListOptions extends ViewOptions {
  * Lists a directory, or the one thing at `path` if it is none, without fetching more of the image than its metadata. Sorted by the bytes of
  * the whole paths. NOT_FOUND names a path that is not there; else as openView().
  */
-export function listImage(refOrPath: string, path = '/', options: ListOptions = {}): Promise<ListedEntry[]> {
-  return withView(refOrPath, options, ({ tree }) => listTree(tree, path, options));
+export async function listImage(
+  refOrPath: string,
+  path = '/',
+  options: ListOptions = {},
+): Promise<ListedEntry[]> {
+  const listed: ListedEntry[] = [];
+  for await (const entry of listEntries(refOrPath, path, options)) listed.push(entry);
+  return listed;
+}
+
+/** As listImage(), entry by entry as they are found: millions take no more memory than thousands. */
+export async function* listEntries(
+  refOrPath: string,
+  path = '/',
+  options: ListOptions = {},
+): AsyncGenerator<ListedEntry, void, undefined> {
+  const view = await openView(refOrPath, options);
+  try {
+    yield* listTree(view.tree, path, options);
+  } finally {
+    await view.close();
+  }
 }
 
 /** Lists from an open tree; `depth` counts levels below `path`. */
-export async function listTree(
+export async function* listTree(
   tree: MergedTree,
   path: string,
   {
@@ -53,15 +73,13 @@ export async function listTree(
     depth,
     signal,
   }: Pick<ListOptions, 'recursive' | 'signal'> & { depth?: number | undefined },
-): Promise<ListedEntry[]> {
+): AsyncGenerator<ListedEntry, void, undefined> {
   const start = await lookUp(tree, unescapePath(path), false);
   const childrenOnly = !recursive && start.node.inode.type === 'dir';
-  const listed: ListedEntry[] = [];
   for await (const entry of walkTree(tree, start, { signal, depth: recursive ? depth : 1 })) {
     if (childrenOnly && entry.path === start.path) continue;
-    listed.push(await describe(tree, entry));
+    yield await describe(tree, entry);
   }
-  return listed;
 }
 
 async function describe(tree: MergedTree, { path, node }: TreeEntry): Promise<ListedEntry> {

@@ -1,4 +1,5 @@
 import type { PlacedExtent } from '../erofs/data';
+import type { DirectoryCursor } from '../erofs/directory-cursor';
 import type { ErofsFilesystem } from '../erofs/filesystem';
 import type { ErofsInode } from '../erofs/inode';
 import type { Xattr } from '../erofs/xattr';
@@ -49,6 +50,14 @@ interface FoundName {
   closed: boolean;
 }
 
+/** A directory of one layer, at one of its names; undefined at the end. */
+interface OpenDirectory {
+  layer: number;
+  cursor: DirectoryCursor;
+  xattrWhiteouts: boolean;
+  name: string | undefined;
+}
+
 /** Numbers of inodes in a metabox have bit 63 set, which a JavaScript number can't hold. */
 const metaboxNumber = 2 ** 48;
 const metaboxBit = 1n << 63n;
@@ -79,21 +88,16 @@ export class MergedTree {
     return new MergedTree(layers, overlay, await tree.visible(parts));
   }
 
-  /** A directory's entries by the bytes of their names. FAILED when it is no directory. */
-  async readdir(node: MergedNode): Promise<MergedEntry[]> {
+  /** A directory's entries by the bytes of their names, one after the other. FAILED when it is no directory. */
+  async *readdir(node: MergedNode): AsyncGenerator<MergedEntry, void, undefined> {
     this.checkDirectory(node);
-    const [top] = node.parts as [Part];
-    if (!this.overlay) {
-      const { layer, inode } = top;
-      const entries = await this.filesystemOf(top).list(inode);
-      return entries.map(({ name, inode }) => ({ name, node: this.node([{ layer, inode }]) }));
+    const directories: OpenDirectory[] = [];
+    for (const part of node.parts) directories.push(await this.open(part));
+    for (let name = firstName(directories); name !== undefined; name = firstName(directories)) {
+      const parts = await this.take(directories, name);
+      const node = this.overlay ? await this.shown(parts) : this.node(parts);
+      if (node !== undefined) yield { name, node };
     }
-    const entries: MergedEntry[] = [];
-    for (const [name, { parts }] of await this.merge(node.parts)) {
-      const node = await this.shown(parts);
-      if (node !== undefined) entries.push({ name, node });
-    }
-    return node.parts.length === 1 ? entries : entries.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   /** What a directory shows under a name, a byte string; undefined for nothing. FAILED when it is no directory. */
@@ -156,22 +160,29 @@ export class MergedTree {
     return parts[0]!.inode.type === 'dir' ? this.visible(parts) : this.node(parts);
   }
 
-  /** Each name with the layers that may show it, from the top: none where a whiteout is on top. */
-  private async merge(directories: readonly Part[]): Promise<Map<string, FoundName>> {
-    const names = new Map<string, FoundName>();
+  private async open(directory: Part): Promise<OpenDirectory> {
+    const cursor = await this.filesystemOf(directory).openDirectory(directory.inode);
+    const { xattrWhiteouts } = await this.marks(directory);
+    return { layer: directory.layer, cursor, xattrWhiteouts, name: nameAt(cursor) };
+  }
+
+  /** Moves all directories that are at `name` on: the layers that may show it, from the top; none where a whiteout is on top. */
+  private async take(directories: readonly OpenDirectory[], name: string): Promise<Part[]> {
+    const found: FoundName = { parts: [], closed: false };
     for (const directory of directories) {
-      const { layer } = directory;
-      const { xattrWhiteouts } = await this.marks(directory);
-      for (const { name, inode } of await this.filesystemOf(directory).list(directory.inode)) {
-        const found = names.get(name) ?? { parts: [], closed: false };
-        names.set(name, found);
-        if (found.closed) continue;
-        const part = { layer, inode };
-        const isWhiteout = this.isWhiteout(part, xattrWhiteouts);
+      if (directory.name !== name) continue;
+      const { layer, cursor, xattrWhiteouts } = directory;
+      if (!found.closed) {
+        const inode = cursor.inode();
+        const part = { layer, inode: inode instanceof Promise ? await inode : inode };
+        const isWhiteout = this.overlay && this.isWhiteout(part, xattrWhiteouts);
         addPart(found, part, isWhiteout instanceof Promise ? await isWhiteout : isWhiteout);
       }
+      const read = cursor.next();
+      if (read !== undefined) await read;
+      directory.name = nameAt(cursor);
     }
-    return names;
+    return found.parts;
   }
 
   /** At once where no xattr has to be read. */
@@ -201,6 +212,19 @@ function nodeOf(parts: readonly Part[], layers: number): MergedNode {
   const inMetabox = inode.nid >= metaboxBit;
   const nid = inMetabox ? Number(inode.nid - metaboxBit) + metaboxNumber : Number(inode.nid);
   return { inode, ino: nid * layers + layer, parts };
+}
+
+function nameAt(cursor: DirectoryCursor): string | undefined {
+  return cursor.atEnd ? undefined : cursor.text();
+}
+
+/** The smallest by its bytes. */
+function firstName(directories: readonly OpenDirectory[]): string | undefined {
+  let first: string | undefined;
+  for (const { name } of directories) {
+    if (name !== undefined && (first === undefined || name < first)) first = name;
+  }
+  return first;
 }
 
 /** Adds what the next layer down has under a name. */

@@ -1,8 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 import { failure } from '../errors';
-import type { MergedNode, MergedTree } from './merged-tree';
+import { NidSet } from '../erofs/nid-set';
+import type { MergedEntry, MergedNode, MergedTree } from './merged-tree';
 import { showBytes } from './tree-node';
 
+const slash = 0x2f;
 /** Deeper ones only occur where somebody wants the sum of all paths to be huge. */
 const longestPath = 32 << 10; // bytes
 /** Compression helps the names of directories by far less. */
@@ -24,12 +26,6 @@ export interface WalkOptions {
   depth?: number | undefined;
 }
 
-/** What comes next of a directory: one of its entries, or the contents of one. */
-interface Step extends TreeEntry {
-  /** A part of the path that puts all steps of a directory in order. */
-  key: string;
-}
-
 /**
  * `start` and everything below it, in the order of the whole paths' bytes (so `/a-b` comes between `/a` and `/a/b`). Symlinks are not
  * followed. CORRUPT when a directory is reached twice, or directories take more bytes than an image can have.
@@ -41,45 +37,86 @@ export async function* walkTree(
 ): AsyncGenerator<TreeEntry, void, undefined> {
   const guard = new Guard(tree);
   yield start;
-  const levels = [await stepsInto(tree, guard, start, depth)];
+  const levels = await openLevel(tree, guard, start, depth);
   let entries = 0;
   for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
     if (signal?.aborted === true) throw failure('CANCELLED', tree.name, 'cancelled');
-    const step = level.pop();
-    if (step === undefined) {
-      levels.pop();
-    } else if (step.key.endsWith('/')) {
-      levels.push(await stepsInto(tree, guard, step, depth - levels.length));
-    } else {
-      if (++entries % breathEvery === 0) await setImmediate();
-      yield { path: step.path, node: step.node };
+    const below = level.nextBelow();
+    if (below !== undefined) {
+      levels.push(...(await openLevel(tree, guard, below, depth - levels.length)));
+      continue;
     }
+    const entry = await level.take();
+    if (entry === undefined) {
+      levels.pop();
+      continue;
+    }
+    if (++entries % breathEvery === 0) await setImmediate();
+    yield entry;
   }
 }
 
-/** The steps of a directory, the first one last. */
-async function stepsInto(
-  tree: MergedTree,
-  guard: Guard,
-  { path, node }: TreeEntry,
-  depth: number,
-): Promise<Step[]> {
-  if (node.inode.type !== 'dir' || depth <= 0) return [];
-  guard.enter(path, node);
-  const prefix = path === '/' ? path : `${path}/`;
-  const steps: Step[] = [];
-  for (const { name, node: child } of await tree.readdir(node)) {
-    const entry = { path: prefix + name, node: child };
-    steps.push({ key: name, ...entry });
-    // No name has a slash: the key of a directory's contents is where its paths belong.
-    if (child.inode.type === 'dir') steps.push({ key: `${name}/`, ...entry });
+/** A directory that is being walked. */
+class Level {
+  /** Directories that were passed, but whose contents come later; the last one first. */
+  private readonly pending: TreeEntry[] = [];
+
+  private constructor(
+    private readonly entries: AsyncGenerator<MergedEntry, void, undefined>,
+    /** The directory's path and a slash. */
+    private readonly prefix: string,
+    /** The entry to come. */
+    private next: MergedEntry | undefined,
+  ) {}
+
+  static async open(tree: MergedTree, { path, node }: TreeEntry): Promise<Level> {
+    const entries = tree.readdir(node);
+    return new Level(entries, path === '/' ? path : `${path}/`, await following(entries));
   }
-  return steps.sort((a, b) => (a.key < b.key ? 1 : -1));
+
+  /** The next entry, and on to the one behind it. */
+  async take(): Promise<TreeEntry | undefined> {
+    if (this.next === undefined) return undefined;
+    const { name, node } = this.next;
+    const entry = { path: this.prefix + name, node };
+    if (node.inode.type === 'dir') this.pending.push(entry);
+    this.next = await following(this.entries);
+    return entry;
+  }
+
+  /** The directory to go down into now: its paths come before the next entry's. */
+  nextBelow(): TreeEntry | undefined {
+    const last = this.pending.at(-1);
+    if (last === undefined) return undefined;
+    if (this.next !== undefined) {
+      // Names that begin with the directory's, and go on with less than a slash, come before its contents.
+      const { name } = this.next;
+      const length = last.path.length - this.prefix.length;
+      const isBefore = name.length > length && name.charCodeAt(length) < slash;
+      if (isBefore && last.path.endsWith(name.slice(0, length))) return undefined;
+    }
+    return this.pending.pop();
+  }
+}
+
+async function following(
+  entries: AsyncGenerator<MergedEntry, void, undefined>,
+): Promise<MergedEntry | undefined> {
+  const { done, value } = await entries.next();
+  return done === true ? undefined : value;
+}
+
+/** None when there is nothing to go down into. */
+async function openLevel(tree: MergedTree, guard: Guard, entry: TreeEntry, depth: number): Promise<Level[]> {
+  if (entry.node.inode.type !== 'dir' || depth <= 0) return [];
+  guard.enter(entry.path, entry.node);
+  return [await Level.open(tree, entry)];
 }
 
 /** Keeps hostile images from making a walk endless. */
 class Guard {
-  private readonly seen = new Set<string>();
+  /** Of each layer, the directories that were read. */
+  private readonly seen = new Map<number, NidSet>();
   /** Of each layer, the bytes of directories that were read. */
   private readonly bytes = new Map<number, number>();
 
@@ -91,9 +128,9 @@ class Guard {
     }
     for (const part of parts) {
       const { layer, inode } = part;
-      const key = `${layer} ${inode.nid}`;
-      if (this.seen.has(key)) throw this.corrupt(`the directory ${showBytes(path)} is in the tree twice`);
-      this.seen.add(key);
+      const seen = this.seen.get(layer) ?? new NidSet();
+      this.seen.set(layer, seen);
+      if (!seen.add(inode.nid)) throw this.corrupt(`the directory ${showBytes(path)} is in the tree twice`);
       const bytes = (this.bytes.get(layer) ?? 0) + inode.size;
       this.bytes.set(layer, bytes);
       if (bytes > bestCompression * this.tree.imageSize(part)) {

@@ -258,7 +258,9 @@ describe('a merged tree', () => {
         ])
         .inode(50, {});
     const tree = await open([layer('a'), layer('b')]);
-    const [a1, a2, b1, b2] = (await tree.readdir(tree.root)).map(({ node }) => node.ino);
+    const numbers: number[] = [];
+    for await (const { node } of tree.readdir(tree.root)) numbers.push(node.ino);
+    const [a1, a2, b1, b2] = numbers;
     expect(a1).toBe(a2);
     expect(b1).toBe(b2);
     expect(a1).not.toBe(b1);

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
-import { describeListing } from '../listing-text';
+import { ListingText } from '../listing-text';
 import type { CommonFlags } from '../options';
 import { addViewOptions, viewOptions, type ViewFlags } from '../view-options';
 
@@ -19,13 +19,14 @@ export function lsCommand(session: Session): Command {
   addViewOptions(command);
   return finishCommand(command, session, async ({ options }, [subject, path = '/']) => {
     const flags = command.opts<Flags>();
-    const { listImage } = await library();
+    const { listEntries } = await library();
     const recursive = flags.recursive ?? false;
-    const document = await listImage(subject!, path, {
+    const items = listEntries(subject!, path, {
       ...options,
       ...(await viewOptions(subject!, flags)),
       recursive,
     });
-    return { document, text: describeListing(document, recursive) };
+    const text = new ListingText(recursive);
+    return { document: null, text: [], listing: { items, describe: (entries) => text.lines(entries) } };
   });
 }
