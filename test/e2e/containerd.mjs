@@ -1,5 +1,6 @@
-// Stock containerd runs what we convert: plain blobs, and blobs with a dm-verity tree, from archives and from a registry; and it takes
-// the layers of an image of tars from a layer content cache that we filled.
+// Stock containerd runs what we convert: plain blobs, and blobs with a dm-verity tree, from archives and from a registry, one platform out of
+// an index and whole indexes, through ctr and through CRI, and as many layers as an image may have; and it takes the layers of an image of
+// tars from a layer content cache that we filled.
 // Prints SKIP and succeeds where the machine can't run containers. $CONTAINERD_BIN: a directory with containerd's programs.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -9,24 +10,22 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, rmdirSync }
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { installContainerd, missingForContainerd, startContainerd } from './support/containerd-daemon.mjs';
+import {
+  installContainerd,
+  installCrictl,
+  realMkfs,
+  missingForContainerd,
+  startContainerd,
+} from './support/containerd-daemon.mjs';
+import { runPod } from './support/cri-pod.mjs';
 import { startRegistry } from './support/registry.mjs';
-import { EXPECTED_OUTPUT, writeSampleImage } from './support/sample-image.mjs';
+import { EXPECTED_OUTPUT, MANY_OUTPUT, writeMoreImages, writeSampleImage } from './support/sample-image.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const IMAGE = 'example.test/sample:1';
-const NAMESPACE = 'seekable-e2e';
+const PAUSE = 'example.test/pause:1';
 const SCENARIO_TIMEOUT = 5 * 60_000;
-
-// Who unpacks: containerd's transfer service, or ctr through the diff service.
-const VARIANTS = [
-  { name: 'plain', importFlags: [] },
-  { name: 'verity', importFlags: ['--local'] },
-];
-/** Pulled instead of imported. */
-const PULLED = 'pulled';
-/** Imported as it was, with its layers in the cache. */
-const CACHED = 'cached';
+const HOST = `linux/${{ x64: 'amd64' }[process.arch] ?? process.arch}`;
 
 /** What stands between this machine and the test, null if nothing does. */
 function missing() {
@@ -45,19 +44,24 @@ function missing() {
 }
 
 /**
- * Converts the sample image in all ways and hands the results to a second copy of this script, `inside`, in mount and
- * process namespaces of its own. However that ends, the kernel takes its mounts, containers and daemons down with it.
+ * Runs a second copy of this script, `inside`, in mount and process namespaces of its own. However that ends, the kernel takes its mounts,
+ * containers and daemons down with it.
  */
 async function outside() {
   const bin = installContainerd();
+  const noCrictl = installCrictl(bin) ?? '';
   const directory = mkdtempSync(join(tmpdir(), 'se-ctd-'));
+  const groups = `seekable-e2e-${process.pid}`;
   try {
-    writeSampleImage(join(directory, 'source'), IMAGE);
-    const source = `oci:${join(directory, 'source')}:${IMAGE}`;
-    convert(source, `oci-archive:${join(directory, 'plain.tar')}:${IMAGE}`);
-    convert(source, `oci:${join(directory, 'verity')}:${IMAGE}`, '--dm-verity');
-    execFileSync('tar', ['-C', join(directory, 'verity'), '-cf', join(directory, 'verity.tar'), '.']);
-    const self = [process.execPath, fileURLToPath(import.meta.url), '--inside', directory, bin];
+    const self = [
+      process.execPath,
+      fileURLToPath(import.meta.url),
+      '--inside',
+      directory,
+      bin,
+      groups,
+      noCrictl,
+    ];
     const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
     const child = spawn('unshare', [...namespaces, '--', ...self], {
       stdio: 'inherit',
@@ -68,58 +72,122 @@ async function outside() {
     const [code] = await once(child, 'exit');
     return code ?? 1;
   } finally {
-    await removeCgroups();
+    await removeCgroups(groups);
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
+/** Converts an image, and gives the DiffIDs of its layers for this machine. */
 function convert(...args) {
   const { bin } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   const cli = process.env.SEEKABLE_EROFS_CLI ?? join(ROOT, bin['seekable-erofs']);
-  execFileSync(process.execPath, [cli, 'convert', ...args, '--quiet'], {
-    stdio: 'inherit',
+  const document = execFileSync(process.execPath, [cli, 'convert', ...args, '--quiet', '--json'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
     timeout: SCENARIO_TIMEOUT,
+    maxBuffer: 2 ** 26,
   });
+  const { manifests } = JSON.parse(document);
+  return manifests.find(({ platform }) => platform === HOST).layers.map(({ diffId }) => diffId);
 }
 
-async function inside(directory, bin) {
+async function inside(directory, bin, groups, noCrictl) {
   execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']); // where shims and runc keep theirs
-  const daemon = await startContainerd({ bin, directory });
+  const at = (name) => join(directory, name);
+  writeSampleImage(at('source'), IMAGE);
+  writeMoreImages(at('more'));
+  const daemon = await startContainerd({ bin, directory, pause: PAUSE });
+  const registry = await startRegistry(directory);
+  const test = {
+    daemon,
+    groups,
+    registry,
+    at,
+    sample: `oci:${at('source')}:${IMAGE}`,
+    more: `oci:${at('more')}`,
+  };
   try {
-    for (const { name, importFlags } of VARIANTS) {
-      const archive = join(directory, `${name}.tar`);
-      runImage(daemon, name, IMAGE, ['import', '--snapshotter', 'erofs', ...importFlags, archive]);
-    }
-    await runPulled(daemon, directory);
-    runCached(daemon, directory);
+    runArchives(test);
+    runPulled(test);
+    if (noCrictl === '') await runByCri(test);
+    else console.log(`SKIP: CRI: ${noCrictl}`);
+    runCached(test);
     assert.equal(daemon.mkfsCalls, '', 'containerd converted nothing itself');
+    runAppended(test);
   } catch (error) {
     console.error(daemon.complaints);
     throw error;
   } finally {
+    registry.stop();
     await daemon.stop();
   }
 }
 
-/** The image converted into a registry, and run from there. */
-async function runPulled(daemon, directory) {
-  const registry = await startRegistry(directory);
-  try {
-    const image = `${registry.host}/sample:1`;
-    convert(`oci:${join(directory, 'source')}:${IMAGE}`, `docker://${image}`, '--dm-verity');
-    runImage(daemon, PULLED, image, ['pull', '--snapshotter', 'erofs', '--plain-http', image]);
-  } finally {
-    registry.stop();
+/** Imported by containerd's transfer service, and by ctr through the diff service (`--local`). */
+function runArchives(test) {
+  const { at, sample, more } = test;
+  const importFlags = ['import', '--snapshotter', 'erofs'];
+  const archive = (name, source, ...flags) => {
+    const layers = convert(source, `oci-archive:${at(`${name}.tar`)}:${IMAGE}`, ...flags);
+    return { name, layers, image: IMAGE, get: [...importFlags, at(`${name}.tar`)] };
+  };
+  runImage(test, archive('plain', sample));
+  const verity = convert(sample, `oci:${at('verity')}:${IMAGE}`, '--dm-verity');
+  execFileSync('tar', ['-C', at('verity'), '-cf', at('verity.tar'), '.']);
+  const local = [...importFlags, '--local', at('verity.tar')];
+  runImage(test, { name: 'verity', layers: verity, image: IMAGE, get: local });
+  runImage(test, archive('index-one', `${more}:index`));
+  runImage(test, archive('index-all', `${more}:index`, '--all-platforms'));
+  runImage(test, { ...archive('127-layers', `${more}:many`), output: MANY_OUTPUT });
+}
+
+/** Pulled from a registry, without any flag. */
+function runPulled(test) {
+  runImage(test, pulled(test, 'pulled', test.sample, '--dm-verity'));
+  runImage(test, pulled(test, 'pulled-all', `${test.more}:index`, '--all-platforms'));
+}
+
+/**
+ * Pulled out of an index that has the tars as well, by the flag that pull and run need for it. containerd takes the tars too, and has
+ * mkfs.erofs unpack them.
+ */
+function runAppended(test) {
+  if (realMkfs() === null) {
+    console.log('SKIP: an appended index needs mkfs.erofs 1.8 or later');
+    return;
   }
+  const { name, get, ...image } = pulled(test, 'appended', `${test.more}:index`, '--append-to-index');
+  const platform = ['--platform', HOST.replace('/', '(+erofs)/')];
+  runImage(test, { ...image, name, get: [...get, ...platform], run: platform, withTars: true });
+}
+
+function pulled({ registry }, name, source, ...flags) {
+  const image = `${registry.host}/sample:${name}`;
+  const layers = convert(source, `docker://${image}`, ...flags);
+  return { name, layers, image, get: ['pull', '--snapshotter', 'erofs', '--plain-http', image] };
+}
+
+/** By the interface that Kubernetes uses, which has no flag for a platform. */
+async function runByCri(test) {
+  const { daemon, registry, groups, at, more } = test;
+  const before = layerFiles(daemon); // its lowest layer is the sample's as well
+  convert(`${more}:pause`, `oci-archive:${at('pause.tar')}:${PAUSE}`);
+  daemon.ctr('k8s.io', 'images', 'import', '--snapshotter', 'erofs', at('pause.tar'));
+  const image = `${registry.host}/sample:cri`;
+  const layers = convert(`${more}:index`, `docker://${image}`, '--all-platforms');
+  daemon.crictl('pull', image);
+  const printed = await runPod(daemon, { image, directory: at('pod'), cgroup: `/${groups}-cri` });
+  assert.equal(printed, EXPECTED_OUTPUT, 'cri: what the container sees');
+  expectMounted(daemon, before, layers, 'cri');
+  console.log('ok: containerd runs the sample image (cri)');
 }
 
 /** The source image: its tars are never unpacked, for the cache has an EROFS image for each. */
-function runCached(daemon, directory) {
-  const namespace = `${NAMESPACE}-${CACHED}`;
+function runCached({ daemon, groups, sample, at }) {
+  const namespace = `${groups}-cached`;
   const before = layerFiles(daemon);
-  convert(`oci:${join(directory, 'source')}:${IMAGE}`, `erofs-cache:${daemon.cache}`);
-  const archive = join(directory, 'source.tar');
-  execFileSync('tar', ['-C', join(directory, 'source'), '-cf', archive, '.']);
+  convert(sample, `erofs-cache:${daemon.cache}`);
+  const archive = at('source.tar');
+  execFileSync('tar', ['-C', at('source'), '-cf', archive, '.']);
   daemon.ctr(namespace, 'images', 'import', '--snapshotter', 'erofs', archive);
   const printed = daemon.ctr(namespace, 'run', '--rm', '--snapshotter', 'erofs', IMAGE, 'sample');
   assert.equal(printed, EXPECTED_OUTPUT, 'cached: what the container sees');
@@ -127,19 +195,27 @@ function runCached(daemon, directory) {
   console.log('ok: containerd runs the sample image (cached)');
 }
 
-/** Gets an image by `ctr images` and runs it. A namespace of its own keeps variants with equal DiffIDs from sharing snapshots. */
-function runImage(daemon, name, image, getImage) {
-  const namespace = `${NAMESPACE}-${name}`;
+/** Gets an image by `ctr images` and runs it. A namespace of its own keeps scenarios with equal DiffIDs from sharing snapshots. */
+function runImage({ daemon, groups }, { name, image, layers, get, ...more }) {
+  const { run = [], output = EXPECTED_OUTPUT, withTars = false } = more;
+  const namespace = `${groups}-${name}`;
   const before = layerFiles(daemon);
-  daemon.ctr(namespace, 'images', ...getImage);
-  const printed = daemon.ctr(namespace, 'run', '--rm', '--snapshotter', 'erofs', image, 'sample');
-  assert.equal(printed, EXPECTED_OUTPUT, `${name}: what the container sees`);
-  const mounted = layerFiles(daemon)
-    .filter((file) => !before.includes(file))
-    .map(sha256File);
-  const expected = diffIds(daemon, namespace, image);
-  assert.deepEqual(mounted.sort(), expected.sort(), `${name}: containerd mounts the images that we made`);
+  daemon.ctr(namespace, 'images', ...get);
+  const printed = daemon.ctr(namespace, 'run', '--rm', '--snapshotter', 'erofs', ...run, image, 'sample');
+  assert.equal(printed, output, `${name}: what the container sees`);
+  expectMounted(daemon, before, layers, name, withTars);
   console.log(`ok: containerd runs the sample image (${name})`);
+}
+
+function expectMounted(daemon, before, layers, name, withTars = false) {
+  const known = new Set(before);
+  const files = layerFiles(daemon).filter((file) => !known.has(file));
+  const mounted = withTars ? files.filter((file) => layers.includes(sha256File(file))) : files;
+  assert.deepEqual(
+    mounted.map(sha256File).sort(),
+    layers.sort(),
+    `${name}: containerd mounts the images that we made`,
+  );
 }
 
 function layerFiles(daemon) {
@@ -148,34 +224,27 @@ function layerFiles(daemon) {
     .filter((file) => existsSync(file));
 }
 
-function diffIds(daemon, namespace, image) {
-  const content = (digest) => JSON.parse(daemon.ctr(namespace, 'content', 'get', digest));
-  const [, digest] = new RegExp(`^${image} .*(sha256:[0-9a-f]{64})`, 'm').exec(
-    daemon.ctr(namespace, 'images', 'ls'),
-  );
-  return content(content(digest).config.digest).rootfs.diff_ids;
-}
-
 const sha256File = (file) => `sha256:${createHash('sha256').update(readFileSync(file)).digest('hex')}`;
 
-/** cgroups outlive a namespace: remove the ones that containerd named after ours, once their processes are gone. */
-async function removeCgroups() {
+/** cgroups outlive a namespace: remove those whose names begin so, once their processes are gone. */
+async function removeCgroups(prefix) {
   const mountLines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   const mounts = mountLines.filter((line) => / - cgroup2? /.test(line)).map((line) => line.split(' ')[4]);
-  const groups = mounts.flatMap((mount) =>
-    [...VARIANTS.map(({ name }) => name), PULLED, CACHED].flatMap((name) => [
-      join(mount, `${NAMESPACE}-${name}`, 'sample'),
-      join(mount, `${NAMESPACE}-${name}`),
-    ]),
-  );
-  for (const group of groups.filter((path) => existsSync(path))) {
-    for (let attempt = 0; attempt < 50 && existsSync(group); attempt++) {
-      try {
-        rmdirSync(group);
-      } catch (error) {
-        if (error.code !== 'EBUSY') throw error;
-        await new Promise((resolve) => setTimeout(resolve, 100));
-      }
+  for (const mount of mounts) {
+    const names = readdirSync(mount).filter((name) => name.startsWith(prefix));
+    for (const name of names) await removeCgroup(join(mount, name));
+  }
+}
+
+async function removeCgroup(group) {
+  const children = readdirSync(group, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  for (const { name } of children) await removeCgroup(join(group, name));
+  for (let attempt = 0; attempt < 50 && existsSync(group); attempt++) {
+    try {
+      rmdirSync(group);
+    } catch (error) {
+      if (error.code !== 'EBUSY') throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 const VERSION = '2.4.2';
 const NEEDS_GO = [1, 26, 6];
 const PROGRAMS = ['containerd', 'ctr', 'containerd-shim-runc-v2'];
+const CRICTL = 'sigs.k8s.io/cri-tools/cmd/crictl@v1.37.0';
 const INSTALL_TIMEOUT = 20 * 60_000;
 const CALL_TIMEOUT = 60_000;
 
@@ -46,6 +47,29 @@ export function installContainerd() {
   return bin;
 }
 
+/** Puts crictl beside them, if it can be had; null, or why it can't. */
+export function installCrictl(bin) {
+  if (existsSync(join(bin, 'crictl'))) return null;
+  if (process.env.CONTAINERD_BIN) return 'there is no crictl in $CONTAINERD_BIN';
+  const run = spawnSync('go', ['install', CRICTL], {
+    env: { ...process.env, GOBIN: bin, CGO_ENABLED: '0', GOFLAGS: '' },
+    encoding: 'utf8',
+    timeout: INSTALL_TIMEOUT,
+  });
+  if (run.status === 0) return null;
+  const said = (run.stderr ?? String(run.error)).trim().split('\n').at(-1);
+  return `crictl can't be built: ${said}`;
+}
+
+/** A mkfs.erofs ($MKFS_EROFS, or on PATH) that takes tars; null without one. */
+export function realMkfs() {
+  const [path] = process.env.MKFS_EROFS
+    ? [process.env.MKFS_EROFS]
+    : spawnSync('sh', ['-c', 'command -v mkfs.erofs'], { encoding: 'utf8' }).stdout.split('\n');
+  const help = path === '' ? '' : spawnSync(path, ['--help'], { encoding: 'utf8' }).stdout;
+  return help.includes('--tar=') ? path : null;
+}
+
 function cacheDirectory() {
   return join(
     process.env.XDG_CACHE_HOME || tmpdir(),
@@ -55,10 +79,12 @@ function cacheDirectory() {
 
 /**
  * Starts containerd as it comes, but for its paths and the EROFS differ for unpacking by clients (`--local`): the transfer
- * service unpacks EROFS images by its default configuration. The caller owns the namespaces: nothing here undoes mounts or ends containers.
+ * service unpacks EROFS images by its default configuration. CRI, which has but one snapshotter, is told to take the EROFS one.
+ * The caller owns the namespaces: nothing here undoes mounts or ends containers.
+ * @param pause what CRI keeps pods alive with: the name of an image that is there already
  */
-export async function startContainerd({ bin, directory }) {
-  const daemon = new Containerd(bin, directory);
+export async function startContainerd({ bin, directory, pause }) {
+  const daemon = new Containerd(bin, directory, pause);
   daemon.writeConfiguration();
   await daemon.start();
   return daemon;
@@ -67,13 +93,15 @@ export async function startContainerd({ bin, directory }) {
 class Containerd {
   #bin;
   #directory;
+  #pause;
   #process;
   #mkfsCalls;
   #logFile;
 
-  constructor(bin, directory) {
+  constructor(bin, directory, pause) {
     this.#bin = bin;
     this.#directory = directory;
+    this.#pause = pause;
     this.#mkfsCalls = join(directory, 'mkfs-calls');
     this.#logFile = join(directory, 'containerd.log');
   }
@@ -83,7 +111,9 @@ class Containerd {
     mkdirSync(at('programs'));
     // The differ refuses to load without a mkfs.erofs that knows --tar, though it never needs one for EROFS layers. This
     // one says that it does and notes any real use, so the test doesn't need erofs-utils and sees that nothing is converted.
-    const mkfs = `#!/bin/sh\n[ "$1" = --help ] && echo " --tar=X" && exit\necho "$*" >> '${this.#mkfsCalls}'\nexit 1\n`;
+    const real = realMkfs();
+    const used = real === null ? 'exit 1' : `exec '${real}' "$@"`;
+    const mkfs = `#!/bin/sh\n[ "$1" = --help ] && echo " --tar=X" && exit\necho "$*" >> '${this.#mkfsCalls}'\n${used}\n`;
     writeFileSync(at('programs/mkfs.erofs'), mkfs, { mode: 0o755 });
     writeFileSync(
       at('config.toml'),
@@ -91,7 +121,7 @@ class Containerd {
 imports = []
 root = '${at('root')}'
 state = '${at('state')}'
-disabled_plugins = ['io.containerd.grpc.v1.cri', 'io.containerd.nri.v1.nri']
+disabled_plugins = ['io.containerd.nri.v1.nri']
 
 [plugins.'io.containerd.server.v1.grpc']
   address = '${at('socket')}'
@@ -105,6 +135,15 @@ disabled_plugins = ['io.containerd.grpc.v1.cri', 'io.containerd.nri.v1.nri']
 
 [plugins.'io.containerd.service.v1.diff-service']
   default = ['erofs', 'walking']
+
+[plugins.'io.containerd.cri.v1.images']
+  snapshotter = 'erofs'
+[plugins.'io.containerd.cri.v1.images'.pinned_images]
+  sandbox = '${this.#pause}'
+[plugins.'io.containerd.cri.v1.runtime']
+  restrict_oom_score_adj = true
+[plugins.'io.containerd.cri.v1.runtime'.cni]
+  conf_dir = '${at('cni')}'
 `,
     );
   }
@@ -152,13 +191,24 @@ disabled_plugins = ['io.containerd.grpc.v1.cri', 'io.containerd.nri.v1.nri']
 
   /** Runs ctr in a namespace and gives what it printed; throws with its message when it fails or hangs. */
   ctr(namespace, ...args) {
-    const common = ['--address', join(this.#directory, 'socket'), '--namespace', namespace];
-    const run = spawnSync(join(this.#bin, 'ctr'), [...common, ...args], {
+    return this.#call('ctr', ['--address', join(this.#directory, 'socket'), '--namespace', namespace], args);
+  }
+
+  /** Runs crictl, likewise. */
+  crictl(...args) {
+    const common = ['--runtime-endpoint', `unix://${join(this.#directory, 'socket')}`, '--timeout', '60s'];
+    return this.#call('crictl', common, args);
+  }
+
+  #call(program, common, args) {
+    const run = spawnSync(join(this.#bin, program), [...common, ...args], {
       encoding: 'utf8',
       timeout: CALL_TIMEOUT,
     });
     if (run.status === 0) return run.stdout;
-    throw new Error(`ctr ${args.join(' ')}: exit ${run.status ?? run.signal}\n${run.stdout}${run.stderr}`);
+    throw new Error(
+      `${program} ${args.join(' ')}: exit ${run.status ?? run.signal}\n${run.stdout.slice(-2000)}${run.stderr}`,
+    );
   }
 
   async stop() {

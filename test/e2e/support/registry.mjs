@@ -1,6 +1,6 @@
 // Debian's docker-registry for a test, on 127.0.0.1, over plain HTTP, open to all.
 import { spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Starts it with everything in `directory`; gives its `host:port` and a function that ends it. */
@@ -12,16 +12,17 @@ export async function startRegistry(directory) {
     file,
     JSON.stringify({ version: '0.1', log: { accesslog: { disabled: true } }, storage, http }),
   );
-  const child = spawn('docker-registry', ['serve', file], { stdio: ['ignore', 'ignore', 'pipe'] });
-  let log = '';
-  const host = await new Promise((resolve, reject) => {
-    child.stderr.setEncoding('utf8').on('data', (text) => {
-      log = (log + text).slice(-10_000);
-      const address = /listening on (127\.0\.0\.1:\d+)/.exec(log)?.[1];
-      if (address !== undefined) resolve(address);
-    });
-    child.on('error', reject);
-    child.on('exit', (code) => reject(new Error(`docker-registry ended with ${code}: ${log}`)));
+  // A file and no pipe: nobody would read that while a test waits for a program, and the registry would wait for the test.
+  const log = join(directory, 'registry.log');
+  const child = spawn('docker-registry', ['serve', file], {
+    stdio: ['ignore', 'ignore', openSync(log, 'w')],
   });
+  let host;
+  while (host === undefined) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const text = readFileSync(log, 'utf8');
+    host = /listening on (127\.0\.0\.1:\d+)/.exec(text)?.[1];
+    if (child.exitCode !== null) throw new Error(`docker-registry ended with ${child.exitCode}: ${text}`);
+  }
   return { host, stop: () => child.kill('SIGKILL') };
 }

@@ -33,6 +33,14 @@ echo written > /data/upper && read line < /data/upper && echo "upper: $line" || 
 sleep 1
 `;
 
+/** Layers of an image at most, as Docker has it. */
+const MANY_LAYERS = 127;
+/** What the program of the image of so many layers prints. */
+export const MANY_OUTPUT = `${MANY_LAYERS - 3}\n`;
+
+const host = { os: 'linux', architecture: { x64: 'amd64' }[process.arch] ?? process.arch };
+const tarType = 'application/vnd.oci.image.layer.v1.tar';
+
 const BIG_FILE = pseudoRandom(BIG_FILE_SIZE);
 
 /** What the image's program prints when everything is as its layers say. */
@@ -49,23 +57,41 @@ upper: written
 
 /** Writes the image to the (absent) OCI image layout `directory` under the name `reference`. */
 export function writeSampleImage(directory, reference) {
-  const scratch = mkdtempSync(`${directory}-`);
+  const layout = new SampleLayout(directory);
+  layout.name(reference, layout.image(sampleLayers(directory)));
+  layout.finish();
+}
+
+/**
+ * Writes an index under the name `index` (the image for two platforms, and an attestation of each), the image with as many layers as
+ * Docker takes as `many`, whose program prints how many of them it sees, and as `pause` one whose program only sleeps.
+ */
+export function writeMoreImages(directory) {
+  const layout = new SampleLayout(directory);
+  const layers = sampleLayers(directory);
+  const platforms = [host, { os: 'linux', architecture: host.architecture === 's390x' ? 'amd64' : 's390x' }];
+  const images = platforms.map((platform) => ({ ...layout.image(layers, { platform }), platform }));
+  layout.name('index', layout.index([...images, ...images.map((image) => layout.attestation(image))]));
+  const more = Array.from({ length: MANY_LAYERS - layers.length }, (_, i) =>
+    tarOf(directory, (root) => put(root, `many/${i}`, `${i}\n`)),
+  );
+  const count = ['/bin/sh', '-c', 'set -- /many/*; echo $#; sleep 1'];
+  layout.name('many', layout.image([...layers, ...more], { command: count }));
+  layout.name('pause', layout.image(layers.slice(0, 1), { command: ['/usr/bin/sleep', '600'] }));
+  layout.finish();
+}
+
+const sampleLayers = (directory) =>
+  [baseLayer, changesLayer, opaqueLayer].map((fill) => tarOf(directory, fill));
+
+function tarOf(directory, fill) {
+  const root = mkdtempSync(`${directory}-`);
   try {
-    const layers = [baseLayer, changesLayer, opaqueLayer].map((fill, i) => {
-      const root = join(scratch, String(i));
-      mkdirSync(root);
-      fill(root);
-      return execFileSync(
-        'tar',
-        ['--numeric-owner', '--owner=0', '--group=0', '--sort=name', '-C', root, '-c', '.'],
-        {
-          maxBuffer: 2 ** 30,
-        },
-      );
-    });
-    writeLayout(directory, reference, layers);
+    fill(root);
+    const flags = ['--numeric-owner', '--owner=0', '--group=0', '--sort=name', '--mtime=@1000000000'];
+    return execFileSync('tar', [...flags, '-C', root, '-c', '.'], { maxBuffer: 2 ** 30 });
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    rmSync(root, { recursive: true, force: true });
   }
 }
 
@@ -100,36 +126,66 @@ function opaqueLayer(root) {
   put(root, 'data/opaque/new', 'new\n');
 }
 
-/** The first layer is a plain tar, the others are gzipped. */
-function writeLayout(directory, reference, tars) {
-  const blobs = join(directory, 'blobs', 'sha256');
-  mkdirSync(blobs, { recursive: true });
-  const store = (mediaType, content) => {
+class SampleLayout {
+  #directory;
+  #manifests = [];
+
+  constructor(directory) {
+    this.#directory = directory;
+    mkdirSync(join(directory, 'blobs', 'sha256'), { recursive: true });
+  }
+
+  store(mediaType, content) {
     const digest = sha256(content);
-    writeFileSync(join(blobs, digest.slice('sha256:'.length)), content);
+    writeFileSync(join(this.#directory, 'blobs', 'sha256', digest.slice('sha256:'.length)), content);
     return { mediaType, digest, size: content.length };
-  };
-  const tarType = 'application/vnd.oci.image.layer.v1.tar';
-  const layers = tars.map((tar, i) =>
-    i === 0 ? store(tarType, tar) : store(`${tarType}+gzip`, gzipSync(tar)),
-  );
-  const config = store(
-    'application/vnd.oci.image.config.v1+json',
-    json({
-      architecture: { x64: 'amd64' }[process.arch] ?? process.arch,
-      os: 'linux',
-      config: { Env: ['PATH=/usr/bin:/bin'], Cmd: ['/bin/sh', '/check.sh'] },
+  }
+
+  /** The first layer is a plain tar, the others are gzipped. */
+  image(tars, { platform = host, command = ['/bin/sh', '/check.sh'] } = {}) {
+    const layers = tars.map((tar, i) =>
+      i === 0 ? this.store(tarType, tar) : this.store(`${tarType}+gzip`, gzipSync(tar)),
+    );
+    const config = { Env: ['PATH=/usr/bin:/bin'], Cmd: command };
+    return this.manifest(layers, {
+      ...platform,
+      config,
       rootfs: { type: 'layers', diff_ids: tars.map(sha256) },
-    }),
-  );
-  const manifestType = 'application/vnd.oci.image.manifest.v1+json';
-  const manifest = store(manifestType, json({ schemaVersion: 2, mediaType: manifestType, config, layers }));
-  const annotations = { 'org.opencontainers.image.ref.name': reference };
-  writeFileSync(
-    join(directory, 'index.json'),
-    json({ schemaVersion: 2, manifests: [{ ...manifest, annotations }] }),
-  );
-  writeFileSync(join(directory, 'oci-layout'), json({ imageLayoutVersion: '1.0.0' }));
+    });
+  }
+
+  /** What BuildKit writes beside an image. */
+  attestation({ digest }) {
+    const statement = this.store('application/vnd.in-toto+json', json({ subject: digest }));
+    const platform = { architecture: 'unknown', os: 'unknown' };
+    const rootfs = { type: 'layers', diff_ids: [statement.digest] };
+    const annotations = {
+      'vnd.docker.reference.type': 'attestation-manifest',
+      'vnd.docker.reference.digest': digest,
+    };
+    return { ...this.manifest([statement], { ...platform, config: {}, rootfs }), annotations, platform };
+  }
+
+  manifest(layers, configuration) {
+    const config = this.store('application/vnd.oci.image.config.v1+json', json(configuration));
+    const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+    return this.store(mediaType, json({ schemaVersion: 2, mediaType, config, layers }));
+  }
+
+  index(manifests) {
+    const mediaType = 'application/vnd.oci.image.index.v1+json';
+    return this.store(mediaType, json({ schemaVersion: 2, mediaType, manifests }));
+  }
+
+  name(reference, root) {
+    this.#manifests.push({ ...root, annotations: { 'org.opencontainers.image.ref.name': reference } });
+  }
+
+  finish() {
+    const index = { schemaVersion: 2, manifests: this.#manifests };
+    writeFileSync(join(this.#directory, 'index.json'), json(index));
+    writeFileSync(join(this.#directory, 'oci-layout'), json({ imageLayoutVersion: '1.0.0' }));
+  }
 }
 
 function put(root, path, content) {
