@@ -143,7 +143,21 @@ function runArchives(test) {
 /** Pulled from a registry, without any flag. */
 function runPulled(test) {
   runImage(test, pulled(test, 'pulled', test.sample, '--dm-verity'));
-  runImage(test, pulled(test, 'pulled-all', `${test.more}:index`, '--all-platforms'));
+  const all = pulled(test, 'pulled-all', `${test.more}:index`, '--all-platforms');
+  runImage(test, all);
+  refusedByOverlayfs(test, all.image);
+}
+
+/** Pulled it is, but not unpacked, and so not run. */
+function refusedByOverlayfs({ daemon, groups }, image) {
+  const overlayfs = ['--snapshotter', 'overlayfs'];
+  const namespace = `${groups}-overlayfs`;
+  const attempt = () => {
+    daemon.ctr(namespace, 'images', 'pull', ...overlayfs, '--plain-http', image);
+    daemon.ctr(namespace, 'run', '--rm', ...overlayfs, image, 'sample');
+  };
+  assert.throws(attempt, /overlayfs does not support platform .*erofs/);
+  console.log('ok: the overlayfs snapshotter refuses the sample image');
 }
 
 /**
