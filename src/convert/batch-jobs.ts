@@ -6,7 +6,7 @@ import { checkReferenceName, parseReference, type Reference } from '../oci/refer
 import { mergeOptions, shapeOf } from './batch-keys';
 import type { BatchEntry, BatchList } from './batch-list';
 import { expandTemplate, isTemplate, type RegistryNames } from './batch-template';
-import type { ConvertOptions } from './image';
+import type { ConvertOptions } from './convert-options';
 
 /** One conversion of a batch. */
 export interface BatchJob {

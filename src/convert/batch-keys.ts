@@ -1,6 +1,6 @@
 import { failure } from '../errors';
 import { parseByteSize } from '../format/byte-size';
-import type { ConvertOptions } from './image';
+import type { ConvertOptions } from './convert-options';
 
 /** How the value of a key is written. */
 type ValueKind = 'boolean' | 'integer' | 'size' | 'text' | 'texts';

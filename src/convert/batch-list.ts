@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml';
 import { failure, fromSystemError, SeekableErofsError } from '../errors';
 import { batchKeys, checkedValue, rivalsAmong } from './batch-keys';
-import type { ConvertOptions } from './image';
+import type { ConvertOptions } from './convert-options';
 
 /** One entry of a list as it was written: a job, or a template of many. */
 export interface BatchEntry {

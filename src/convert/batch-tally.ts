@@ -1,5 +1,5 @@
 import type { LeftOut } from './companions';
-import type { ConvertResult } from './image';
+import type { ConvertResult } from './convert-result';
 
 /** A batch in numbers. */
 export interface BatchSummary {

@@ -1,7 +1,7 @@
 import { isManifestType } from '../format/media-types';
 import type { ImageSet } from '../image/images';
 import type { Descriptor } from '../oci/types';
-import type { ConvertOptions } from './image';
+import type { ConvertOptions } from './convert-options';
 
 /** What an index has beside images, and a conversion did not carry over. */
 export interface LeftOut {

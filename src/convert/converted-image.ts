@@ -4,8 +4,9 @@ import { layersOf } from '../image/image-layers';
 import type { Image } from '../image/images';
 import type { Descriptor, Platform } from '../oci/types';
 import { keepForeignLayer } from './foreign-layer';
-import { convertLayer, hasLayer, type ConvertedLayer, type LayerJob } from './layer';
+import { convertLayer, hasLayer, type LayerJob } from './layer';
 import { layerKey } from './layer-key';
+import type { ConvertedLayer } from './placed-layers';
 import { rewriteImage, withErofsFeature, withoutErofsFeature, type RewrittenImage } from './rewrite';
 import { runTogether } from './together';
 

@@ -9,7 +9,7 @@ import { refNameAnnotation } from '../store/layout-index';
 import { openExisting } from '../store/open';
 import type { StoreOptions } from '../store/registry/options';
 import { companionsOf, isAttestation } from './companions';
-import type { ConvertOptions } from './image';
+import type { ConvertOptions } from './convert-options';
 
 /** The index that a destination's name stands for before it is written. */
 export interface ExistingIndex {

@@ -5,7 +5,7 @@ import type { EncodeOptions } from '../layer/encode';
 import type { BlobFile, DestinationStore, SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import { copyBlob } from './copy-blob';
-import type { ConvertedLayer } from './layer';
+import type { ConvertedLayer } from './placed-layers';
 
 /** Layers that registries don't keep ("foreign", "non-distributable"): clients fetch them from the `urls` of their descriptors. */
 

@@ -1,82 +1,18 @@
 import { failure } from '../errors';
 import type { EncodeSettings } from '../format/profiles';
 import type { InputFile } from '../fs/same-file';
-import { openImages, type ImageSet, type PlatformSelection } from '../image/images';
-import { settingsOf, type EncodeOptions } from '../layer/encode';
+import { openImages, type ImageSet } from '../image/images';
+import { settingsOf } from '../layer/encode';
 import { parseReference, type Reference } from '../oci/reference';
 import { publicName } from '../public-name';
 import { openSource } from '../store/open';
-import type { RegistryOptions } from '../store/registry/options';
 import { withoutCounterparts } from './append-to-index';
-import type { LeftOut } from './companions';
+import type { ConvertOptions } from './convert-options';
+import type { ConvertResult } from './convert-result';
 import { inputFiles } from './input-files';
 import { lostNameWarning } from './onto-itself';
 import { ConversionPool } from './pool';
 import { fillCache, writeImages } from './write-images';
-
-/** How an image is converted. */
-export interface ConvertOptions extends EncodeOptions, PlatformSelection, RegistryOptions {
-  /** Shared by the conversions of one run, so that together they use no more threads than one, and convert a common layer once. */
-  pool?: ConversionPool | undefined;
-  /**
-   * Write an index of the image as it is, with its blobs, and what was made of it; what the destination has under that name in
-   * an index already stays in it.
-   */
-  appendToIndex?: boolean | undefined;
-  /**
-   * Say "erofs" in the os.features of the index's entries, in profile "containerd" too; containerd then has to be asked for that platform.
-   * Profile "erofs-image-spec" and `appendToIndex` always say it.
-   */
-  osFeatures?: boolean | undefined;
-  /**
-   * Carry layers of a non-distributable type over as they are, blob and `urls`, instead of converting them. Profile "containerd" only: the
-   * draft specification has no images of both kinds.
-   */
-  keepForeign?: boolean | undefined;
-  /** Write over an index although it names manifests that the run neither writes nor carries over. */
-  replace?: boolean | undefined;
-  /** Folder in which converted layers are kept, and found by later runs; default: none. */
-  cache?: string | undefined;
-  /** Files that are read besides the image, such as a list of jobs: an archive that is written must not take their place. */
-  inputs?: readonly string[] | undefined;
-}
-
-/** What became of an image. */
-export interface ConvertResult {
-  source: string;
-  destination: string;
-  /** Of the manifest or index that was written; null in an `erofs-cache:`, which has none. */
-  digest: string | null;
-  manifests: {
-    /** `os/arch[/variant]`. */
-    platform: string;
-    /** In an `erofs-cache:` the source's. */
-    digest: string;
-    layers: {
-      /** Digest of the source's layer. */
-      source: string;
-      /** Null in an `erofs-cache:`, whose entries are found by their DiffIDs. */
-      digest: string | null;
-      size: number;
-      /** In an `erofs-cache:` that of the source's layer. */
-      diffId: string;
-      uncompressedSize: number | null;
-      /** Passed through as it was, or converted before. */
-      reused: boolean;
-    }[];
-  }[];
-  /** The run in numbers; a layer that occurs twice counts once. */
-  summary: {
-    /** Of the manifest or index that the source's reference named. */
-    sourceDigest: string;
-    layers: number;
-    bytesIn: number;
-    bytesOut: number;
-    seconds: number;
-    /** What the source's index has beside images, and was not carried over. */
-    leftOut: LeftOut;
-  };
-}
 
 /** Seconds: a conversion that has taken its time is not lost because a registry is restarted. */
 const defaultRetryTime = 60;

@@ -1,15 +1,16 @@
 import { jsonText } from '../format/json';
+import type { EncodeSettings } from '../format/profiles';
 import { omit } from '../oci/json';
+import type { EncodeOptions } from '../layer/encode';
 import { mkfsSettings } from '../layer/mkfs-options';
 import type { ImageLayer } from '../image/image-layers';
-import type { LayerJob } from './layer';
 
 /**
  * All that the blob made of a layer depends on, as text: the same key, the same bytes. Options that were not given count as well, since they
  * decide what is passed through.
  */
 export function layerKey(
-  { settings, options }: Pick<LayerJob, 'settings' | 'options'>,
+  { settings, options }: { settings: EncodeSettings; options: EncodeOptions },
   { descriptor, diffId, index: indexLayer }: ImageLayer,
 ): string {
   const { digest, mediaType, annotations = {}, ...others } = omit(descriptor, 'size', 'data', 'urls');

@@ -6,7 +6,8 @@ import type { EncodeSettings } from '../format/profiles';
 import { openTemporary, type TemporaryFile } from '../fs/temporary';
 import { readIndexOf, type ImageLayer } from '../image/image-layers';
 import type { LoneIndex } from '../layer/chunk-index-section';
-import { encodeImage, settingsOf, type EncodedLayer, type EncodeOptions } from '../layer/encode';
+import { encodeImage, settingsOf, type EncodeOptions } from '../layer/encode';
+import type { EncodedLayer } from '../layer/encoded-layer';
 import { warnOfUnusedMkfs } from '../layer/mkfs-options';
 import { isCutInto, isSeekableLayer, openSeekable, type SeekableBlob } from '../layer/seekable';
 import { openWholeLayer, unlessUnreadable } from '../layer/whole-layer';
@@ -20,17 +21,7 @@ import type { LayerCache, NewEntry } from './layer-cache';
 import { layerKey } from './layer-key';
 import { openLayerFile } from './foreign-layer';
 import type { ConversionPool } from './pool';
-import type { NewLayer } from './placed-layers';
-
-/** A layer of the source, and what took its place. */
-export interface ConvertedLayer extends NewLayer {
-  /** Digest of the source's layer. */
-  source: string;
-  /** Bytes of the raw image; null of a layer that was kept and is no EROFS. */
-  uncompressedSize: number | null;
-  /** Passed through as it was, or converted before. */
-  reused: boolean;
-}
+import type { ConvertedLayer, NewLayer } from './placed-layers';
 
 /** What the conversion of every layer needs. */
 export interface LayerJob {

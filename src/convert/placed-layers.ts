@@ -11,6 +11,16 @@ export interface NewLayer {
   index?: { descriptor: Descriptor; diffId: string } | null | undefined;
 }
 
+/** A layer of the source, and what took its place. */
+export interface ConvertedLayer extends NewLayer {
+  /** Digest of the source's layer. */
+  source: string;
+  /** Bytes of the raw image; null of a layer that was kept and is no EROFS. */
+  uncompressedSize: number | null;
+  /** Passed through as it was, or converted before. */
+  reused: boolean;
+}
+
 type History = NonNullable<ImageConfig['history']>;
 
 const lowerRole = 'overlay-lower';

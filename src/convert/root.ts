@@ -7,7 +7,7 @@ import { appendToIndex, emptyIndex, type ImagePair } from './append-to-index';
 import { isLone } from './companions';
 import type { ConvertedImage } from './converted-image';
 import { copyManifest } from './copy-manifest';
-import type { ConvertOptions } from './image';
+import type { ConvertOptions } from './convert-options';
 import type { LayerJob } from './layer';
 import { indexDocument, replaceContent, rewriteIndex, withErofsFeature } from './rewrite';
 

@@ -3,8 +3,10 @@ import type { ErofsInode } from '../erofs/inode';
 import type { DifferenceList } from './differences';
 import {
   firstDiscrepancy,
+  type ComparedFile,
   type Discrepancy,
   type ExpectedContent,
+  type Piece,
   type SourcePiece,
 } from './expected-content';
 import type { TreeNode } from './tree-node';
@@ -15,24 +17,6 @@ const batchCount = 1024;
 const batchSize = 8 << 20;
 /** While one batch is compared, the next ones are read and decoded. */
 const batchesAhead = 3;
-
-/** A file whose bytes are being compared. */
-interface ComparedFile {
-  path: string;
-  node: TreeNode;
-  inode: ErofsInode;
-  /** A difference was found: one is enough. */
-  differs: boolean;
-}
-
-/** Bytes of a file to compare: `offset` and `length` are the file's. */
-export interface Piece {
-  file: ComparedFile;
-  offset: number;
-  length: number;
-  /** Where they are in the source; null: they must be zeros. */
-  source: number | null;
-}
 
 /** Compares the bytes of many files, in memory that doesn't grow with them. */
 export class ContentComparison {

@@ -2,7 +2,6 @@ import type { ErofsFilesystem } from '../erofs/filesystem';
 import type { ErofsInode } from '../erofs/inode';
 import { native, type NativeSource } from '../native/binding';
 import { fromNativeError } from '../native/native-error';
-import type { Piece } from './compare-content';
 import type { TreeNode } from './tree-node';
 
 /** Where a piece differs from the source: the index of its first such byte. */
@@ -17,6 +16,24 @@ export interface ExpectedContent {
   readonly size: number;
   /** Compares each piece that has a source with what was found in the image; null where nothing differs. */
   compare(pieces: readonly SourcePiece[], found: readonly Buffer[]): Promise<(Discrepancy | null)[]>;
+}
+
+/** A file whose bytes are being compared. */
+export interface ComparedFile {
+  path: string;
+  node: TreeNode;
+  inode: ErofsInode;
+  /** A difference was found: one is enough. */
+  differs: boolean;
+}
+
+/** Bytes of a file to compare: `offset` and `length` are the file's. */
+export interface Piece {
+  file: ComparedFile;
+  offset: number;
+  length: number;
+  /** Where they are in the source; null: they must be zeros. */
+  source: number | null;
 }
 
 /** A piece that isn't a hole. */

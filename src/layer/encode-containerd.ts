@@ -9,7 +9,7 @@ import { verityPayloadSize } from '../format/verity-tree-size';
 import type { ResourceOptions } from '../job';
 import { native, type EncodedImage, type NativeBlobSink, type NativeSource } from '../native/binding';
 import { runNative } from '../native/run';
-import type { EncodedLayer } from './encode';
+import type { EncodedLayer } from './encoded-layer';
 import { resourcesOf } from './resources';
 import { verityHead, verityParameters, type VeritySettings } from './verity-payload';
 

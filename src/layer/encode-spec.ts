@@ -9,7 +9,7 @@ import { verityPayloadSize } from '../format/verity-tree-size';
 import type { ResourceOptions } from '../job';
 import { native, type NativeBlobSink, type NativeSource } from '../native/binding';
 import { runNative } from '../native/run';
-import type { EncodedLayer, IndexLayer } from './encode';
+import type { EncodedBlob, IndexLayer } from './encoded-layer';
 import { resourcesOf } from './resources';
 import { verityHead, verityParameters, type VeritySettings } from './verity-payload';
 
@@ -26,7 +26,7 @@ export async function encodeSpec(
   settings: EncodeSettings,
   options: ResourceOptions,
   item: string,
-): Promise<EncodedLayer & { indexLayer: IndexLayer | null }> {
+): Promise<EncodedBlob> {
   checkSizes(image.size, settings);
   const data = await joinTree(image, settings.verity, options, item);
   const sink = new native.BlobSink(blob.fd, blob.name);

@@ -4,31 +4,16 @@ import { writeAtomically } from '../fs/atomic-file';
 import type { ResourceOptions } from '../job';
 import type { NativeSource } from '../native/binding';
 import { omit } from '../oci/json';
-import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
 import { openFileSource } from '../source/file';
 import { encodeContainerd } from './encode-containerd';
+import type { EncodedBlob, EncodedLayer } from './encoded-layer';
 import { openLayerImage, type BuildOptions } from './layer-image';
 import { mkfsSettings, tarIndexBlockSize } from './mkfs-options';
 import { sniffLayer } from './sniff';
 
 /** How a layer is encoded. */
 export interface EncodeOptions extends BuildOptions, EncodeChoices {}
-
-/** The descriptor of a seekable blob, and the sizes behind it. */
-export interface EncodedLayer extends Descriptor {
-  annotations: Record<string, string>;
-  /**
-   * `sha256:…` of the raw EROFS image; in profile "erofs-image-spec" of image and dm-verity tree, where that is not compressed of the
-   * index as well: the blob's own digest.
-   */
-  diffId: string;
-  /** Of the raw image, in bytes, the dm-verity tree not included. */
-  uncompressedSize: number;
-  /** Bytes. */
-  chunkSize: number;
-  chunks: number;
-}
 
 /**
  * Encodes one layer (a tar, plain or compressed, or an EROFS image) as a seekable blob (docs/format/containerd-profile.md, or
@@ -87,17 +72,6 @@ function settingsOfTree(options: EncodeOptions, settings: EncodeSettings): Encod
   }
   const why = `a tar index has blocks of ${tarIndexBlockSize}: over larger ones no kernel mounts it`;
   throw failure('USAGE', 'dm-verity block size', why, `leave it out, or give ${tarIndexBlockSize}`);
-}
-
-/** A chunk index that is a layer of its own, behind the layer that it is for. */
-export interface IndexLayer {
-  payload: Buffer;
-  descriptor: Descriptor;
-}
-
-/** What was written; `indexLayer` only where the settings ask for one. */
-export interface EncodedBlob extends EncodedLayer {
-  indexLayer: IndexLayer | null;
 }
 
 /** Writes the blob of a raw EROFS image to an empty file; progress calls it `item`. */

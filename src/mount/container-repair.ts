@@ -1,6 +1,6 @@
 import { ContainerFolder } from './container-folder';
 import { deleteContainer } from './container-process';
-import type { StateOptions } from './mounts';
+import type { StateOptions } from './state';
 import { findRuntime } from './runtime';
 import { MountState } from './state';
 import { requireRoot } from './system-call';

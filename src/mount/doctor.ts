@@ -1,7 +1,7 @@
 import { repairContainers } from './container-repair';
 import { addonCheck, kernelChecks, programChecks, type DoctorCheck } from './doctor-checks';
 import { Machine } from './machine';
-import type { StateOptions } from './mounts';
+import type { StateOptions } from './state';
 import { repairMounts, type Unmounted } from './unmount';
 
 /** What doctor() takes. */

@@ -4,7 +4,9 @@ import { native } from '../native/binding';
 import { whyNoDmVerity } from './dm-control';
 import { verityArguments } from './dm-verity';
 import { canMountFile } from './erofs';
-import { openImageLayers, type MountSourceOptions, type SourceImage } from './source-image';
+import type { VerityMode } from './layer-record';
+import { openImageLayers, type SourceImage } from './source-image';
+import type { MountSourceOptions } from './source-layer';
 import { LayerSetUp, type LayerContent } from './layer-set-up';
 import { mountsAt, readMounts } from './mountinfo';
 import { mountOverlay } from './overlay';
@@ -18,7 +20,7 @@ import {
   type VerityPolicy,
 } from './plan';
 import { resultOf, type MountResult } from './mounts';
-import { MountState, resolveTarget, type MountRecord, type VerityMode } from './state';
+import { MountState, resolveTarget, type MountRecord } from './state';
 import { perform, type OnStep } from './steps';
 import { call, requireRoot } from './system-call';
 import { isOurs, undoMount } from './unmount';

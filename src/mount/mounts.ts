@@ -1,5 +1,6 @@
+import type { MountedLayer } from './layer-record';
 import { mountsAt, readMounts } from './mountinfo';
-import { MountState, type MountedLayer, type MountRecord } from './state';
+import { MountState, type MountRecord, type StateOptions } from './state';
 import { isOurs } from './unmount';
 
 /** What is mounted. */
@@ -8,12 +9,6 @@ export interface MountResult {
   target: string;
   /** The lowest first. */
   layers: MountedLayer[];
-}
-
-/** Where the state of mounts is. */
-export interface StateOptions {
-  /** The folder that mountImage() was given. */
-  state?: string | undefined;
 }
 
 /** What is mounted by mountImage(), sorted by target; without layers where the record of it was lost. Changes nothing, and needs no root. */

@@ -1,12 +1,9 @@
 import { createHash } from 'node:crypto';
 import { SeekableErofsError, failure } from '../errors';
-import type { VerityMode } from './state';
+import type { Backing, VerityMode } from './layer-record';
 
 /** Who may check blocks: whoever can, the kernel or else no mount, nobody. */
 export type VerityPolicy = 'auto' | 'require' | 'off';
-
-/** What the kernel mounts a layer from. */
-export type Backing = 'file' | 'loop' | 'verity';
 
 /** What there is of a layer's tree: named by a trusted root digest, named by nobody, none. */
 export type TreeStanding = 'vouched' | 'unvouched' | 'absent';

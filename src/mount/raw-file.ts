@@ -11,7 +11,7 @@ import { verityTreeOffset, verityTreeSize } from '../format/verity-tree-size';
 import { checkBlobDigest, digestOfFile } from '../layer/content-digest';
 import type { BlobFile } from '../oci/store';
 import type { VerityDevice } from './dm-verity';
-import type { MountSourceOptions, SourceLayer } from './source-image';
+import type { MountSourceOptions, SourceLayer } from './source-layer';
 import { checkTop, checkWholeTree } from './verity-check';
 
 /** A raw image that is mounted where it lies, with the tree behind it when a file `PATH.dmverity` says so. */

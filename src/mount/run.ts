@@ -16,7 +16,8 @@ import { containerSettings, type ContainerSettings } from './container-settings'
 import { readAccounts, resolveUser, type ContainerUser } from './container-user';
 import { mountImage, type MountOptions } from './mount';
 import { findRuntime, runtimeHint } from './runtime';
-import { MountState, type MountedLayer } from './state';
+import { MountState } from './state';
+import type { MountedLayer } from './layer-record';
 import { requireRoot } from './system-call';
 
 /** What runImage() takes. */

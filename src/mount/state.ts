@@ -7,20 +7,9 @@ import { SeekableErofsError, failure, fromSystemError } from '../errors';
 import { writeAtomically } from '../fs/atomic-file';
 import { unfinishedPrefix } from '../fs/draft';
 import { acquireLock, type Lock } from '../fs/lock';
-import type { LayerRecord } from './layer-record';
+import type { LayerRecord, MountedLayer } from './layer-record';
 import { mountsAt, readMounts, type MountEntry } from './mountinfo';
 import { requireRoot } from './system-call';
-
-/** Who checks a mounted layer's blocks: the kernel as they are read, this program before it was mounted, or nobody but its digest. */
-export type VerityMode = 'kernel' | 'userspace' | 'none';
-
-/** One layer of a mount. */
-export interface MountedLayer {
-  diffId: string;
-  /** What the kernel reads: a `/dev/dm-N`, a `/dev/loopN`, or a file. */
-  device: string;
-  verity: VerityMode;
-}
 
 /** What the journal has of one mount: written before anything of it is done, so that it can be undone from there. */
 export interface MountRecord {
@@ -37,6 +26,12 @@ export interface MountRecord {
   mounted: boolean;
   /** In the image's order; `key` names a layer of this state folder, and is all that is known of it in a record that was lost. */
   layers: (MountedLayer & { key: string })[];
+}
+
+/** Where the state of mounts is. */
+export interface StateOptions {
+  /** The folder that mountImage() was given. */
+  state?: string | undefined;
 }
 
 /** What was found in a layer's blob. */

@@ -1,8 +1,7 @@
 import { failure } from '../errors';
 import { mountsAt, readMounts, type MountEntry } from './mountinfo';
-import type { StateOptions } from './mounts';
 import { releaseUnused, undoneKinds, unmount, type UndoneKind } from './release';
-import { MountState, removeFolder, resolveTarget, type MountRecord } from './state';
+import { MountState, removeFolder, resolveTarget, type MountRecord, type StateOptions } from './state';
 import { requireRoot } from './system-call';
 
 /** What was undone of a mount. */

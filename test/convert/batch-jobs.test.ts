@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { planJobs, type BatchJob } from '../../src/convert/batch-jobs';
 import { parseBatchList } from '../../src/convert/batch-list';
 import { matcher, type RegistryNames } from '../../src/convert/batch-template';
-import type { ConvertOptions } from '../../src/convert/image';
+import type { ConvertOptions } from '../../src/convert/convert-options';
 import { caught } from '../support/caught';
 
 /** A registry that has these tags of these repositories, and remembers what it was asked for. */

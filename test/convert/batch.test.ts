@@ -12,7 +12,8 @@ import {
   type BatchProgressEvent,
   type BatchResult,
 } from '../../src/convert/batch';
-import type { ConvertOptions, ConvertResult } from '../../src/convert/image';
+import type { ConvertOptions } from '../../src/convert/convert-options';
+import type { ConvertResult } from '../../src/convert/convert-result';
 import { Journal } from '../../src/convert/journal';
 import { failure } from '../../src/errors';
 import { transientFailure } from '../../src/source/transient';

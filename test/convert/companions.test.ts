@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { leftOutLines } from '../../src/cli/text';
-import { convertImage, type ConvertOptions } from '../../src/convert/image';
+import type { ConvertOptions } from '../../src/convert/convert-options';
+import { convertImage } from '../../src/convert/image';
 import {
   digestOf,
   host,

@@ -2,7 +2,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { convertImage, type ConvertOptions } from '../../src/convert/image';
+import type { ConvertOptions } from '../../src/convert/convert-options';
+import { convertImage } from '../../src/convert/image';
 import { LayoutSource } from '../../src/store/layout-source';
 import {
   LayoutBuilder,

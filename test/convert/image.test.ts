@@ -3,7 +3,8 @@ import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { convertImage, type ConvertResult } from '../../src/convert/image';
+import type { ConvertResult } from '../../src/convert/convert-result';
+import { convertImage } from '../../src/convert/image';
 import { ConversionPool } from '../../src/convert/pool';
 import type { ProgressEvent } from '../../src/job';
 import { LayoutDestination } from '../../src/store/layout';

@@ -2,7 +2,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { convertImage, type ConvertOptions } from '../../src/convert/image';
+import type { ConvertOptions } from '../../src/convert/convert-options';
+import { convertImage } from '../../src/convert/image';
 import { digestOf } from '../../src/format/digest';
 import { blobPath, makeTar, sha256, writeLayout } from '../e2e/sample';
 

@@ -3,10 +3,15 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { failure, fromSystemError } from '../../errors';
 import { asObject, parseJsonObject, type JsonObject } from '../../oci/json';
-import type { Credentials } from './credentials';
 
-/** What a file says about one host or repository. */
-export type AuthEntry = Omit<Credentials, 'origin'>;
+/** What a file or a helper says about one host or repository: a name with a password, an identity token, or a registry token. */
+export interface AuthEntry {
+  login?: { username: string; password: string };
+  /** An OAuth2 refresh token, for the token server. */
+  identityToken?: string;
+  /** For the registry itself. */
+  registryToken?: string;
+}
 
 /** Docker's `config.json`, or the `auth.json` of Podman and Skopeo. */
 export interface AuthFile {

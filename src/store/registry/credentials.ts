@@ -1,15 +1,10 @@
 import { credentialsFromHelper } from './credential-helper';
 import { authFiles, readAuthFile, type AuthEntry, type AuthFile } from './auth-file';
 
-/** What an image's user may show a registry. One of a name with a password, an identity token, a registry token. */
-export interface Credentials {
+/** What an image's user may show a registry. */
+export interface Credentials extends AuthEntry {
   /** The file, and the helper if there is one, for errors. */
   origin: string;
-  login?: { username: string; password: string };
-  /** An OAuth2 refresh token, for the token server. */
-  identityToken?: string;
-  /** For the registry itself. */
-  registryToken?: string;
 }
 
 /** The credentials that were found, if any, and where they were looked for. */

@@ -1,0 +1,31 @@
+import type { PlatformSelection } from '../image/images';
+import type { EncodeOptions } from '../layer/encode';
+import type { RegistryOptions } from '../store/registry/options';
+import type { ConversionPool } from './pool';
+
+/** How an image is converted. */
+export interface ConvertOptions extends EncodeOptions, PlatformSelection, RegistryOptions {
+  /** Shared by the conversions of one run, so that together they use no more threads than one, and convert a common layer once. */
+  pool?: ConversionPool | undefined;
+  /**
+   * Write an index of the image as it is, with its blobs, and what was made of it; what the destination has under that name in
+   * an index already stays in it.
+   */
+  appendToIndex?: boolean | undefined;
+  /**
+   * Say "erofs" in the os.features of the index's entries, in profile "containerd" too; containerd then has to be asked for that platform.
+   * Profile "erofs-image-spec" and `appendToIndex` always say it.
+   */
+  osFeatures?: boolean | undefined;
+  /**
+   * Carry layers of a non-distributable type over as they are, blob and `urls`, instead of converting them. Profile "containerd" only: the
+   * draft specification has no images of both kinds.
+   */
+  keepForeign?: boolean | undefined;
+  /** Write over an index although it names manifests that the run neither writes nor carries over. */
+  replace?: boolean | undefined;
+  /** Folder in which converted layers are kept, and found by later runs; default: none. */
+  cache?: string | undefined;
+  /** Files that are read besides the image, such as a list of jobs: an archive that is written must not take their place. */
+  inputs?: readonly string[] | undefined;
+}

@@ -1,0 +1,34 @@
+import type { ReadOptions } from '../layer/decode';
+import type { RegistryOptions } from '../store/registry/options';
+import type { VerityMode } from './layer-record';
+import type { LayerContent } from './layer-set-up';
+import type { TreeStanding } from './plan';
+import type { MountState } from './state';
+
+/** What of an image, or which layer, is mounted. */
+export interface MountSourceOptions extends ReadOptions, RegistryOptions {
+  /** `os/arch[/variant]` of an index; default: this machine's. */
+  platform?: string | undefined;
+  /** Files with the external devices of a single layer's image, in its order. */
+  devices?: readonly string[] | undefined;
+}
+
+/** A layer that is going to be mounted. */
+export interface SourceLayer {
+  /** For errors. */
+  name: string;
+  diffId: string;
+  tree: TreeStanding;
+  /** Of a tree that somebody vouches for, else null. */
+  rootDigest: string | null;
+  /** Which files are mounted where they lie, if any are. */
+  files: readonly string[];
+  /** Checks it, and makes it a file that the kernel can mount. */
+  prepare(state: MountState, key: string, mode: VerityMode): Promise<PreparedLayer>;
+}
+
+/** A layer that the kernel can mount. */
+export interface PreparedLayer extends Omit<LayerContent, 'extra'> {
+  /** Found in the blob, though the descriptor says nothing of a tree. */
+  unvouchedTree?: boolean;
+}
