@@ -4,6 +4,8 @@
 #include <array>
 #include <vector>
 
+#include "base/disk_space.h"
+
 namespace seekable::layer {
 
 namespace {
@@ -57,13 +59,19 @@ Result<OpenedInput> open_input(std::shared_ptr<const ByteSource> source,
   }));
   File file = TRY(File::temporary(temporary_directory));
   uint64_t size = 0;
+  uint64_t unchecked = kSpaceCheckInterval;
   for (;;) {
     TRY(job.check());
+    if (unchecked >= kSpaceCheckInterval) {
+      TRY(check_space_left(file));
+      unchecked = 0;
+    }
     const Bytes piece = TRY(inflater->next());
     if (piece.empty()) break;
     hashes.take_content(piece);
     TRY(file.write_at(size, piece));
     size += piece.size();
+    unchecked += piece.size();
   }
   return OpenedInput{std::make_shared<FileSource>(std::move(file), 0, size), compression, hashes.input(),
                      hashes.content()};

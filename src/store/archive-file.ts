@@ -3,6 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { failure, fromSystemError } from '../errors';
 import { compressionMagicSize, unreadCompression } from '../format/compressions';
+import { spaceGuard } from '../fs/disk-space';
 import { openTemporary } from '../fs/temporary';
 import type { ResourceOptions } from '../job';
 import { openFileSource, type FileSource } from '../source/file';
@@ -55,23 +56,49 @@ async function spool(
 }
 
 async function copyInput(fd: number, signal: AbortSignal | undefined): Promise<void> {
-  await pipeline(process.stdin, (chunks: AsyncIterable<Buffer>) => writeChunks(fd, chunks, signal), {
-    signal,
+  const end = new SpoolEnd(fd, 'standard input', signal);
+  await pipeline(process.stdin, end.write, { signal }).catch((error: unknown) => {
+    throw end.fault ?? error;
   });
 }
 
 async function inflate(file: FileSource, fd: number, signal: AbortSignal | undefined): Promise<void> {
   const compressed = Readable.from(readChunks(file.fd, file.size, file.name));
+  const end = new SpoolEnd(fd, file.name, signal);
   try {
-    await pipeline(
-      compressed,
-      createGunzip(),
-      (chunks: AsyncIterable<Buffer>) => writeChunks(fd, chunks, signal),
-      { signal },
-    );
+    await pipeline(compressed, createGunzip(), end.write, { signal });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code?.startsWith('Z_') === true) throw failure('CORRUPT', file.name, `bad gzip data: ${message}`);
-    throw error;
+    throw end.fault ?? error;
+  }
+}
+
+/** Writes what is unpacked to a temporary file, as long as its disk has room. */
+class SpoolEnd {
+  /** What ended the writing: pipeline() may reject with what that did to the stream before. */
+  fault: unknown;
+
+  constructor(
+    private readonly fd: number,
+    private readonly name: string,
+    private readonly signal: AbortSignal | undefined,
+  ) {}
+
+  readonly write = async (chunks: AsyncIterable<Buffer>): Promise<void> => {
+    try {
+      await writeChunks(this.fd, this.guarded(chunks), this.signal);
+    } catch (error) {
+      this.fault = error;
+      throw error;
+    }
+  };
+
+  private async *guarded(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    const guard = spaceGuard(this.fd, this.name);
+    for await (const piece of pieces) {
+      await guard(piece.length);
+      yield piece;
+    }
   }
 }

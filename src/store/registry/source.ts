@@ -1,4 +1,5 @@
 import { fromSystemError } from '../../errors';
+import { spaceGuard } from '../../fs/disk-space';
 import { openTemporary } from '../../fs/temporary';
 import { writeFully } from '../../fs/write-fully';
 import type { JobOptions } from '../../job';
@@ -69,11 +70,16 @@ export class RegistrySource implements SourceStore {
     const name = `blob ${descriptor.digest}`;
     const temporary = await openTemporary(this.client.options.tmpDir);
     try {
-      // An error of the disk has no cause in the network, so nothing is fetched again for it.
-      const sink = (piece: Buffer, offset: number) =>
-        writeFully(temporary.fd, piece, offset).catch((error: unknown) => {
+      const guard = spaceGuard(temporary.fd, name);
+      const sink = async (piece: Buffer, offset: number): Promise<void> => {
+        try {
+          await guard(piece.length);
+          await writeFully(temporary.fd, piece, offset);
+        } catch (error) {
+          // An error of the disk has no cause in the network, so nothing is fetched again for it.
           throw fromSystemError(name, error);
-        });
+        }
+      };
       await this.fetch(descriptor, sink, options);
       // A descriptor of its own: the file has no other name.
       return await openFileSource(`/proc/self/fd/${temporary.fd}`, name);
