@@ -137,13 +137,17 @@ test('keepForeign passes no layer of the draft specification through beside it',
   expect(types).toEqual(['application/vnd.erofs.layer.v1+zstd', foreignType]);
 });
 
-test('an appended index has the blob of the tar as well', async () => {
-  builder.name(builder.image([foreign, own]));
-  const { digest } = await convert({ appendToIndex: true });
-  const [tar] = read(digest).manifests;
-  expect(read(tar!.digest).layers[0]).toEqual(foreign.descriptor);
-  expect(checkLayout(at('dst')).reached).toContain(foreign.descriptor.digest);
-});
+test.each([false, true])(
+  'an appended index has the blob of the tar as well, converted before: %j',
+  async (before) => {
+    builder.name(builder.image([foreign, own]));
+    if (before) await convert({ cache: at('cache') }, `oci:${at('other')}:a`);
+    const { digest } = await convert({ appendToIndex: true, ...(before && { cache: at('cache') }) });
+    const [tar] = read(digest).manifests;
+    expect(read(tar!.digest).layers[0]).toEqual(foreign.descriptor);
+    expect(checkLayout(at('dst')).reached).toContain(foreign.descriptor.digest);
+  },
+);
 
 test('a layer content cache has an entry for it', async () => {
   builder.name(builder.image([foreign, own]));
