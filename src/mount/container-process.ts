@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import { failure } from '../errors';
 import type { ContainerFolder } from './container-folder';
 import type { Runtime } from './runtime';
+import { StarterWatch } from './starter-watch';
 
 /**
  * Gives the signals that this process gets to `deliver`, until the function that it returns is called. Called while a
@@ -23,7 +24,7 @@ const patience = 5000;
 /**
  * Runs the container of a filled folder to its end, with this process's stdin, stdout and stderr, and deletes it. Resolves with
  * its exit code. A signal is handed on; a second one, or one that does not end it, kills it: 128 + the signal's number. CANCELLED when
- * `signal` is aborted.
+ * `signal` is aborted. When this process is killed, the container is as well.
  */
 export async function runContainer(
   runtime: Runtime,
@@ -33,11 +34,13 @@ export async function runContainer(
   throwIfAborted(signal, folder);
   const flags = ['--log', folder.log, '--log-format', 'json', ...flagsOf(runtime, folder)];
   const args = ['run', '--bundle', folder.path, '--pid-file', folder.pid, folder.id];
+  const watch = new StarterWatch([runtime.path, ...flagsOf(runtime, folder), ...deletion(folder)]);
   // Without a terminal of its own it is in a session of its own, so that Ctrl-C reaches it by us alone, once.
   const child = spawn(runtime.path, [...flags, ...args], {
     stdio: 'inherit',
     detached: !terminal,
   });
+  watch.kills(child.pid);
   const ending = new Ending(child, runtime, folder);
   const onAbort = (): void => {
     ending.kill('SIGTERM');
@@ -56,6 +59,7 @@ export async function runContainer(
     ending.dispose();
     signal?.removeEventListener('abort', onAbort);
     await deleteContainer(runtime, folder);
+    await watch.end();
   }
 }
 
@@ -84,7 +88,11 @@ function lastError(log: string): string | null {
 
 /** Deletes the container if there still is one, with all its processes. */
 export async function deleteContainer(runtime: Runtime, folder: ContainerFolder): Promise<void> {
-  await command(runtime, folder, 'delete', '--force', folder.id);
+  await command(runtime, folder, ...deletion(folder));
+}
+
+function deletion({ id }: ContainerFolder): string[] {
+  return ['delete', '--force', id];
 }
 
 /** How a container is brought to its end. */

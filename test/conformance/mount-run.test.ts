@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { documentOf, runCli } from '../e2e/run-cli';
 import { at, useFolders } from '../e2e/workspace';
 import { run, titleOf, whyNoContainers, whyWithout } from './support/machine';
@@ -101,6 +101,23 @@ describe.skipIf(reason !== null)(titleOf('run', reason), () => {
       child.kill('SIGTERM');
       await once(child, 'close');
     }
+  });
+
+  test('it ends with its starter, however that is killed', async () => {
+    const child = await startWaiting();
+    const [id] = readdirSync(at('state/containers')).filter((name) => !name.endsWith('.lock'));
+    const pidFile = at(`state/containers/${id!}/pid`);
+    const patience = { timeout: 60_000 };
+    const pid = await vi.waitUntil(() => existsSync(pidFile) && readFileSync(pidFile, 'utf8'), patience);
+    const lives = (): boolean => {
+      const file = `/proc/${pid}/cmdline`;
+      return existsSync(file) && readFileSync(file, 'utf8') === '/bin/probe\0wait\0';
+    };
+    expect(lives()).toBe(true);
+    child.kill('SIGKILL');
+    await vi.waitUntil(() => !lives(), patience);
+    await documentOf(['doctor', '--repair', '--state', at('state')]);
+    expect(readdirSync(at('state/containers'))).toEqual([]);
   });
 
   const noLimits = whyNoLimits();
