@@ -9,11 +9,12 @@ const root = join(__dirname, '..');
 /** Who may import whom. A folder may always import its own files; all may import the shared ones. */
 const allowed: Record<'src' | 'native', { shared: string[]; folders: Record<string, string[]> }> = {
   src: {
-    shared: ['errors', 'job', 'public-name'],
+    shared: ['errors', 'job', 'public-name', 'standard-output'],
     folders: {
       errors: [],
       'public-name': [],
       job: [],
+      'standard-output': [],
       format: [],
       native: [],
       fs: ['native'],

@@ -12,6 +12,7 @@ import type { ConvertResult } from './convert-result';
 import { inputFiles } from './input-files';
 import { lostNameWarning } from './onto-itself';
 import { ConversionPool } from './pool';
+import { tidy } from './tidy';
 import { fillCache, writeImages } from './write-images';
 
 /** Seconds: a conversion that has taken its time is not lost because a registry is restarted. */
@@ -49,7 +50,7 @@ export async function convertImage(
     const summary = { ...summarise(set, manifests), seconds, leftOut };
     return { source: publicName(source), destination: publicName(destination), digest, manifests, summary };
   } finally {
-    await opened.store.close();
+    await tidy(opened.store.close(), options);
   }
 }
 

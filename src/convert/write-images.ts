@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { InputFile } from '../fs/same-file';
 import type { ImageSet } from '../image/images';
 import type { EncodeSettings } from '../format/profiles';
+import type { WarningOptions } from '../layer/resources';
 import { checkReferenceName, parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
@@ -16,6 +17,7 @@ import type { LayerJob } from './layer';
 import type { LayerCache } from './layer-cache';
 import type { ConversionPool } from './pool';
 import { writeAppended, writeRoot } from './root';
+import { tidy } from './tidy';
 import { runTogether } from './together';
 
 /** What is to be done, to wherever. */
@@ -64,7 +66,7 @@ export async function writeImages(
     const leftOut = leftOutOf(set, companionsOf(set, options));
     return { digest: root.digest, manifests: images.map(describe), leftOut };
   } catch (error) {
-    await to.abort();
+    await tidy(to.abort(), options);
     throw error;
   }
 }
@@ -89,16 +91,24 @@ async function writeNamed(
 }
 
 /** A layout is shared with the other conversions of the run: so they find each other's blobs before those have a reference. */
-async function leaseDestination(pool: ConversionPool, text: string, options: DestinationOptions) {
+async function leaseDestination(
+  pool: ConversionPool,
+  text: string,
+  options: DestinationOptions & WarningOptions,
+) {
   const parsed = parseReference(text);
   if (parsed.transport !== 'oci') {
     const { store, reference } = await openDestination(text, options);
-    return { target: store, reference, close: () => store.close(), abort: () => store.abort() };
+    // An archive is written by its close(); elsewhere the image is there when it has its name.
+    const isArchive = parsed.transport === 'oci-archive';
+    const close = () => (isArchive ? store.close() : tidy(store.close(), options));
+    return { target: store, reference, close, abort: () => store.abort() };
   }
   const { path, reference } = parsed;
   if (reference !== undefined) checkReferenceName(reference);
   const open = async () => (await openDestination(text, options)).store;
-  return { ...(await pool.destinations.lease(`oci:${resolve(path)}`, open)), reference };
+  const lease = await pool.destinations.lease(`oci:${resolve(path)}`, open);
+  return { ...lease, reference, close: () => tidy(lease.close(), options) };
 }
 
 async function withCache<T>(
@@ -112,7 +122,7 @@ async function withCache<T>(
   try {
     return await use(cache.target);
   } finally {
-    await cache.close();
+    await tidy(cache.close(), options);
   }
 }
 
@@ -130,14 +140,14 @@ export async function fillCache(job: ImagesJob, set: ImageSet, path: string): Pr
       stageImage({ ...job, cache: cache.target, options: { ...options, signal } }, image),
     );
     await cache.target.publish(layers.flat().map(({ diffId }) => diffId));
-    await cache.close();
+    await tidy(cache.close(), options);
     const manifests = set.images.map(({ platform, descriptor: { digest } }, i) => ({
       ...{ platform, digest },
       layers: layers[i]!.map((layer) => ({ ...layer, digest: null })),
     }));
     return { digest: null, manifests, leftOut: { attestations: 0, artifacts: 0 } };
   } catch (error) {
-    await cache.abort();
+    await tidy(cache.abort(), options);
     throw error;
   }
 }

@@ -22,6 +22,6 @@ export async function makeFolder(path: string): Promise<boolean> {
 export async function removeIfEmpty(folder: string): Promise<void> {
   await rmdir(folder).catch((error: unknown) => {
     const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw fromSystemError(folder, error);
+    if (code !== 'ENOTEMPTY' && code !== 'ENOENT' && code !== 'ENOTDIR') throw fromSystemError(folder, error);
   });
 }

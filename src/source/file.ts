@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { open } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 
 import { failure, fromSystemError } from '../errors';
 import { checkFileName } from '../fs/file-name';
@@ -39,9 +39,8 @@ export async function openFileSource(
   name = path,
   { followLink = true }: FileOpenOptions = {},
 ): Promise<FileSource> {
-  const handle = await openRegular(path, name, followLink ? 0 : constants.O_NOFOLLOW);
+  const { handle, size } = await openRegular(path, name, followLink ? 0 : constants.O_NOFOLLOW);
   try {
-    const { size } = await handle.stat();
     const source: FileSource = {
       fd: handle.fd,
       offset: 0,
@@ -58,14 +57,23 @@ export async function openFileSource(
   }
 }
 
-async function openRegular(path: string, name: string, flags: number): Promise<FileHandle> {
+async function openRegular(
+  path: string,
+  name: string,
+  flags: number,
+): Promise<{ handle: FileHandle; size: number }> {
   checkFileName(path);
   let handle: FileHandle | undefined;
   try {
+    const { size } = await stat(path);
     // Without O_NONBLOCK, opening a FIFO would wait for a writer.
     handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | flags);
     const status = await handle.stat();
-    if (status.isFile()) return handle;
+    if (status.isFile() && status.size < size) {
+      // No bytes at all are a layer as well, which this must not become while we look.
+      throw failure('CORRUPT', name, `it had ${size} bytes a moment ago, and has ${status.size} now`);
+    }
+    if (status.isFile()) return { handle, size: status.size };
     throw failure(
       'USAGE',
       name,

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { link, lstat, mkdir, open, readdir, rename, rm, rmdir, type FileHandle } from 'node:fs/promises';
+import { link, lstat, mkdir, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failure, fromSystemError, SeekableErofsError } from '../errors';
 import { isDigest } from '../format/digest';
 import { syncFolder } from '../fs/atomic-file';
+import { removeIfEmpty } from '../fs/folder';
 import { acquireLock, type Lock } from '../fs/lock';
 import { openFileSource } from '../source/file';
 
@@ -51,7 +52,8 @@ export class LayoutWorkspace {
     try {
       return await action();
     } finally {
-      await lock.release();
+      // Without its name it lets go all the same, and nothing is to hide what the action came to.
+      await lock.release().catch(() => undefined);
     }
   }
 
@@ -62,18 +64,30 @@ export class LayoutWorkspace {
         await this.removeStale();
         const path = join(this.folder, `drafts-${randomBytes(8).toString('hex')}`);
         await mkdir(path);
-        return new DraftFolder(path, await acquireLock(join(path, 'lock')));
+        const lock = await acquireLock(join(path, 'lock')).catch(async (error: unknown) => {
+          await removeIfEmpty(path).catch(() => undefined);
+          throw error;
+        });
+        return new DraftFolder(path, lock);
       });
     } catch (error) {
-      await this.removeIfEmpty();
-      throw error;
+      await this.removeIfEmpty().catch(() => undefined);
+      throw fromSystemError(this.folder, error);
     }
   }
 
   /** Removes a writer's drafts, and the whole workspace when no other writer is there. */
   async end(drafts: DraftFolder): Promise<void> {
-    // Under the lock, lest another writer takes a folder that is half removed for one that was left behind.
-    await this.locked(undefined, () => drafts.remove());
+    // Where no inodes are left, these are the ones that the lock needs.
+    await drafts.empty();
+    // Under the lock, lest another writer takes a folder that is half removed for one that was left behind. Where there can't be one, it
+    // is better removed than left.
+    const lock = await this.acquire(undefined).catch(() => null);
+    try {
+      await drafts.remove();
+    } finally {
+      await lock?.release().catch(() => undefined);
+    }
     await this.removeIfEmpty();
   }
 
@@ -120,11 +134,7 @@ export class LayoutWorkspace {
   }
 
   private async removeIfEmpty(): Promise<void> {
-    await rmdir(this.folder).catch((error: unknown) => {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOTEMPTY' && code !== 'ENOENT' && code !== 'ENOTDIR')
-        throw fromSystemError(this.folder, error);
-    });
+    await removeIfEmpty(this.folder);
   }
 }
 
@@ -231,6 +241,19 @@ export class DraftFolder {
 
   private get movesPath(): string {
     return join(this.path, 'moves');
+  }
+
+  /** Removes all drafts; the folder stays, and stays ours. */
+  async empty(): Promise<void> {
+    try {
+      for (const file of this.unfinished) await file.remove();
+      const names = await readdir(this.path);
+      for (const name of names) {
+        if (name !== 'lock') await rm(join(this.path, name), { recursive: true, force: true });
+      }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fromSystemError(this.path, error);
+    }
   }
 
   /** Removes all of it, unfinished files too. */

@@ -1,6 +1,7 @@
 import { fstatSync, writeFileSync } from 'node:fs';
 import { failure, fromSystemError } from '../errors';
 import { createAtomicFile, type AtomicFileOptions } from '../fs/atomic-file';
+import { checkOutputIsOpen } from '../standard-output';
 import { openTemporary, type TemporaryFile } from '../fs/temporary';
 import type { ResourceOptions } from '../job';
 import { maxListSize, serializeJson } from '../format/json';
@@ -65,6 +66,7 @@ export class OciArchiveDestination implements DestinationStore {
     if (path !== '-') await (await createAtomicFile(path, options)).discard();
     else if (process.stdout.isTTY)
       throw failure('USAGE', `oci-archive:${path}`, 'standard output is a terminal');
+    else checkOutputIsOpen();
     return new OciArchiveDestination(path, options);
   }
 
@@ -115,7 +117,8 @@ export class OciArchiveDestination implements DestinationStore {
     this.blobs.clear();
     const gathered = await this.gathered?.catch(() => undefined);
     this.gathered = undefined;
-    for (const file of [...this.files.splice(0), gathered]) await file?.close();
+    // Unnamed files: there is nothing that could be left of them.
+    for (const file of [...this.files.splice(0), gathered]) await file?.close().catch(() => undefined);
   }
 
   private async commit(file: TemporaryFile, descriptor: Descriptor): Promise<void> {

@@ -232,6 +232,27 @@ describe('a place that can not be used', () => {
   });
 });
 
+test.skipIf(rootOnly !== null)(
+  titleOf('inodes that are used up are the cause that is told, and nothing is left', rootOnly),
+  async () => {
+    builder.name(builder.image([builder.tarLayer(tar)]));
+    for (let inodes = 1; ; inodes++) {
+      const disk = await mkdtemp(join(tmpdir(), 'faults-inodes-'));
+      run('mount', ['-t', 'tmpfs', '-o', `nr_inodes=${inodes + 1}`, 'tmpfs', disk]); // one is the root's
+      try {
+        const args = ['convert', 'oci:source', `oci:${disk}/dst:new`];
+        const { document, ...ended } = await runJson<ErrorDocument>(args, { cwd: folder });
+        if (ended.exitCode === 0) break;
+        expect(document.error, ended.stderr).toMatchObject({ code: 'NO_SPACE' });
+        expect(await readdir(disk), `${inodes} inodes`).toEqual([]);
+      } finally {
+        run('umount', [disk]);
+        await rm(disk, { recursive: true });
+      }
+    }
+  },
+);
+
 test('half a gigabyte of zeros in a small gzip takes no memory', async () => {
   const bomb = gzipSync(Buffer.alloc(512 << 20), { level: 1 });
   await put('bomb', bomb);

@@ -197,3 +197,20 @@ describe('names that are no UTF-8', () => {
     expect(await expectFailure(['batch', 'jobs.json'], 2, 'USAGE')).toContain('not valid UTF-8');
   });
 });
+
+describe('a standard output that is closed', () => {
+  test('takes no archive', async () => {
+    await writeLayout(at('layout'), [await sampleTar()]);
+    const { status, stderr } = runShell('seekable convert oci:layout oci-archive:- >&-');
+    expect([status, stderr]).toEqual([1, expect.stringMatching(/^error: standard output: it is closed/)]);
+    expect(runShell('seekable convert oci:layout oci-archive:- >/dev/null').status).toBe(0);
+  });
+
+  test('takes no file', async () => {
+    await encodeSample();
+    const cat = 'seekable cat layer.blob /etc/hostname --descriptor descriptor.json';
+    const { status, stderr } = runShell(`${cat} >&-`);
+    expect([status, stderr]).toEqual([1, expect.stringMatching(/^error: standard output: it is closed/)]);
+    expect(runShell(`${cat} >/dev/null`).status).toBe(0);
+  });
+});

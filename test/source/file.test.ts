@@ -1,13 +1,19 @@
+import * as fs from 'node:fs/promises';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { openFileSource } from '../../src/source/file';
 import { sliceSource } from '../../src/source/slice';
 import { refusal } from '../support/refusal';
+
+vi.mock('node:fs/promises', async (importOriginal) => {
+  const original = await importOriginal<typeof fs>();
+  return { ...original, open: vi.fn(original.open) };
+});
 
 let folder: string;
 let path: string;
@@ -21,6 +27,31 @@ afterAll(() => {
 });
 
 describe('file source', () => {
+  it('is not empty because the file was emptied while it was opened', async () => {
+    const cut = join(folder, 'cut');
+    const { open } = await vi.importActual<typeof fs>('node:fs/promises');
+    for (const moment of ['before', 'after', 'stat']) {
+      writeFileSync(cut, '0123456789');
+      vi.mocked(fs.open).mockImplementationOnce(async (...args) => {
+        if (moment === 'before') truncateSync(cut, 0);
+        const handle = await open(...args);
+        if (moment === 'after') truncateSync(cut, 0);
+        const status = handle.stat.bind(handle);
+        handle.stat = (async () => {
+          const result = await status();
+          truncateSync(cut, 0);
+          return result;
+        }) as typeof handle.stat;
+        return handle;
+      });
+      // What is cut later is noticed when it is read.
+      const reading = openFileSource(cut).then((source) =>
+        source.read(0, source.size).finally(() => source.close()),
+      );
+      await expect(reading, moment).rejects.toThrow(refusal('CORRUPT', cut));
+    }
+  });
+
   it('reads any part, and tells native code where it is', async () => {
     const source = await openFileSource(path);
     expect(source).toMatchObject({ size: 10, name: path, offset: 0 });

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { failure, fromSystemError } from '../../errors';
+import { checkOutputIsOpen } from '../../standard-output';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
 import type { CommonFlags } from '../options';
@@ -15,6 +16,7 @@ export function catCommand(session: Session): Command {
   return finishCommand(command, session, async ({ options, streams }, [subject, path]) => {
     const flags = command.opts<CommonFlags & ViewFlags>();
     if (flags.json === true) throw failure('USAGE', 'cat', 'stdout carries the file', 'leave out --json');
+    if (streams.stdout === process.stdout) checkOutputIsOpen();
     const { readImageFile } = await library();
     const write = (bytes: Buffer): Promise<boolean> => writeData(streams.stdout, bytes);
     await readImageFile(subject!, path!, write, { ...options, ...(await viewOptions(subject!, flags)) });
