@@ -22,11 +22,11 @@ export {
   type ErofsFilesystem,
   type ErofsInfo,
   type ErofsPath,
+  type WalkEntry,
 } from './erofs/filesystem';
 export type { ErofsInode, FileType } from './erofs/inode';
 export type { OpenErofsOptions } from './erofs/open';
 export type { PlacedExtent, Segment } from './erofs/data';
-export type { WalkEntry } from './erofs/walk';
 export type { Xattr } from './erofs/xattr';
 export { escapePath, unescapePath } from './format/escaped-path';
 export { buildErofs, type BuiltErofs } from './layer/build';

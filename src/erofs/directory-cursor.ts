@@ -1,8 +1,9 @@
 import type { Directory } from './directory';
 import type { Inode, InodeTable } from './inode';
+import type { EntryReader, NamedNode } from './tree';
 
 /** Goes through the entries of a directory in the order of their names' bytes, with a part of it in memory at a time. */
-export class DirectoryCursor {
+export class DirectoryCursor implements EntryReader<Inode> {
   private part: Directory | undefined;
   private index = 0;
 
@@ -33,20 +34,30 @@ export class DirectoryCursor {
     return this.part!.name(this.index);
   }
 
-  /** `prefix`, then the name, as new bytes. */
-  path(prefix: Buffer): Buffer {
-    return this.part!.path(prefix, this.index);
-  }
-
   /** What is behind the name, at once when its bytes are in memory. */
   inode(): Inode | Promise<Inode> {
     return this.inodes.get(this.part!.nid(this.index));
   }
 
+  /** The entry that it is at, and on to the one behind it. */
+  next(): NamedNode<Inode> | undefined | Promise<NamedNode<Inode> | undefined> {
+    if (this.atEnd) return undefined;
+    const name = this.text();
+    const node = this.inode();
+    if (node instanceof Promise) return node.then((read) => this.goingOn(name, read));
+    return this.goingOn(name, node);
+  }
+
   /** Goes on to the next entry; a promise only where more of the directory has to be read. */
-  next(): Promise<void> | undefined {
+  skip(): Promise<void> | undefined {
     if (++this.index < this.part!.count) return undefined;
     return this.load();
+  }
+
+  private goingOn(name: string, node: Inode): NamedNode<Inode> | Promise<NamedNode<Inode>> {
+    const entry = { name, node };
+    const reading = this.skip();
+    return reading === undefined ? entry : reading.then(() => entry);
   }
 
   private async load(): Promise<void> {

@@ -50,16 +50,6 @@ export class Directory {
     return this.data.readBigUInt64LE(this.dirents[index]);
   }
 
-  /** `prefix`, then the name, as new bytes. */
-  path(prefix: Buffer, index: number): Buffer {
-    const start = this.nameStart(index);
-    const length = this.nameLengths[index]!;
-    const path = Buffer.allocUnsafe(prefix.length + length);
-    path.set(prefix);
-    this.data.copy(path, prefix.length, start, start + length);
-    return path;
-  }
-
   /** The number of the entry of that name, else undefined. */
   find(name: Uint8Array): number | undefined {
     let [low, high] = [0, this.count];

@@ -1,12 +1,15 @@
 import { Readable } from 'node:stream';
 import { failure } from '../errors';
+import { escapePath } from '../format/escaped-path';
 import type { ByteSource } from '../source/byte-source';
 import type { PlacedExtent, Segment } from './data';
 import type { ErofsInode, FileType, Inode } from './inode';
-import { DirectoryCursor } from './directory-cursor';
+import type { DirectoryCursor } from './directory-cursor';
+import { ErofsTree } from './erofs-tree';
 import { openImage, type OpenErofsOptions, type OpenedImage } from './open';
-import { lookUp, readTarget, type Found } from './path-lookup';
-import { walk, type WalkEntry } from './walk';
+import type { DirectoryPart } from './tree';
+import { lookUp, type FoundNode } from './tree-lookup';
+import { walkTree } from './tree-walk';
 import type { Xattr } from './xattr';
 
 const streamPiece = 1 << 20; // bytes
@@ -18,6 +21,13 @@ export type ErofsPath = string | Uint8Array | ErofsInode;
 /** A name in a directory. */
 export interface DirectoryEntry {
   name: Buffer;
+  inode: ErofsInode;
+}
+
+/** What a walk comes across. */
+export interface WalkEntry {
+  /** From the root, e.g. `/usr/bin`. */
+  path: Buffer;
   inode: ErofsInode;
 }
 
@@ -56,10 +66,12 @@ export async function openErofs(
 export class ErofsFilesystem {
   readonly info: ErofsInfo;
   private readonly image: OpenedImage;
+  private readonly tree: ErofsTree;
 
   /** @internal Use openErofs(). */
   constructor(image: OpenedImage) {
     this.image = image;
+    this.tree = new ErofsTree(image);
     const { blockSize, inodes, blocks, uuid, volumeName, epoch, extraDevices } = image.superblock;
     const end = volumeName.indexOf(0);
     this.info = {
@@ -70,17 +82,17 @@ export class ErofsFilesystem {
 
   /** The inode behind a path; a symlink is followed. */
   async stat(path: ErofsPath): Promise<ErofsInode> {
-    return (await this.find(path, true)).inode;
+    return this.inodeAt(path, true);
   }
 
   /** The inode at a path, which may be a symlink. */
   async lstat(path: ErofsPath): Promise<ErofsInode> {
-    return (await this.find(path, false)).inode;
+    return this.inodeAt(path, false);
   }
 
   /** The path without symlinks and dots at which `path` ends up; the last component's symlink is followed. */
   async realpath(path: string | Uint8Array): Promise<Buffer> {
-    return (await this.find(path, true)).path;
+    return Buffer.from((await this.find(path, true)).path, 'latin1');
   }
 
   /** A directory's entries by the bytes of their names, without "." and "..". */
@@ -90,7 +102,7 @@ export class ErofsFilesystem {
     while (!cursor.atEnd) {
       const name = Buffer.from(cursor.name());
       entries.push({ name, inode: await cursor.inode() });
-      const read = cursor.next();
+      const read = cursor.skip();
       if (read !== undefined) await read;
     }
     return entries;
@@ -98,19 +110,17 @@ export class ErofsFilesystem {
 
   /** As readdir(), entry by entry: a directory of millions takes no more memory than one of thousands. */
   async openDirectory(path: ErofsPath): Promise<DirectoryCursor> {
-    const { directories, inodes } = this.image;
-    return DirectoryCursor.open(directories.parts(await this.inodeOf(path, ['dir'])), inodes);
+    return this.tree.openDirectory(await this.inodeOf(path, ['dir']));
   }
 
   /** The inode behind a name in a directory, undefined if there is none: large directories are not read as a whole for a name that they have. */
   async lookup(directory: ErofsPath, name: Uint8Array): Promise<ErofsInode | undefined> {
-    const nid = await this.image.directories.lookup(await this.inodeOf(directory, ['dir']), name);
-    return nid === undefined ? undefined : this.image.inodes.get(nid);
+    return this.tree.lookup(await this.inodeOf(directory, ['dir']), name);
   }
 
   /** What a symlink holds. */
   async readlink(path: ErofsPath): Promise<Buffer> {
-    return readTarget(this.image.data, await this.inodeOf(path, ['symlink'], false));
+    return this.tree.readlink(await this.inodeOf(path, ['symlink'], false));
   }
 
   /** A whole file. UNSUPPORTED when it is longer than `maxSize` bytes (default: 1 GiB). */
@@ -159,15 +169,23 @@ export class ErofsFilesystem {
 
   /** Extended attributes by the bytes of their names; a symlink's own, not its target's. */
   async xattrs(path: ErofsPath): Promise<Xattr[]> {
-    return this.image.xattrs.read((await this.find(path, false)).inode);
+    return this.image.xattrs.read(await this.inodeAt(path, false));
   }
 
   /**
    * `path` and everything below it, in the order of the whole paths' bytes; symlinks are not followed. Hard links are entries of equal
    * `nid`. CORRUPT for loops.
    */
-  walk(path: string | Uint8Array = '/'): AsyncGenerator<WalkEntry, void, undefined> {
-    return walk(this.image, () => this.find(path, false));
+  async *walk(path: string | Uint8Array = '/'): AsyncGenerator<WalkEntry, void, undefined> {
+    const start = await this.find(path, false);
+    for await (const entry of walkTree(this.tree, start, { signal: this.image.signal })) {
+      yield { path: Buffer.from(entry.path, 'latin1'), inode: entry.node };
+    }
+  }
+
+  /** @internal How a directory counts when trees of images are walked. */
+  directoryPart(directory: ErofsInode): DirectoryPart {
+    return this.tree.directoryParts(this.owned(directory))[0];
   }
 
   private async *pieces(path: ErofsPath, start: number, end: number | undefined): AsyncGenerator<Buffer> {
@@ -181,10 +199,14 @@ export class ErofsFilesystem {
     }
   }
 
-  private async find(path: ErofsPath, follow: boolean): Promise<Found> {
-    if (typeof path === 'string') return lookUp(this.image, Buffer.from(path), follow);
-    if (path instanceof Uint8Array) return lookUp(this.image, path, follow);
-    return { path: Buffer.alloc(0), inode: this.owned(path) };
+  private find(path: string | Uint8Array, follow: boolean): Promise<FoundNode<Inode>> {
+    const bytes = typeof path === 'string' ? Buffer.from(path) : path;
+    return lookUp(this.tree, bytes, follow, `${this.image.name}: ${escapePath(bytes)}`);
+  }
+
+  private async inodeAt(path: ErofsPath, follow: boolean): Promise<Inode> {
+    const isPath = typeof path === 'string' || path instanceof Uint8Array;
+    return isPath ? (await this.find(path, follow)).node : this.owned(path);
   }
 
   private owned(inode: ErofsInode): Inode {
@@ -193,7 +215,7 @@ export class ErofsFilesystem {
   }
 
   private async inodeOf(path: ErofsPath, types: FileType[], follow = true): Promise<Inode> {
-    return this.checked((await this.find(path, follow)).inode, types, path);
+    return this.checked(await this.inodeAt(path, follow), types, path);
   }
 
   private checked(inode: Inode, types: FileType[], path: ErofsPath): Inode {

@@ -16,6 +16,11 @@ export function escapePath(bytes: Uint8Array): string {
   return text;
 }
 
+/** The text of a byte string, which has one character (0–255) a byte. */
+export function showBytes(bytes: string): string {
+  return escapePath(Buffer.from(bytes, 'latin1'));
+}
+
 /**
  * The bytes of a text: the inverse of escapePath(); characters outside of printable ASCII, which a user may type, are taken as UTF-8.
  * USAGE when a backslash does not begin `\xNN`.

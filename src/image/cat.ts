@@ -1,7 +1,7 @@
 import { failure } from '../errors';
 import { unescapePath } from '../format/escaped-path';
 import { withView, type ViewOptions } from './open-view';
-import { lookUp } from './tree-lookup';
+import { lookUp } from '../erofs/tree-lookup';
 
 /** Bytes read at once. Offsets are multiples of it, so that the clusters of files compressed inside are decoded once. */
 const pieceSize = 1 << 20;

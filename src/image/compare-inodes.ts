@@ -1,7 +1,8 @@
 import type { ErofsFilesystem } from '../erofs/filesystem';
 import type { ErofsInode } from '../erofs/inode';
 import type { DifferenceField, DifferenceValue } from './differences';
-import { showBytes, type TreeNode } from './tree-node';
+import { showBytes } from '../format/escaped-path';
+import type { TreeNode } from './tree-node';
 
 /** Only there to make overlayfs list a directory properly: not part of what a layer says. */
 const ignoredXattr = 'trusted.overlay.origin';

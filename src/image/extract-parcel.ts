@@ -3,7 +3,7 @@ import { EntryColumns, type NewEntry } from './extract-columns';
 import type { LocalSources } from './local-sources';
 import type { MergedNode, MergedTree } from './merged-tree';
 import type { View } from './open-view';
-import type { TreeEntry } from './tree-walk';
+import type { TreeEntry } from '../erofs/tree-walk';
 
 /** Much more would only keep more memory busy, and leave less to do at once: a parcel is written while others are made. */
 const parcelBytes = 8 << 20;
@@ -60,7 +60,7 @@ export class ParcelMaker {
   }
 
   /** Without a promise where nothing has to be read: nearly always, and there may be millions. */
-  add({ path: absolute, node }: TreeEntry): Promise<void> | undefined {
+  add({ path: absolute, node }: TreeEntry<MergedNode>): Promise<void> | undefined {
     if (this.parcel.isFull()) this.next();
     const path = absolute.slice(1);
     const target = this.otherName(path, node);

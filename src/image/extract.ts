@@ -9,10 +9,10 @@ import { ExtractNotices } from './extract-notices';
 import { addDetails, newEntry, ParcelMaker, type Parcel } from './extract-parcel';
 import { clearExtractDrafts } from './extract-drafts';
 import { openExtractTarget, type ExtractTarget } from './extract-target';
-import type { MergedTree } from './merged-tree';
+import type { MergedNode, MergedTree } from './merged-tree';
 import { withView, type View, type ViewOptions } from './open-view';
-import { lookUp, type FoundNode } from './tree-lookup';
-import { walkTree, type TreeEntry } from './tree-walk';
+import { lookUp, type FoundNode } from '../erofs/tree-lookup';
+import { walkTree, type TreeEntry } from '../erofs/tree-walk';
 
 /** What extractImage() takes. */
 export interface ExtractOptions extends ViewOptions {
@@ -58,8 +58,8 @@ export function extractImage(
 }
 
 /** The parts that are asked for, none within another, in the order of their paths. */
-async function findParts(tree: MergedTree, paths: readonly string[]): Promise<FoundNode[]> {
-  const found: FoundNode[] = [];
+async function findParts(tree: MergedTree, paths: readonly string[]): Promise<FoundNode<MergedNode>[]> {
+  const found: FoundNode<MergedNode>[] = [];
   for (const path of paths) found.push(await lookUp(tree, unescapePath(path), false));
   found.sort((a, b) => (a.path < b.path ? -1 : 1));
   const names = new Set<string>();
@@ -88,7 +88,7 @@ class Extraction {
   private readonly notices = new ExtractNotices();
   private readonly extracted = { entries: 0, bytes: 0 };
   /** In the order in which they were made; they get their attributes in reverse. */
-  private readonly folders: TreeEntry[] = [];
+  private readonly folders: TreeEntry<MergedNode>[] = [];
   private readonly madeFolders = new Set<string>(['/']);
   private reportedAt = 0;
 
@@ -104,7 +104,7 @@ class Extraction {
     this.lanes = new Lanes(resourcesOf(options).threads, options.signal);
   }
 
-  async run(parts: readonly FoundNode[]): Promise<Extracted> {
+  async run(parts: readonly FoundNode<MergedNode>[]): Promise<Extracted> {
     const ahead = Math.min(2 * resourcesOf(this.options).threads, mostAhead);
     for await (const parcel of fetchAhead(this.parcels(parts), ahead)) await this.write(parcel);
     await this.lanes.drain();
@@ -132,7 +132,7 @@ class Extraction {
     }
   }
 
-  private async *parcels(parts: readonly FoundNode[]): AsyncGenerator<Parcel, void, undefined> {
+  private async *parcels(parts: readonly FoundNode<MergedNode>[]): AsyncGenerator<Parcel, void, undefined> {
     for (const part of parts) {
       for (const parent of this.parentsOf(part)) await this.maker.add(parent);
       for await (const entry of walkTree(this.tree, part, this.options)) {
@@ -149,7 +149,7 @@ class Extraction {
   }
 
   /** The folders on the way to a part that were not made yet. */
-  private parentsOf({ path, parents }: FoundNode): TreeEntry[] {
+  private parentsOf({ path, parents }: FoundNode<MergedNode>): TreeEntry<MergedNode>[] {
     const names = path.split('/');
     const missing = parents
       .map((node, level) => ({ path: names.slice(0, level + 1).join('/') || '/', node }))

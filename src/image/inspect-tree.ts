@@ -3,7 +3,7 @@ import { sniffLayer } from '../layer/sniff';
 import type { ByteSource } from '../source/byte-source';
 import { listTree, type ListedEntry } from './list';
 import { MergedTree } from './merged-tree';
-import { walkTree } from './tree-walk';
+import { walkTree } from '../erofs/tree-walk';
 
 /** How much of an image is no file data: what a lazy reader fetches before it reads files. */
 export interface MetadataShare {
@@ -30,7 +30,7 @@ export async function inspectTree(
 ): Promise<{ tree: ListedEntry[] | null; share: MetadataShare | null }> {
   if ((await sniffLayer(image, signal)) !== 'erofs') return { tree: null, share: null };
   const filesystem = await openErofs(image, { signal });
-  const tree = await MergedTree.open([{ name: image.name, filesystem, size: image.size }], false);
+  const tree = await MergedTree.open([{ name: image.name, filesystem }], false);
   const listed: ListedEntry[] = [];
   for await (const entry of listTree(tree, '/', { recursive: true, depth, signal })) listed.push(entry);
   // Data on devices that nobody gave can't be told from data that isn't there.

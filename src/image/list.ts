@@ -1,10 +1,9 @@
 import type { FileType } from '../erofs/inode';
-import { unescapePath } from '../format/escaped-path';
-import type { MergedTree } from './merged-tree';
+import { showBytes, unescapePath } from '../format/escaped-path';
+import type { MergedNode, MergedTree } from './merged-tree';
 import { openView, type ViewOptions } from './open-view';
-import { lookUp } from './tree-lookup';
-import { showBytes } from './tree-node';
-import { walkTree, type TreeEntry } from './tree-walk';
+import { lookUp } from '../erofs/tree-lookup';
+import { walkTree, type TreeEntry } from '../erofs/tree-walk';
 
 /** A file, directory … as `ls` shows it. Bytes outside of printable ASCII, and the backslash, are `\xNN` in paths, targets, xattr names. */
 export interface ListedEntry {
@@ -82,7 +81,7 @@ export async function* listTree(
   }
 }
 
-async function describe(tree: MergedTree, { path, node }: TreeEntry): Promise<ListedEntry> {
+async function describe(tree: MergedTree, { path, node }: TreeEntry<MergedNode>): Promise<ListedEntry> {
   const { type, mode, uid, gid, size, mtime, nlink, rdev } = node.inode;
   const target = type === 'symlink' ? showBytes((await tree.readlink(node)).toString('latin1')) : null;
   const xattrs: Record<string, string> = {};

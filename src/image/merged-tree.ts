@@ -1,7 +1,8 @@
 import type { PlacedExtent } from '../erofs/data';
 import type { DirectoryCursor } from '../erofs/directory-cursor';
 import type { ErofsFilesystem } from '../erofs/filesystem';
-import type { ErofsInode } from '../erofs/inode';
+import type { ErofsInode, FileType } from '../erofs/inode';
+import type { DirectoryPart, EntryReader, NamedNode, Tree } from '../erofs/tree';
 import type { Xattr } from '../erofs/xattr';
 import { failure } from '../errors';
 import {
@@ -17,8 +18,6 @@ export interface OpenLayer {
   /** What errors call it. */
   name: string;
   filesystem: ErofsFilesystem;
-  /** Of the image, in bytes. */
-  size: number;
 }
 
 /** A directory or file of one layer. */
@@ -30,18 +29,13 @@ interface Part {
 
 /** A file, directory … of a tree. */
 export interface MergedNode {
+  readonly type: FileType;
   /** What `stat` says of it: the topmost layer's. */
   readonly inode: ErofsInode;
   /** Inode number: unique in the tree, equal for hard links. */
   readonly ino: number;
   /** The layers that have it, from the top; more than one only of a directory. */
   readonly parts: readonly Part[];
-}
-
-/** A name in a directory: a byte string, one character (0–255) a byte. */
-export interface MergedEntry {
-  name: string;
-  node: MergedNode;
 }
 
 /** The layers that may show a name, from the top; closed when what is below them can't. */
@@ -67,7 +61,7 @@ const metaboxBit = 1n << 63n;
  * topmost layer that has it, overlayfs's own xattrs don't show. Lazy: a directory is merged when it is read. With `overlay` false, a
  * single layer as it is, whiteouts and all.
  */
-export class MergedTree {
+export class MergedTree implements Tree<MergedNode> {
   readonly name: string;
 
   private constructor(
@@ -88,16 +82,16 @@ export class MergedTree {
     return new MergedTree(layers, overlay, await tree.visible(parts));
   }
 
-  /** A directory's entries by the bytes of their names, one after the other. FAILED when it is no directory. */
-  async *readdir(node: MergedNode): AsyncGenerator<MergedEntry, void, undefined> {
+  /** FAILED when it is no directory. */
+  async openDirectory(node: MergedNode): Promise<EntryReader<MergedNode>> {
     this.checkDirectory(node);
     const directories: OpenDirectory[] = [];
     for (const part of node.parts) directories.push(await this.open(part));
-    for (let name = firstName(directories); name !== undefined; name = firstName(directories)) {
-      const parts = await this.take(directories, name);
-      const node = this.overlay ? await this.shown(parts) : this.node(parts);
-      if (node !== undefined) yield { name, node };
-    }
+    return { next: () => this.nextOf(directories) };
+  }
+
+  directoryParts({ parts }: MergedNode): DirectoryPart[] {
+    return parts.map((part) => ({ ...this.filesystemOf(part).directoryPart(part.inode), layer: part.layer }));
   }
 
   /** What a directory shows under a name, a byte string; undefined for nothing. FAILED when it is no directory. */
@@ -137,11 +131,6 @@ export class MergedTree {
     return this.filesystemOf(part!).read(part!.inode, offset, length);
   }
 
-  /** The bytes of the layer's image that a part comes from. */
-  imageSize({ layer }: Part): number {
-    return this.layers[layer]!.size;
-  }
-
   private filesystemOf({ layer }: Part): ErofsFilesystem {
     return this.layers[layer]!.filesystem;
   }
@@ -158,6 +147,16 @@ export class MergedTree {
   private async shown(parts: readonly Part[]): Promise<MergedNode | undefined> {
     if (parts.length === 0) return undefined;
     return parts[0]!.inode.type === 'dir' ? this.visible(parts) : this.node(parts);
+  }
+
+  /** The next name that is not hidden. */
+  private async nextOf(directories: readonly OpenDirectory[]): Promise<NamedNode<MergedNode> | undefined> {
+    for (let name = firstName(directories); name !== undefined; name = firstName(directories)) {
+      const parts = await this.take(directories, name);
+      const node = this.overlay ? await this.shown(parts) : this.node(parts);
+      if (node !== undefined) return { name, node };
+    }
+    return undefined;
   }
 
   private async open(directory: Part): Promise<OpenDirectory> {
@@ -178,7 +177,7 @@ export class MergedTree {
         const isWhiteout = this.overlay && this.isWhiteout(part, xattrWhiteouts);
         addPart(found, part, isWhiteout instanceof Promise ? await isWhiteout : isWhiteout);
       }
-      const read = cursor.next();
+      const read = cursor.skip();
       if (read !== undefined) await read;
       directory.name = nameAt(cursor);
     }
@@ -211,7 +210,7 @@ function nodeOf(parts: readonly Part[], layers: number): MergedNode {
   const { inode, layer } = parts[0]!;
   const inMetabox = inode.nid >= metaboxBit;
   const nid = inMetabox ? Number(inode.nid - metaboxBit) + metaboxNumber : Number(inode.nid);
-  return { inode, ino: nid * layers + layer, parts };
+  return { type: inode.type, inode, ino: nid * layers + layer, parts };
 }
 
 function nameAt(cursor: DirectoryCursor): string | undefined {

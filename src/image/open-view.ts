@@ -153,5 +153,5 @@ async function openLayer(
   const source = resources.keep(await openImageSource(stored, options));
   resources.local.add(source, stored);
   const filesystem = await openErofs(source, { devices, signal: options.signal });
-  return { name: source.name, filesystem, size: source.size };
+  return { name: source.name, filesystem };
 }

@@ -1,5 +1,4 @@
 import type { FileType } from '../erofs/inode';
-import { escapePath } from '../format/escaped-path';
 
 /** An inode that a layer should have. Names, targets and xattrs are byte strings: one character (0–255) a byte. */
 export interface TreeNode {
@@ -25,11 +24,6 @@ export interface TreeNode {
   children: Map<string, TreeNode> | null;
   /** Names of a file; of a directory 2 and one for each directory in it. */
   links: number;
-}
-
-/** A byte string as JSON and messages show it. */
-export function showBytes(bytes: string): string {
-  return escapePath(Buffer.from(bytes, 'latin1'));
 }
 
 /** Counts the names of every node under `root`. */

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { SeekableErofsError, failure } from '../errors';
 import type { MergedNode, MergedTree } from '../image/merged-tree';
-import { lookUp } from '../image/tree-lookup';
+import { lookUp } from '../erofs/tree-lookup';
 import { defaultPath } from './container-config';
 import type { ContainerSettings } from './container-settings';
 import type { ContainerUser } from './container-user';

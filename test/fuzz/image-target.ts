@@ -1,8 +1,9 @@
 import { crc32c } from '../../src/erofs/crc32c';
 import { openErofs, type ErofsFilesystem } from '../../src/erofs/filesystem';
-import type { ErofsInode, Inode } from '../../src/erofs/inode';
+import type { ErofsInode } from '../../src/erofs/inode';
 import { openImage } from '../../src/erofs/open';
-import { walk } from '../../src/erofs/walk';
+import { ErofsTree } from '../../src/erofs/erofs-tree';
+import { walkTree } from '../../src/erofs/tree-walk';
 import { MemorySource } from '../support/memory-source';
 import { attempt, type Target } from './case';
 import { mergeRanges, mutate, type Range } from './mutate';
@@ -30,10 +31,9 @@ export class ImageTarget implements Target {
     });
     const ranges: Range[] = [];
     const paths: Buffer[] = [];
-    const find = async () => ({ path: Buffer.from('/'), inode: opened.root });
-    for await (const entry of walk(opened, find)) {
-      const inode = entry.inode as Inode;
-      paths.push(entry.path);
+    const start = { path: '/', node: opened.root };
+    for await (const { path, node: inode } of walkTree(new ErofsTree(opened), start)) {
+      paths.push(Buffer.from(path, 'latin1'));
       // Inodes of a metabox are compressed; theirs lie elsewhere.
       if (inode.area.size === image.length)
         ranges.push({ start: inode.xattrStart - 64, end: inode.bodyEnd + 64 });

@@ -6,7 +6,8 @@ import { gunzipSync } from 'node:zlib';
 import { afterAll, describe, expect, it } from 'vitest';
 import { SeekableErofsError } from '../../src/errors';
 import { ExpectedTree } from '../../src/image/expected-tree';
-import { showBytes, type TreeNode } from '../../src/image/tree-node';
+import { showBytes } from '../../src/format/escaped-path';
+import type { TreeNode } from '../../src/image/tree-node';
 import { native } from '../../src/native/binding';
 import { readTarEntries } from '../../src/native/tar-entries';
 

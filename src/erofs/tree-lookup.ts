@@ -1,41 +1,46 @@
 import { failure } from '../errors';
-import { escapePath } from '../format/escaped-path';
-import type { MergedNode, MergedTree } from './merged-tree';
-import { showBytes } from './tree-node';
+import { escapePath, showBytes } from '../format/escaped-path';
+import type { Tree, TypedNode } from './tree';
 
 /** As Linux does. */
-const mostSymlinks = 40;
+const maxSymlinks = 40;
 
 /** A node, and the path without symlinks at which it was found: a byte string that begins with a slash. */
-export interface FoundNode {
+export interface FoundNode<N> {
   path: string;
-  node: MergedNode;
+  node: N;
   /** The directories above it, from the root. */
-  parents: MergedNode[];
+  parents: N[];
 }
 
 /**
  * Looks a path up from the root, which ".." and symlinks never leave. The last component's symlink is followed if `follow`, or when a slash
- * ends the path. NOT_FOUND names the path; FAILED after 40 symlinks.
+ * ends the path. NOT_FOUND when there is no such path, FAILED after 40 symlinks; `what` is what errors call the path.
  */
-export async function lookUp(tree: MergedTree, path: Uint8Array, follow: boolean): Promise<FoundNode> {
-  const lookup = new Lookup(tree, path);
+export async function lookUp<N extends TypedNode>(
+  tree: Tree<N>,
+  path: Uint8Array,
+  follow: boolean,
+  what = escapePath(path),
+): Promise<FoundNode<N>> {
+  const lookup = new Lookup(tree, Buffer.from(path).toString('latin1'), what);
   await lookup.run(follow);
   return lookup.result();
 }
 
-class Lookup {
+class Lookup<N extends TypedNode> {
   /** From the root, without it, to what was found last. */
-  private trail: { name: string; node: MergedNode }[] = [];
+  private trail: { name: string; node: N }[] = [];
   /** What is left to do, the next one last. */
   private readonly rest: string[];
   private symlinks = 0;
 
   constructor(
-    private readonly tree: MergedTree,
-    private readonly path: Uint8Array,
+    private readonly tree: Tree<N>,
+    path: string,
+    private readonly what: string,
   ) {
-    this.rest = components(Buffer.from(path).toString('latin1'));
+    this.rest = components(path);
   }
 
   async run(follow: boolean): Promise<void> {
@@ -44,7 +49,7 @@ class Lookup {
     }
   }
 
-  result(): FoundNode {
+  result(): FoundNode<N> {
     const path = this.trail.map(({ name }) => `/${name}`).join('');
     const nodes = [this.tree.root, ...this.trail.map(({ node }) => node)];
     return { path: path === '' ? '/' : path, node: nodes.pop()!, parents: nodes };
@@ -52,7 +57,7 @@ class Lookup {
 
   private async step(name: string, follow: boolean): Promise<void> {
     const directory = this.trail.at(-1)?.node ?? this.tree.root;
-    if (directory.inode.type !== 'dir') throw this.error('NOT_FOUND', `${this.shown()} is no directory`);
+    if (directory.type !== 'dir') throw this.error('NOT_FOUND', `${this.shown()} is no directory`);
     if (name === '.') return;
     if (name === '..') {
       this.trail.pop();
@@ -62,14 +67,13 @@ class Lookup {
     if (node === undefined) {
       throw this.error('NOT_FOUND', `there is no "${showBytes(name)}" in ${this.shown()}`);
     }
-    if (node.inode.type === 'symlink' && follow)
-      this.enter((await this.tree.readlink(node)).toString('latin1'));
+    if (node.type === 'symlink' && follow) this.enter((await this.tree.readlink(node)).toString('latin1'));
     else this.trail.push({ name, node });
   }
 
   private enter(target: string): void {
     if (target === '') throw this.error('NOT_FOUND', `an empty symlink in ${this.shown()}`);
-    if (++this.symlinks > mostSymlinks) throw this.error('FAILED', `more than ${mostSymlinks} symlinks`);
+    if (++this.symlinks > maxSymlinks) throw this.error('FAILED', `more than ${maxSymlinks} symlinks`);
     if (target.startsWith('/')) this.trail = [];
     this.rest.push(...components(target));
   }
@@ -79,7 +83,7 @@ class Lookup {
   }
 
   private error(code: 'NOT_FOUND' | 'FAILED', why: string): Error {
-    return failure(code, escapePath(this.path), why);
+    return failure(code, this.what, why);
   }
 }
 
