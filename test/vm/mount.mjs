@@ -1,7 +1,7 @@
 // Mounts of every kind that the kernel checks, read to the last byte; and what other programs say of their devices.
 import assert from 'node:assert/strict';
-import { readFileSync, statSync } from 'node:fs';
-import { basename } from 'node:path';
+import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import {
   checkAll,
   checkNothingLeft,
@@ -32,6 +32,22 @@ function checkDevice(device, { algorithm, blockSize, roothash, salt }) {
   assert.match(status, new RegExp(`hash name:\\s+${algorithm}`));
   assert.match(status, new RegExp(`size:\\s+${(blocks * blockSize) / 512} sectors`));
 }
+
+await test('emptied records: devices go all the same', async () => {
+  const [{ name }] = readJson('layers.json');
+  const target = place();
+  const { layers } = await mountImage(prepared(`${name}.erofs`), target, options);
+  const files = readdirSync(state, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.json'),
+  );
+  assert.equal(files.length, 2, 'a record of the mount, and one of its layer');
+  for (const file of files) writeFileSync(join(state, file), '');
+  assert.deepEqual(await listMounts({ state }), [{ target, layers: [] }]);
+  const { undone } = await unmountImage(target, { state });
+  assert.deepEqual(undone, ['erofs', 'dm', 'loop']);
+  await checkNothingLeft();
+  assert.equal(existsSync(`/sys/block/${basename(layers[0].device)}`), false);
+});
 
 for (const { name, algorithm, blockSize, blob, tree } of readJson('layers.json')) {
   const { roothash } = readJson(`${name}.erofs.dmverity`);
