@@ -9,12 +9,13 @@ const root = join(__dirname, '..');
 /** Who may import whom. A folder may always import its own files; all may import the shared ones. */
 const allowed: Record<'src' | 'native', { shared: string[]; folders: Record<string, string[]> }> = {
   src: {
-    shared: ['errors', 'job', 'public-name', 'standard-output'],
+    shared: ['errors', 'job', 'options', 'public-name', 'standard-output'],
     folders: {
       errors: [],
       'public-name': [],
       job: [],
       'standard-output': [],
+      options: [],
       format: [],
       native: [],
       fs: ['native'],

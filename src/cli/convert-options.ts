@@ -1,16 +1,19 @@
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
 import type { ConvertOptions } from '../index';
 import {
   addEncodeOptions,
   addPlatformOption,
   addRegistryOptions,
   encodeOptions,
+  flagOf,
   given,
-  parseCount,
   registryOptions,
   type EncodeFlags,
   type RegistryFlags,
 } from './options';
+import { optionsOf } from '../options';
+
+const rules = optionsOf.convertImage;
 
 /** Flags of the commands that convert images; each is a key of a batch's jobs as well (src/convert/batch-keys.ts). */
 export interface ConvertFlags extends EncodeFlags, RegistryFlags {
@@ -26,23 +29,19 @@ export interface ConvertFlags extends EncodeFlags, RegistryFlags {
 
 export function addConvertOptions(command: Command): Command {
   addPlatformOption(command, 'os/arch[/variant] to take from an index, repeatable (default: this machine)');
-  command.addOption(
-    new Option('--all-platforms', 'convert the whole index, and keep it an index').conflicts('platform'),
-  );
-  command
-    .option('--append-to-index', 'keep the image as it is too: an index of it, then of what it became')
-    .option('--keep-foreign', 'containerd: carry non-distributable layers over as they are, blob and urls')
-    .option('--replace', 'write over an index, also when manifests that it names are lost with it')
-    .option(
-      '--os-features',
+  const flags = [
+    flagOf(rules.allPlatforms, 'convert the whole index, and keep it an index').conflicts('platform'),
+    flagOf(rules.appendToIndex, 'keep the image as it is too: an index of it, then of what it became'),
+    flagOf(rules.keepForeign, 'containerd: carry non-distributable layers over as they are, blob and urls'),
+    flagOf(rules.replace, 'write over an index, also when manifests that it names are lost with it'),
+    flagOf(
+      rules.osFeatures,
       'say "erofs" in the os.features of an index, which containerd then must be asked for',
-    )
-    .option('--cache <dir>', 'keep converted layers here, and take those that earlier runs kept')
-    .option(
-      '--retry-time <seconds>',
-      'how long to wait for a registry that is away (default: 60)',
-      parseCount,
-    );
+    ),
+    flagOf(rules.cache, 'keep converted layers here, and take those that earlier runs kept', 'dir'),
+    flagOf(rules.retryTime, 'how long to wait for a registry that is away (default: 60)', 'seconds'),
+  ];
+  for (const flag of flags) command.addOption(flag);
   addEncodeOptions(command);
   return addRegistryOptions(command);
 }

@@ -2,8 +2,12 @@ import { readFile, stat } from 'node:fs/promises';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { Descriptor, EncodeOptions, RegistryOptions } from '../index';
 import { failure, fromSystemError } from '../errors';
+import { optionsOf, wantedInstead, type OptionRule } from '../options';
 import { library } from './library';
 import { progressModes, type ProgressMode } from './progress';
+
+/** What the flags stand for: the one table of options, which the library and batches go by as well. */
+const rules = optionsOf.convertImage;
 
 /** Flags that every command takes. */
 export interface CommonFlags {
@@ -24,8 +28,8 @@ export function addCommonOptions(command: Command): Command {
         .default('auto', 'bars on a terminal'),
     )
     .option('--quiet', 'no warnings, no summary')
-    .option('--threads <n>', 'worker threads (default: all cores)', parseThreads)
-    .option('--tmp-dir <dir>', 'folder for temporary files (default: $TMPDIR)');
+    .addOption(flagOf(rules.threads, 'worker threads (default: all cores)', 'n'))
+    .addOption(flagOf(rules.tmpDir, 'folder for temporary files (default: $TMPDIR)', 'dir'));
 }
 
 /** Flags of the commands that write seekable blobs. */
@@ -42,30 +46,21 @@ export interface EncodeFlags extends BuildFlags {
 }
 
 export function addEncodeOptions(command: Command): Command {
-  command
-    .addOption(
-      new Option('--profile <name>', 'blob format (default: containerd)').choices([
-        'containerd',
-        'erofs-image-spec',
-      ]),
-    )
-    .option('--chunk-size <size>', 'uncompressed bytes of a frame, a multiple of 4096 (default: 4MiB)')
-    .option('--level <n>', 'zstd level (default: 3)', parseInteger)
-    .option('--dm-verity', 'append a dm-verity Merkle tree')
-    .option('--dm-verity-block-size <size>', '512, 1024, 2048 or 4096 (default: 4096)')
-    .addOption(
-      new Option(
-        '--dm-verity-hash <name>',
-        'hash of the tree (default: sha512; of erofs-image-spec: sha256)',
-      ).choices(['sha512', 'sha256']),
-    )
-    .addOption(
-      new Option(
-        '--index <place>',
-        'erofs-image-spec: the index in the blob, or a layer of its own (default: embedded)',
-      ).choices(['embedded', 'standalone']),
-    )
-    .option('--no-compress', 'erofs-image-spec: leave the data as it is');
+  const flags = [
+    flagOf(rules.profile, 'blob format (default: containerd)', 'name'),
+    flagOf(rules.chunkSize, 'uncompressed bytes of a frame, a multiple of 4096 (default: 4MiB)', 'size'),
+    flagOf(rules.level, 'zstd level (default: 3)', 'n'),
+    flagOf(rules.dmVerity, 'append a dm-verity Merkle tree'),
+    flagOf(rules.dmVerityBlockSize, '512, 1024, 2048 or 4096 (default: 4096)', 'size'),
+    flagOf(rules.dmVerityHash, 'hash of the tree (default: sha512; of erofs-image-spec: sha256)', 'name'),
+    flagOf(
+      rules.index,
+      'erofs-image-spec: the index in the blob, or a layer of its own (default: embedded)',
+      'place',
+    ),
+    flagOf(rules.noCompress, 'erofs-image-spec: leave the data as it is'),
+  ];
+  for (const flag of flags) command.addOption(flag);
   return addBuildOptions(command);
 }
 
@@ -93,15 +88,12 @@ export interface BuildFlags {
 }
 
 export function addBuildOptions(command: Command): Command {
+  const description =
+    'build by an installed mkfs.erofs (1.8 or newer; $MKFS_EROFS or on PATH) with these options';
   return command
-    .option(
-      '--mkfs <options>',
-      'build by an installed mkfs.erofs (1.8 or newer; $MKFS_EROFS or on PATH) with these options',
-    )
+    .addOption(flagOf(rules.mkfs, description, 'options'))
     .addOption(
-      new Option('--mkfs-tar-index', 'by mkfs.erofs too: an index of the tar, then the tar').conflicts(
-        'mkfs',
-      ),
+      flagOf(rules.mkfsTarIndex, 'by mkfs.erofs too: an index of the tar, then the tar').conflicts('mkfs'),
     );
 }
 
@@ -150,10 +142,12 @@ export interface RegistryFlags {
 export function addRegistryOptions(command: Command): Command {
   return command
     .optionsGroup('Registries (docker://):')
-    .option('--authfile <file>', 'credentials (default: where Docker and Podman keep theirs)')
-    .option('--cert-dir <dir>', "authorities to trust as *.crt, a client's *.cert and *.key")
-    .option('--insecure-http', 'plain HTTP where a registry does not answer TLS (always on loopback)')
-    .option('--concurrency <n>', 'requests at once (default: 6)', parseThreads);
+    .addOption(flagOf(rules.authFile, 'credentials (default: where Docker and Podman keep theirs)', 'file'))
+    .addOption(flagOf(rules.certDir, "authorities to trust as *.crt, a client's *.cert and *.key", 'dir'))
+    .addOption(
+      flagOf(rules.insecureHttp, 'plain HTTP where a registry does not answer TLS (always on loopback)'),
+    )
+    .addOption(flagOf(rules.concurrency, 'requests at once (default: 6)', 'n'));
 }
 
 /** The library's options for these flags. */
@@ -249,14 +243,24 @@ export function refuseDescriptorOfImage(subject: string, { descriptor }: ReadFla
   throw failure('USAGE', subject, 'an image has its own descriptors', '--descriptor is for a bare blob');
 }
 
-/** More threads than this is a typing error, and would only exhaust the machine. */
-const maxThreads = 1024;
+/** A flag by the rule of the option that it stands for. `value` is what the help calls its value. */
+export function flagOf(rule: OptionRule & { flag: string }, description: string, value?: string): Option {
+  const option = new Option(`--${rule.flag}${value === undefined ? '' : ` <${value}>`}`, description);
+  if (rule.choices !== undefined) option.choices(rule.choices);
+  if (rule.kind === 'texts') option.argParser(collect);
+  if (rule.kind === 'integer') option.argParser((text) => parseNumber(rule, text));
+  return option;
+}
+
+function parseNumber(rule: OptionRule, text: string): number {
+  const number = parseInteger(text);
+  const wanted = wantedInstead(rule, number);
+  if (wanted !== null) throw new InvalidArgumentError(`Give ${wanted}.`);
+  return number;
+}
 
 export function parseThreads(text: string): number {
-  const count = parseCount(text);
-  if (count < 1 || count > maxThreads)
-    throw new InvalidArgumentError(`Give a number from 1 to ${maxThreads}.`);
-  return count;
+  return parseNumber(rules.threads, text);
 }
 
 /** A number of things: 0 or more. */

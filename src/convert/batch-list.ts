@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { readFile, stat } from 'node:fs/promises';
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml';
 import { failure, fromSystemError, SeekableErofsError } from '../errors';
+import { closestName } from '../options';
 import { batchKeys, checkedValue, rivalsAmong } from './batch-keys';
 import type { ConvertOptions } from './convert-options';
 
@@ -132,7 +133,7 @@ class ListParser {
       const known = batchKeys.get(key);
       if (known === undefined) continue;
       const at = `${where} (line ${this.lineOf(node)})`;
-      const value = this.optionValue(node, known.kind);
+      const value = this.optionValue(node, known.rule.kind);
       Object.assign(options, { [known.option]: checkedValue(at, key, value) });
     }
     const rivals = rivalsAmong(options);
@@ -189,10 +190,11 @@ class ListParser {
 
 function unknownKey(where: string, name: string, line: number, known: string[]): SeekableErofsError {
   const key = name.replaceAll('_', '-').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const meant = closestName(name, known);
   const hint = flagsOfTheRun.includes(key)
     ? `give --${key} on the command line`
-    : known.includes(key)
-      ? `did you mean "${key}"?`
+    : meant !== undefined
+      ? `did you mean "${meant}"?`
       : `there is ${known.join(', ')}`;
   return failure('USAGE', `${where} (line ${line})`, `there is no key "${name.slice(0, 60)}"`, hint);
 }

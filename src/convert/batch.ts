@@ -4,6 +4,7 @@ import { openFilesLimit } from '../fs/open-files';
 import type { ProgressEvent, ResourceOptions } from '../job';
 import type { WarningOptions } from '../layer/resources';
 import { withRetries, type RetryOptions } from '../source/retry';
+import { checkOptions } from '../options';
 import { publicName } from '../public-name';
 import { listRepositories, listTags } from '../store/registry/names';
 import { planJobs, type BatchJob } from './batch-jobs';
@@ -98,6 +99,8 @@ export function convertBatch(file: string, options: BatchOptions = {}): Promise<
 
 /** convertBatch() with other parts. */
 export async function runBatch(file: string, options: BatchOptions, using: BatchParts): Promise<BatchResult> {
+  checkOptions('convertBatch', options);
+  checkOptions('convertImage', options.defaults ?? {});
   const started = performance.now();
   const { readBatchList } = await import('./batch-list.js'); // the YAML library takes long to load
   const list = await readBatchList(file);

@@ -4,6 +4,7 @@ import type { InputFile } from '../fs/same-file';
 import { openImages, type ImageSet } from '../image/images';
 import { settingsOf } from '../layer/encode';
 import { parseReference, type Reference } from '../oci/reference';
+import { checkOptions } from '../options';
 import { publicName } from '../public-name';
 import { openSource } from '../store/open';
 import { withoutCounterparts } from './append-to-index';
@@ -28,6 +29,7 @@ export async function convertImage(
   destination: string,
   given: ConvertOptions = {},
 ): Promise<ConvertResult> {
+  checkOptions('convertImage', given);
   const options = { ...given, retryTime: given.retryTime ?? defaultRetryTime };
   const started = performance.now();
   const settings = settingsOf(options);

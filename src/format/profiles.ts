@@ -76,6 +76,7 @@ export function validateEncodeOptions(choices: EncodeChoices): EncodeSettings {
   const algorithm = checkVerityHash(profile, choices.dmVerityHash);
   const salt = new Uint8Array(verityChoices[profile].saltSize);
   checkSpecChoices(profile, choices);
+  checkNeeds(choices);
   return {
     profile,
     chunkSize,
@@ -100,6 +101,22 @@ function checkSpecChoices(profile: Profile, { index, noCompress }: EncodeChoices
   const wrong = index !== undefined ? 'a place of the index' : noCompress === true ? 'no compression' : null;
   if (wrong === null) return;
   throw failure('USAGE', wrong, `profile ${profile} has no such choice`, 'profile erofs-image-spec has');
+}
+
+/** What would do nothing was meant to do something. */
+function checkNeeds({ dmVerity, dmVerityBlockSize, dmVerityHash, noCompress, level }: EncodeChoices): void {
+  const given = dmVerityBlockSize !== undefined ? 'block size' : dmVerityHash !== undefined ? 'hash' : null;
+  if (given !== null && dmVerity !== true) {
+    throw failure(
+      'USAGE',
+      `dm-verity ${given}`,
+      'there is no tree without dm-verity',
+      'give --dm-verity, too',
+    );
+  }
+  if (noCompress === true && level !== undefined) {
+    throw failure('USAGE', 'level', 'nothing is compressed', 'leave out one of --level and --no-compress');
+  }
 }
 
 function checkIndexPlace(name: string): IndexPlace {

@@ -2,6 +2,7 @@ import { failure } from '../errors';
 import { unescapePath } from '../format/escaped-path';
 import { withView, type ViewOptions } from './open-view';
 import { lookUp } from '../erofs/tree-lookup';
+import { checkOptions } from '../options';
 
 /** Bytes read at once. Offsets are multiples of it, so that the clusters of files compressed inside are decoded once. */
 const pieceSize = 1 << 20;
@@ -16,6 +17,7 @@ export async function readImageFile(
   write: (bytes: Buffer) => Promise<boolean>,
   options: ViewOptions = {},
 ): Promise<void> {
+  checkOptions('readImageFile', options);
   await withView(refOrPath, options, async ({ tree }) => {
     const { node } = await lookUp(tree, unescapePath(path), true);
     const { type, size } = node.inode;

@@ -11,6 +11,7 @@ import { compareConfigs, type ConfigDifference } from './compare-configs';
 import { DifferenceList, type Difference } from './differences';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
 import { openImages, type Image, type PlatformSelection } from './images';
+import { checkOptions } from '../options';
 
 /** What a conversion was found to have kept. */
 export interface CheckResult {
@@ -46,6 +47,7 @@ export async function checkImage(
   converted: string,
   options: CheckOptions = {},
 ): Promise<CheckResult> {
+  checkOptions('checkImage', options);
   const differences = new DifferenceList();
   const { entries, bytes, config, notCompared } = isPair(source, converted)
     ? await checkImages(source, converted, differences, options)

@@ -13,6 +13,7 @@ import type { MergedNode, MergedTree } from './merged-tree';
 import { withView, type View, type ViewOptions } from './open-view';
 import { lookUp, type FoundNode } from '../erofs/tree-lookup';
 import { walkTree, type TreeEntry } from '../erofs/tree-walk';
+import { checkOptions } from '../options';
 
 /** What extractImage() takes. */
 export interface ExtractOptions extends ViewOptions {
@@ -35,11 +36,12 @@ export interface Extracted {
  * hard links and holes; owners and devices as root. What this user can't restore is a warning. Nothing is written outside of `dir`,
  * whatever the image's links say. A new folder appears when it is complete.
  */
-export function extractImage(
+export async function extractImage(
   refOrPath: string,
   dir: string,
   options: ExtractOptions = {},
 ): Promise<Extracted> {
+  checkOptions('extractImage', options);
   return withView(refOrPath, options, async (view) => {
     const { tree } = view;
     const parts = await findParts(tree, options.paths ?? ['/']);

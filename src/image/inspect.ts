@@ -11,6 +11,7 @@ import type { RegistryOptions } from '../store/registry/options';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
 import { openImages, type Image, type PlatformSelection } from './images';
 import { inspectLayer, type BlobInspection, type LayerInspectOptions } from './inspect-layer';
+import { checkOptions } from '../options';
 
 /** What an image is made of. */
 export interface ImageInspection {
@@ -39,6 +40,7 @@ export async function inspect(
   refOrPath: string,
   options: InspectOptions = {},
 ): Promise<BlobInspection | ImageInspection> {
+  checkOptions('inspect', options);
   return parseReference(refOrPath).transport === 'file'
     ? inspectFile(refOrPath, options)
     : inspectReference(refOrPath, options);

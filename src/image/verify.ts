@@ -12,6 +12,7 @@ import type { RegistryOptions } from '../store/registry/options';
 import { openImages, type Image, type PlatformSelection } from './images';
 import { layersOf, readIndexOf, type ImageLayer, type LayerEntry } from './image-layers';
 import { verifyContent, verifyLayer, type VerifiedLayer } from './verify-layer';
+import { checkOptions } from '../options';
 
 /** One layer's verdict; members that are not known of a bad layer are null. */
 export interface LayerVerification extends Omit<VerifiedLayer, 'digest' | 'diffId'> {
@@ -37,6 +38,7 @@ export async function verifyImage(
   refOrPath: string,
   options: ReadOptions & RegistryOptions & Pick<PlatformSelection, 'platforms'> = {},
 ): Promise<Verification> {
+  checkOptions('verifyImage', options);
   const layers =
     parseReference(refOrPath).transport === 'file'
       ? [await verifyFile(refOrPath, options)]

@@ -3,6 +3,7 @@ import { formatDigest } from '../format/digest';
 import { writeAtomically, type AtomicFile } from '../fs/atomic-file';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
+import { checkOptions } from '../options';
 import { openFileSource } from '../source/file';
 import { openLayerImage, type BuildOptions } from './layer-image';
 import { resourcesOf } from './resources';
@@ -28,6 +29,7 @@ export async function buildErofs(
   imagePath: string,
   options: BuildOptions = {},
 ): Promise<BuiltErofs> {
+  checkOptions('buildErofs', options);
   const { threads } = resourcesOf(options);
   const tar = await openFileSource(tarPath);
   try {

@@ -12,6 +12,7 @@ import { materialise, sidecarPath } from './materialise';
 import type { SeekableBlob } from './seekable';
 import { sniffLayer } from './sniff';
 import { openWholeLayer, type WholeLayer } from './whole-layer';
+import { checkOptions } from '../options';
 
 const truncate = promisify(ftruncate);
 
@@ -44,6 +45,7 @@ export async function decodeBlob(
   imagePath: string,
   options: DecodeOptions = {},
 ): Promise<DecodedBlob> {
+  checkOptions('decodeBlob', options);
   const file = await openFileSource(blobPath);
   try {
     await checkIsBlob(file, options);

@@ -4,6 +4,7 @@ import { writeAtomically } from '../fs/atomic-file';
 import type { ResourceOptions } from '../job';
 import type { NativeSource } from '../native/binding';
 import { omit } from '../oci/json';
+import { checkOptions } from '../options';
 import type { ByteSource } from '../source/byte-source';
 import { openFileSource } from '../source/file';
 import { encodeContainerd } from './encode-containerd';
@@ -25,6 +26,7 @@ export async function encodeLayer(
   blobPath: string,
   options: EncodeOptions = {},
 ): Promise<EncodedLayer> {
+  checkOptions('encodeLayer', options);
   const settings = settingsOf(options);
   if (settings.index === 'standalone') {
     const why = 'an index of its own is a layer of an image, and this writes one blob';

@@ -4,6 +4,7 @@ import { isVerityBlockSize, maxSaltSize } from '../format/verity-superblock';
 import type { ResourceOptions } from '../job';
 import { native, type HashName } from '../native/binding';
 import { runNative } from '../native/run';
+import { checkOptions } from '../options';
 import { openFileSource } from '../source/file';
 import { resourcesOf } from './resources';
 
@@ -51,6 +52,7 @@ async function withTree<T>(
   options: VerityOptions,
   use: (tree: NativeTree, algorithm: HashName) => Promise<T>,
 ): Promise<T> {
+  checkOptions('verityTree', options);
   const { algorithm = 'sha512', blockSize = 4096, salt = new Uint8Array() } = options;
   if (!isVerityBlockSize(blockSize)) throw failure('USAGE', 'dm-verity block size', `${blockSize} is none`);
   if (salt.length > maxSaltSize) throw failure('USAGE', 'dm-verity salt', `more than ${maxSaltSize} bytes`);

@@ -25,6 +25,7 @@ import { perform, type OnStep } from './steps';
 import { call, requireRoot } from './system-call';
 import { isOurs, undoMount } from './unmount';
 import { WritableFolder } from './upper';
+import { checkOptions } from '../options';
 
 /** Its copy keeps what the mount has: read-only, nosuid, nodev. */
 const bindFlag = 4096;
@@ -59,11 +60,12 @@ export interface MountHooks {
  * leaves nothing. MACHINE without root or what else the machine lacks, FAILED when `require` is asked of a layer without a tree and when
  * something is mounted there by us already; MISMATCH, CORRUPT and UNVERIFIED for layers that are not what they should be.
  */
-export function mountImage(
+export async function mountImage(
   refOrPath: string,
   target: string,
   options: MountOptions = {},
 ): Promise<MountResult> {
+  checkOptions('mountImage', options);
   return mountWithHooks(refOrPath, target, options, {});
 }
 

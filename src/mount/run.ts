@@ -14,11 +14,12 @@ import { runContainer, type SignalRelay } from './container-process';
 import { clearAway } from './container-repair';
 import { containerSettings, type ContainerSettings } from './container-settings';
 import { readAccounts, resolveUser, type ContainerUser } from './container-user';
-import { mountImage, type MountOptions } from './mount';
+import { mountWithHooks, type MountOptions } from './mount';
 import { findRuntime, runtimeHint } from './runtime';
 import { MountState } from './state';
 import type { MountedLayer } from './layer-record';
 import { requireRoot } from './system-call';
+import { checkOptions } from '../options';
 
 /** What runImage() takes. */
 export interface RunOptions extends Omit<MountOptions, 'rw'>, ContainerLimits {
@@ -52,6 +53,7 @@ export async function runImage(
   command: readonly string[] = [],
   options: RunOptions = {},
 ): Promise<RunResult> {
+  checkOptions('runImage', options);
   checkLimits(options);
   requireRoot('run');
   const runtime = await findRuntime({ limited: hasLimits(options) });
@@ -61,7 +63,7 @@ export async function runImage(
   const folder = await ContainerFolder.create(await MountState.open(options.state));
   try {
     const limits = await containerResources(folder.id, options);
-    const { layers } = await mountImage(refOrPath, folder.rootfs, { ...options, rw: folder.rw });
+    const { layers } = await mountWithHooks(refOrPath, folder.rootfs, { ...options, rw: folder.rw }, {});
     checkSame(refOrPath, image.config, layers);
     const { settings, user } = image;
     const { id: hostname, rootfs } = folder;

@@ -146,11 +146,24 @@ describe('encode and decode', () => {
     ['--dm-verity-block-size', '8192'],
     ['--dm-verity-block-size', '1000'],
     ['--dm-verity-hash', 'sha256'],
+    ['--threads', '-1'],
+    ['--threads', '0'],
+    ['--threads', '1000000000'],
+    ['--threads', '1e9'],
     ['--level', '99'],
     ['--threads', '0'],
   ])('%s %s is exit 2', async (flag, value) => {
     await put('layer.tar', await sampleTar());
     await expectFailure(['encode', 'layer.tar', 'blob', '--dm-verity', flag, value], 2, 'USAGE');
+    expect(await filesUnder(folder)).toEqual(['layer.tar']);
+  });
+
+  test.each([
+    ['--dm-verity-hash', 'sha512'],
+    ['--dm-verity-block-size', '4096'],
+  ])('%s %s does nothing without --dm-verity: exit 2', async (flag, value) => {
+    await put('layer.tar', await sampleTar());
+    await expectFailure(['encode', 'layer.tar', 'blob', flag, value], 2, 'USAGE');
     expect(await filesUnder(folder)).toEqual(['layer.tar']);
   });
 });

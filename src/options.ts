@@ -1,0 +1,247 @@
+import { failure } from './errors';
+
+/** How the value of an option is written. A size is bytes, or text like `4MiB`; "object" and "function" are what programs alone can give. */
+type ValueKind = 'boolean' | 'integer' | 'size' | 'text' | 'texts' | 'object' | 'function';
+
+/** What an option may be. */
+export interface OptionRule {
+  kind: ValueKind;
+  /** Of the program; absent for what programs alone can give. */
+  flag?: string;
+  /** Of a number. */
+  least?: number;
+  most?: number;
+  choices?: readonly string[];
+  /** The option without which this one does nothing. */
+  needs?: string;
+  /** The option that says the opposite. */
+  rival?: string;
+  /** Of a conversion: whether it changes the result, or only how that is got. Absent: no key of a batch's jobs. */
+  job?: 'shapes' | 'other';
+}
+
+/** More threads than this is a typing error, and would only exhaust the machine. */
+export const mostThreads = 1024;
+const threads = { kind: 'integer', least: 1, most: mostThreads } as const;
+
+/** What every call takes. */
+const resources = {
+  signal: { kind: 'object' },
+  onProgress: { kind: 'function' },
+  onWarning: { kind: 'function' },
+  threads: { ...threads, flag: 'threads' },
+  tmpDir: { kind: 'text', flag: 'tmp-dir' },
+} satisfies Rules;
+
+const build = {
+  mkfs: { kind: 'text', flag: 'mkfs', rival: 'mkfsTarIndex', job: 'shapes' },
+  mkfsTarIndex: { kind: 'boolean', flag: 'mkfs-tar-index', rival: 'mkfs', job: 'shapes' },
+  bottomLayer: { kind: 'boolean' },
+} satisfies Rules;
+
+const encode = {
+  profile: {
+    kind: 'text',
+    flag: 'profile',
+    choices: ['containerd', 'erofs-image-spec'],
+    job: 'shapes',
+  },
+  chunkSize: { kind: 'size', flag: 'chunk-size', job: 'shapes' },
+  level: { kind: 'integer', flag: 'level', job: 'shapes' },
+  dmVerity: { kind: 'boolean', flag: 'dm-verity', job: 'shapes' },
+  dmVerityBlockSize: { kind: 'size', flag: 'dm-verity-block-size', needs: 'dmVerity', job: 'shapes' },
+  dmVerityHash: {
+    kind: 'text',
+    flag: 'dm-verity-hash',
+    choices: ['sha512', 'sha256'],
+    needs: 'dmVerity',
+    job: 'shapes',
+  },
+  index: { kind: 'text', flag: 'index', choices: ['embedded', 'standalone'], job: 'shapes' },
+  noCompress: { kind: 'boolean', flag: 'no-compress', job: 'shapes' },
+} satisfies Rules;
+
+const platforms = {
+  platforms: { kind: 'texts', flag: 'platform', rival: 'allPlatforms', job: 'shapes' },
+  allPlatforms: { kind: 'boolean', flag: 'all-platforms', rival: 'platforms', job: 'shapes' },
+} satisfies Rules;
+
+const convert = {
+  appendToIndex: { kind: 'boolean', flag: 'append-to-index', job: 'shapes' },
+  osFeatures: { kind: 'boolean', flag: 'os-features', job: 'shapes' },
+  keepForeign: { kind: 'boolean', flag: 'keep-foreign', job: 'shapes' },
+  replace: { kind: 'boolean', flag: 'replace', job: 'other' },
+  cache: { kind: 'text', flag: 'cache', job: 'other' },
+  pool: { kind: 'object' },
+  inputs: { kind: 'texts' },
+} satisfies Rules;
+
+const registry = {
+  authFile: { kind: 'text', flag: 'authfile', job: 'other' },
+  certDir: { kind: 'text', flag: 'cert-dir', job: 'other' },
+  insecureHttp: { kind: 'boolean', flag: 'insecure-http', job: 'other' },
+  concurrency: { ...threads, flag: 'concurrency', job: 'other' },
+  retryTime: { kind: 'integer', least: 0, flag: 'retry-time', job: 'other' },
+  retry: { kind: 'object' },
+  timeout: { kind: 'integer', least: 1 },
+} satisfies Rules;
+
+const read = {
+  descriptor: { kind: 'object', flag: 'descriptor' },
+  indexLayer: { kind: 'object' },
+  allowUnverified: { kind: 'boolean', flag: 'allow-unverified' },
+} satisfies Rules;
+
+const view = {
+  ...{ ...read, ...registry },
+  platform: { kind: 'text', flag: 'platform' },
+  oneLayer: { kind: 'integer', least: 0, flag: 'one-layer' },
+  devices: { kind: 'texts', flag: 'device' },
+} satisfies Rules;
+
+const encodeLayer = { ...resources, ...encode, ...build } satisfies Rules;
+const convertImage = {
+  ...encodeLayer,
+  ...platforms,
+  ...convert,
+  ...registry,
+  feature: { kind: 'text' },
+} satisfies Rules;
+
+const run = {
+  ...{ ...resources, ...read, ...registry },
+  platform: view.platform,
+  devices: view.devices,
+  verity: { kind: 'text', choices: ['auto', 'require', 'off'], flag: 'verity' },
+  state: { kind: 'text', flag: 'state' },
+  checkAtMostOnce: { kind: 'boolean', flag: 'check-at-most-once' },
+  verityOptions: { kind: 'text', flag: 'verity-options' },
+} satisfies Rules;
+
+type Rules = Record<string, OptionRule>;
+
+/** The options of the library's calls, which the program's flags and the keys of a batch's jobs stand for. */
+export const optionsOf = {
+  buildErofs: { ...resources, ...build },
+  encodeLayer,
+  convertImage,
+  convertBatch: {
+    ...resources,
+    defaults: { kind: 'object' },
+    jobs: { ...threads, flag: 'jobs' },
+    restart: { kind: 'boolean', flag: 'restart' },
+    onJob: { kind: 'function' },
+  },
+  decodeBlob: {
+    ...{ ...resources, ...read },
+    dmVerity: { kind: 'boolean', flag: 'dm-verity' },
+    inputs: { kind: 'texts' },
+  },
+  verifyImage: { ...resources, ...read, ...registry, platforms: platforms.platforms },
+  checkImage: { ...resources, ...read, ...registry, platforms: platforms.platforms },
+  inspect: {
+    ...{ ...resources, ...read, ...registry, platforms: platforms.platforms },
+    depth: { kind: 'integer', least: 0, flag: 'depth' },
+    measure: { kind: 'boolean' },
+  },
+  listEntries: { ...resources, ...view, recursive: { kind: 'boolean', flag: 'recursive' } },
+  readImageFile: { ...resources, ...view },
+  extractImage: {
+    ...{ ...resources, ...view },
+    paths: { kind: 'texts' },
+    force: { kind: 'boolean', flag: 'force' },
+  },
+  mountImage: { ...run, rw: { kind: 'text', flag: 'rw' } },
+  runImage: {
+    ...run,
+    relaySignals: { kind: 'function' },
+    pidsLimit: { kind: 'integer', least: 1, flag: 'pids-limit' },
+    memory: { kind: 'integer', least: 1, flag: 'memory' },
+  },
+  verityTree: {
+    ...resources,
+    algorithm: { kind: 'text', choices: ['sha512', 'sha256'] },
+    blockSize: { kind: 'integer' },
+    salt: { kind: 'object' },
+  },
+} as const satisfies Record<string, Rules>;
+
+/** USAGE for an option that a call of the library does not take, with what was meant, and for a value that it can't have. */
+export function checkOptions(call: keyof typeof optionsOf, options: object): void {
+  const rules: Rules = optionsOf[call];
+  if (typeof options !== 'object') throw failure('USAGE', call, `its options must be an object`);
+  for (const [name, value] of Object.entries(options) as [string, unknown][]) {
+    if (value === undefined) continue;
+    if (!Object.hasOwn(rules, name)) {
+      const meant = closestName(name, Object.keys(rules));
+      const hint =
+        meant === undefined ? `there is ${Object.keys(rules).join(', ')}` : `did you mean "${meant}"?`;
+      throw failure('USAGE', call, `there is no option "${name.slice(0, 60)}"`, hint);
+    }
+    const wanted = wantedInstead(rules[name]!, value);
+    if (wanted !== null)
+      throw failure('USAGE', call, `"${name}" must be ${wanted}, not ${describeValue(value)}`);
+  }
+}
+
+/** What a value must be that isn't; null for one that is. */
+export function wantedInstead(rule: OptionRule, value: unknown): string | null {
+  const { kind, least = -Infinity, most = Infinity, choices } = rule;
+  if (!hasKind[kind](value)) return names[kind];
+  if (choices !== undefined) return choices.includes(value as string) ? null : choices.join(' or ');
+  if (typeof value !== 'number' || (value >= least && value <= most)) return null;
+  return most === Infinity ? `${least} or more` : `a number from ${least} to ${most}`;
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string';
+const names: Record<ValueKind, string> = {
+  boolean: 'true or false',
+  integer: 'a whole number',
+  size: 'a size like 4MiB',
+  text: 'text',
+  texts: 'a list of texts',
+  object: 'an object',
+  function: 'a function',
+};
+const hasKind: Record<ValueKind, (value: unknown) => boolean> = {
+  boolean: (value) => typeof value === 'boolean',
+  integer: (value) => Number.isSafeInteger(value),
+  size: (value) => isText(value) || Number.isSafeInteger(value),
+  text: isText,
+  texts: (value) => Array.isArray(value) && value.every(isText),
+  object: (value) => typeof value === 'object' && value !== null,
+  function: (value) => typeof value === 'function',
+};
+
+/** A wrong value, as a message shows it. */
+export function describeValue(value: unknown): string {
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object' && value !== null) return 'a map';
+  return isText(value) ? `"${value.slice(0, 40)}"` : String(value);
+}
+
+/** The name that was most likely meant: one or two letters away, or the same but for its case and dashes. */
+export function closestName(name: string, known: readonly string[]): string | undefined {
+  const plain = (text: string): string => text.toLowerCase().replace(/[-_]/g, '');
+  const wanted = plain(name.slice(0, 60));
+  const distances = known.map((other) => ({ other, distance: editDistance(wanted, plain(other)) }));
+  distances.sort((a, b) => a.distance - b.distance);
+  const [best] = distances;
+  return best !== undefined && best.distance <= Math.min(2, Math.ceil(wanted.length / 3))
+    ? best.other
+    : undefined;
+}
+
+/** Letters added, left out or exchanged for others on the way from one text to the other. */
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const exchanged = row[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1);
+      next.push(Math.min(exchanged, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row.at(-1)!;
+}

@@ -1,0 +1,118 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import * as library from '../src/index';
+import { closestName, optionsOf } from '../src/options';
+import { refusal } from './support/refusal';
+import { tarBytes } from './support/tar-bytes';
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'options-'));
+  writeFileSync(join(folder, 'tar'), tarBytes([{ name: 'f', content: 'x' }]));
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+const at = (name: string): string => join(folder, name);
+
+/** Every call that takes options, with these. */
+const calls: Record<keyof typeof optionsOf, (options: object) => Promise<unknown>> = {
+  buildErofs: (options) => library.buildErofs(at('tar'), at('out'), options),
+  encodeLayer: (options) => library.encodeLayer(at('tar'), at('out'), options),
+  convertImage: (options) => library.convertImage(`oci:${at('in')}`, `oci:${at('out')}`, options),
+  convertBatch: (options) => library.convertBatch(at('list'), options),
+  decodeBlob: (options) => library.decodeBlob(at('tar'), at('out'), options),
+  verifyImage: (options) => library.verifyImage(at('tar'), options),
+  checkImage: (options) => library.checkImage(at('tar'), at('tar'), options),
+  inspect: (options) => library.inspect(at('tar'), options),
+  listEntries: (options) => library.listImage(at('tar'), '/', options),
+  readImageFile: (options) => library.readImageFile(at('tar'), '/f', () => Promise.resolve(true), options),
+  extractImage: (options) => library.extractImage(at('tar'), at('out'), options),
+  mountImage: (options) => library.mountImage(at('tar'), at('out'), options),
+  runImage: (options) => library.runImage(at('tar'), [], options),
+  verityTree: (options) => library.verityTree(at('tar'), options),
+};
+
+describe.each(Object.entries(calls))('%s', (name, call) => {
+  it('refuses names that it does not know, and says what was meant', async () => {
+    await expect(call({ thread: 1 })).rejects.toMatchObject({
+      ...{ code: 'USAGE', what: name, why: 'there is no option "thread"', hint: 'did you mean "threads"?' },
+    });
+    await expect(call({ xyzzy: 1 })).rejects.toEqual(refusal('USAGE', 'no option "xyzzy"'));
+  });
+
+  it.each([-1, 0, 1e9, 1.5, NaN, '2', null])('refuses %s threads', async (threads) => {
+    await expect(call({ threads })).rejects.toEqual(refusal('USAGE', 'threads'));
+    expect(readdirSync(folder)).toEqual(['tar']);
+  });
+});
+
+describe('options of a conversion', () => {
+  it.each([
+    [{ dmVerity: 'yes' }, '"dmVerity" must be true or false, not "yes"'],
+    [{ dmVerity: 1 }, '"dmVerity" must be true or false, not 1'],
+    [{ profile: 'docker' }, '"profile" must be containerd or erofs-image-spec, not "docker"'],
+    [{ platforms: 'linux/amd64' }, '"platforms" must be a list of texts, not "linux/amd64"'],
+    [{ concurrency: 0 }, '"concurrency" must be a number from 1 to 1024, not 0'],
+    [{ level: {} }, '"level" must be a whole number, not a map'],
+    [{ retryTime: -1 }, '"retryTime" must be 0 or more, not -1'],
+    [{ onProgress: true }, '"onProgress" must be a function, not true'],
+  ])('%j', async (options, why) => {
+    await expect(calls.convertImage(options)).rejects.toMatchObject({ code: 'USAGE', why });
+  });
+
+  it('are known by their exact names', async () => {
+    const hint = 'did you mean "dmVerity"?';
+    for (const name of ['dmverity', 'dm-verity', 'dmVerty']) {
+      await expect(calls.encodeLayer({ [name]: true })).rejects.toMatchObject({ code: 'USAGE', hint });
+    }
+  });
+
+  it.each([
+    [{ dmVerityBlockSize: 4096 }, 'without dm-verity'],
+    [{ dmVerityHash: 'sha512' }, 'without dm-verity'],
+    [{ dmVerityHash: 'sha512', dmVerity: false }, 'without dm-verity'],
+    [{ profile: 'erofs-image-spec', noCompress: true, level: 5 }, 'nothing is compressed'],
+  ])('that do nothing are refused: %j', async (options, why) => {
+    for (const call of [calls.convertImage, calls.encodeLayer]) {
+      await expect(call(options)).rejects.toEqual(refusal('USAGE', why));
+    }
+    writeFileSync(at('list'), JSON.stringify([{ source: 'oci:a:a', destination: 'oci:b:b' }]));
+    await expect(calls.convertBatch({ defaults: options })).rejects.toEqual(refusal('USAGE', why));
+    rmSync(at('list'));
+  });
+});
+
+it('names that are nothing like any known one suggest nothing', () => {
+  expect(closestName('Dm_Verity', ['dmVerity', 'level'])).toBe('dmVerity');
+  expect(closestName('levle', ['dmVerity', 'level'])).toBe('level');
+  expect(closestName('ab', ['abcdef', 'cd'])).toBeUndefined();
+  expect(closestName('', ['x'])).toBeUndefined();
+});
+
+/** That the table has every option of the types, and no other: a compiler's error here is a line that is missing there. */
+type Same<A, B> = [Exclude<A, B>, Exclude<B, A>] extends [never, never]
+  ? true
+  : [Exclude<A, B>, Exclude<B, A>];
+type Table = typeof optionsOf;
+const complete: {
+  build: Same<keyof library.BuildOptions, keyof Table['buildErofs']>;
+  encode: Same<keyof library.EncodeOptions, keyof Table['encodeLayer']>;
+  convert: Same<keyof library.ConvertOptions, keyof Table['convertImage']>;
+  batch: Same<keyof library.BatchOptions, keyof Table['convertBatch']>;
+  decode: Same<keyof library.DecodeOptions, keyof Table['decodeBlob']>;
+  check: Same<keyof library.CheckOptions, keyof Table['checkImage']>;
+  inspect: Same<keyof library.InspectOptions, keyof Table['inspect']>;
+  extract: Same<keyof library.ExtractOptions, keyof Table['extractImage']>;
+  mount: Same<keyof library.MountOptions, keyof Table['mountImage']>;
+  run: Same<keyof library.RunOptions, keyof Table['runImage']>;
+} = {
+  ...{ build: true, encode: true, convert: true, batch: true, decode: true },
+  ...{ check: true, inspect: true, extract: true, mount: true, run: true },
+};
+
+it('the table has every option of every call', () => {
+  expect(Object.values(complete)).not.toContain(false);
+});
