@@ -127,7 +127,7 @@ const ownFiles = 96;
 const filesOfImage = 32;
 
 /** How many images can be under way before there are too many open files for the system. */
-export function mostImagesAtOnce(limit = openFilesLimit()): number {
+export function maxImagesAtOnce(limit = openFilesLimit()): number {
   return Math.max(1, Math.floor((limit - ownFiles) / filesOfImage));
 }
 
@@ -157,7 +157,7 @@ class BatchRun {
     if (!Number.isSafeInteger(atOnce) || atOnce < 1) {
       throw failure('USAGE', 'jobs', `${atOnce} is no number of images`, 'give 1 or more');
     }
-    const workers = Array.from({ length: Math.min(atOnce, mostImagesAtOnce(), this.jobs.length) });
+    const workers = Array.from({ length: Math.min(atOnce, maxImagesAtOnce(), this.jobs.length) });
     await runTogether(workers, signal, (_worker, runSignal) => this.work(runSignal));
   }
 

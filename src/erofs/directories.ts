@@ -4,7 +4,7 @@ import { corrupt, isInMetabox, unsupported, type Inode } from './inode';
 import { LruMap } from './lru-map';
 
 /** About ten million entries. */
-const largestDirectory = 256 << 20; // bytes
+const maxDirectory = 256 << 20; // bytes
 const cachedBytes = 8 << 20;
 /** Of what is read at once of a directory that isn't kept: whole blocks, which have at most 64 KiB. */
 const pieceSize = 1 << 20; // bytes
@@ -111,12 +111,8 @@ export class Directories {
     if (size > this.sizeLimit(inode)) {
       throw corrupt(area.name, nid, `a directory of ${size} bytes in an image of ${this.imageSize}`);
     }
-    if (size > largestDirectory) {
-      throw unsupported(
-        area.name,
-        nid,
-        `a directory of ${size} bytes; the largest read is ${largestDirectory}`,
-      );
+    if (size > maxDirectory) {
+      throw unsupported(area.name, nid, `a directory of ${size} bytes; the largest read is ${maxDirectory}`);
     }
   }
 }

@@ -7,7 +7,7 @@ import type { DirectoryPart, EntryReader, NamedNode, Tree, TypedNode } from './t
 
 const slash = 0x2f;
 /** Deeper ones only occur where somebody wants the sum of all paths to be huge. */
-const maxPath = 32 << 10; // bytes
+export const maxPath = 32 << 10; // bytes
 /** After so many entries timers and signals get their turn, although everything was in memory. */
 const entriesPerTurn = 8192;
 

@@ -5,7 +5,7 @@ import type { MetadataArea } from './metadata-area';
 const headerSize = 12;
 const entryHeaderSize = 4;
 /** More would only serve to make small images cost a lot: an entry can be shared by any number of inodes. */
-const largestTotal = 1 << 20;
+const maxTotal = 1 << 20;
 
 /** An extended attribute. */
 export interface Xattr {
@@ -56,7 +56,7 @@ export class XattrReader {
     let total = 0;
     const keep = (entry: Buffer): void => {
       total += entry.length;
-      if (total > largestTotal) throw unsupported(area.name, nid, 'its xattrs are more than 1 MiB');
+      if (total > maxTotal) throw unsupported(area.name, nid, 'its xattrs are more than 1 MiB');
       const xattr = this.parse(entry);
       // What comes first wins: so it does where the kernel looks for one name.
       const key = xattr?.name.toString('latin1') ?? '';

@@ -11,11 +11,11 @@ export const zstdMagic = 0xfd2fb528;
 /** Bytes of the longest frame header. */
 export const maxZstdHeaderSize = 18;
 export const zstdBlockHeaderSize = 3;
-const longestBlock = 128 * 1024;
+const maxBlock = 128 * 1024;
 
 /** What `size` bytes of zstd frames decode to at most: a block takes a byte besides its header, unless it is empty. */
-export function largestZstdContent(size: number): number {
-  return Math.floor(size / (zstdBlockHeaderSize + 1)) * longestBlock;
+export function maxZstdContent(size: number): number {
+  return Math.floor(size / (zstdBlockHeaderSize + 1)) * maxBlock;
 }
 
 const dictionaryIdSizes = [0, 1, 2, 4] as const;
@@ -69,7 +69,7 @@ export function parseZstdFrameHeader(bytes: Uint8Array, what = 'zstd frame'): Zs
   const contentSize = readContentSize(header, sizeStart, sizeBytes, what);
   // A single segment always has a content size: its window.
   const windowSize = singleSegment ? contentSize! : windowOf(header.readUInt8(5));
-  const maxBlockSize = Math.min(windowSize, longestBlock);
+  const maxBlockSize = Math.min(windowSize, maxBlock);
   return {
     headerSize,
     contentSize,

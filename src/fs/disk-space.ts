@@ -3,7 +3,7 @@ import { failure } from '../errors';
 
 /** Between two checks of a file that grows, so many bytes may be written. */
 const checkInterval = 1 << 20;
-const mostReserved = 1 << 30;
+const maxReserved = 1 << 30;
 
 /**
  * NO_SPACE, about `what`, when less than 5 % of the file system that the open file is in, or less than 1 GiB where that is less, is left. What
@@ -11,7 +11,7 @@ const mostReserved = 1 << 30;
  */
 async function checkSpaceLeft(fd: number, what: string): Promise<void> {
   const { bsize, blocks, bavail } = await statfs(`/proc/self/fd/${fd}`);
-  const least = Math.min((blocks * bsize) / 20, mostReserved);
+  const least = Math.min((blocks * bsize) / 20, maxReserved);
   const left = bavail * bsize;
   if (left >= least) return;
   const why = `${left} bytes of the disk are left for temporary files, and ${Math.ceil(least)} must stay free`;

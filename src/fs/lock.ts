@@ -22,7 +22,7 @@ export interface LockOptions {
 }
 
 const firstPause = 10;
-const longestPause = 250;
+const maxPause = 250;
 
 /**
  * Waits for the exclusive lock that the file at `path` stands for, and creates it if need be. A holder that dies lets go of it: the lock
@@ -33,7 +33,7 @@ export async function acquireLock(
   { signal, timeout = 600_000, mode = 0o666 }: LockOptions = {},
 ): Promise<Lock> {
   const deadline = performance.now() + timeout;
-  for (let pause = firstPause; ; pause = Math.min(pause * 2, longestPause)) {
+  for (let pause = firstPause; ; pause = Math.min(pause * 2, maxPause)) {
     if (signal?.aborted === true) throw failure('CANCELLED', path, 'cancelled while waiting for the lock');
     const handle = await tryAcquire(path, mode);
     if (handle !== null) return { release: () => release(path, handle) };

@@ -1,13 +1,11 @@
 import { failure } from '../errors';
 import type { DirectoryEntry, ErofsFilesystem } from '../erofs/filesystem';
 import type { ErofsInode } from '../erofs/inode';
+import { maxPath } from '../erofs/tree-walk';
 import type { ContentComparison } from './compare-content';
 import { compareInodes } from './compare-inodes';
 import type { DifferenceList } from './differences';
 import type { TreeNode } from './tree-node';
-
-/** Beyond what any kernel opens: only made to make paths grow without end. */
-const longestPath = 32 << 10;
 
 /** A path on both sides; null where it isn't. */
 interface Pair {
@@ -75,7 +73,7 @@ export class TreeComparison {
 
   /** The names in a directory, of both sides, the last one first. */
   private async children({ path, expected, actual }: Pair): Promise<Pair[]> {
-    if (path.length > longestPath) throw failure('UNSUPPORTED', path.slice(0, 64), 'a path of over 32 KiB');
+    if (path.length > maxPath) throw failure('UNSUPPORTED', path.slice(0, 64), 'a path of over 32 KiB');
     const pairs = new Map<string, Pair>();
     for (const [name, node] of expected?.children ?? []) {
       pairs.set(name, { path: `${path}/${name}`, name, expected: node, actual: null });

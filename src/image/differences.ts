@@ -32,7 +32,7 @@ export interface Difference {
 }
 
 /** What is kept of differences: beyond that, a conversion went wrong as a whole, and they are only counted. */
-const mostListed = 10_000;
+const maxListed = 10_000;
 
 /** Gathers differences. */
 export class DifferenceList {
@@ -48,7 +48,7 @@ export class DifferenceList {
 
   /** @param path a byte string, `/` for the root */
   add(path: string, field: DifferenceField, expected: DifferenceValue, actual: DifferenceValue): void {
-    if (++this.count > mostListed) return;
+    if (++this.count > maxListed) return;
     const layer = this.layer === undefined ? {} : { layer: this.layer };
     this.found.push({ path, difference: { ...layer, path: showBytes(path), field, expected, actual } });
   }

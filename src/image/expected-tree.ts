@@ -3,8 +3,8 @@ import { cleanPath, isWhiteoutName, readTarPath, refuseEntry } from './tar-path'
 import { countLinks, type TreeNode } from './tree-node';
 
 /** As containerd follows links while it applies a layer. */
-const mostLinksFollowed = 255;
-const longestTarget = 4095;
+const maxLinksFollowed = 255;
+const maxTarget = 4095;
 const opaqueXattr = 'trusted.overlay.opaque';
 
 /** What the policy needs to know of a node until the whole tar was read. */
@@ -135,7 +135,7 @@ export class ExpectedTree {
         continue;
       }
       if (next.type !== 'symlink') throw refuseEntry(entry.name, `'${part}' on its path is no directory`);
-      if (++followed > mostLinksFollowed) throw refuseEntry(entry.name, 'leads through too many links');
+      if (++followed > maxLinksFollowed) throw refuseEntry(entry.name, 'leads through too many links');
       if (next.target.startsWith('/')) trail.length = 1;
       ahead.push(...next.target.split('/').reverse());
     }
@@ -174,7 +174,7 @@ function leaf(entry: TarEntry): Draft {
   const { type, target, size, data, major, minor } = entry;
   if (type === 'symlink') {
     if (target === '') throw refuseEntry(entry.name, 'is a symbolic link to nothing');
-    if (target.length > longestTarget)
+    if (target.length > maxTarget)
       throw refuseEntry(entry.name, `is a symbolic link to ${target.length} bytes`);
   }
   const node = draft(type as TreeNode['type'], type === 'symlink' ? 0o777 : 0, null);

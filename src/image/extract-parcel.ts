@@ -9,7 +9,7 @@ import type { TreeEntry } from '../erofs/tree-walk';
 const parcelBytes = 8 << 20;
 const parcelEntries = 512;
 /** A file of which native code reads the bytes by itself is cut only so that its progress can be seen. */
-const largestPart = 16 << 20;
+const maxPart = 16 << 20;
 const noXattrs: NewEntry['xattrs'] = [];
 
 /** Entries that are written by one native call, after the folders among them. */
@@ -134,10 +134,10 @@ export class ParcelMaker {
 
   private addExtent(node: MergedNode, file: NewEntry, extent: PlacedExtent): void {
     const source = extent.source && this.local.get(extent.source);
-    const most = source === null ? parcelBytes : largestPart;
+    const limit = source === null ? parcelBytes : maxPart;
     for (let done = 0; done < extent.length;) {
-      if (this.parcel.bytes >= most) this.cut(file);
-      const length = Math.min(extent.length - done, most - this.parcel.bytes);
+      if (this.parcel.bytes >= limit) this.cut(file);
+      const length = Math.min(extent.length - done, limit - this.parcel.bytes);
       const offset = extent.offset + done;
       this.parcel.bytes += length;
       if (source === null) this.parcel.addBytes(node, offset, length);

@@ -77,7 +77,7 @@ async function findParts(tree: MergedTree, paths: readonly string[]): Promise<Fo
 
 const progressInterval = 100; // milliseconds
 /** Parcels that are fetched while one is written; two for each thread are enough to keep all busy. */
-const mostAhead = 16;
+const maxAhead = 16;
 /** Folders that are finished by one native call. */
 const folderBatch = 512;
 
@@ -107,7 +107,7 @@ class Extraction {
   }
 
   async run(parts: readonly FoundNode<MergedNode>[]): Promise<Extracted> {
-    const ahead = Math.min(2 * resourcesOf(this.options).threads, mostAhead);
+    const ahead = Math.min(2 * resourcesOf(this.options).threads, maxAhead);
     for await (const parcel of fetchAhead(this.parcels(parts), ahead)) await this.write(parcel);
     await this.lanes.drain();
     for (const links of this.maker.takeLinks()) await this.write(links);

@@ -4,8 +4,8 @@ import { showBytes } from '../format/escaped-path';
 const whiteoutPrefix = '.wh.';
 const aufsPrefix = '.wh..wh.';
 const opaqueMarker = '.wh..wh..opq';
-const longestName = 255;
-const longestPath = 4095;
+const maxName = 255;
+const maxPath = 4095;
 
 /** What the name of a tar's entry asks for: an entry at this path, or something done to what lower layers have there. */
 export type TarPath =
@@ -51,14 +51,14 @@ export function cleanPath(path: string): string[] {
 
 function checkLengths(raw: string, parts: string[]): void {
   for (const part of parts) {
-    if (part.length > longestName) throw refuseEntry(raw, `has a name of ${part.length} bytes`);
+    if (part.length > maxName) throw refuseEntry(raw, `has a name of ${part.length} bytes`);
   }
   const length = parts.join('/').length;
-  if (length > longestPath) throw refuseEntry(raw, `has a path of ${length} bytes`);
+  if (length > maxPath) throw refuseEntry(raw, `has a path of ${length} bytes`);
 }
 
 /** The error for an entry that the policy refuses. */
 export function refuseEntry(raw: string, why: string): SeekableErofsError {
-  const shown = raw.length > longestPath ? `${raw.slice(0, longestPath)}...` : raw;
+  const shown = raw.length > maxPath ? `${raw.slice(0, maxPath)}...` : raw;
   return failure('REFUSED', `entry ${shown === '' ? "''" : showBytes(shown)}`, why);
 }

@@ -85,7 +85,7 @@ async function readSection(
 }
 
 /** Of an index in a frame. */
-const longestHeader = skippableHeaderSize + chunkIndexHeaderSize;
+const framedHeaderSize = skippableHeaderSize + chunkIndexHeaderSize;
 
 async function readPayload(
   blob: ByteSource,
@@ -96,7 +96,7 @@ async function readPayload(
 ) {
   if (end - offset < chunkIndexHeaderSize)
     throw failure('CORRUPT', what, `${end - offset} bytes, less than its header`);
-  const bytes = await blob.read(offset, Math.min(end - offset, longestHeader), signal);
+  const bytes = await blob.read(offset, Math.min(end - offset, framedHeaderSize), signal);
   // Behind zstd frames it is in a frame itself, which an image without frames would not pass over.
   const framed = isSkippableMagic(bytes.readUInt32LE(0)) ? skippableHeaderSize : 0;
   const size = end - offset - framed;

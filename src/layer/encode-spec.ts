@@ -67,9 +67,9 @@ function checkSizes(imageSize: number, { chunkSize, verity, index, compression }
     throw failure('USAGE', 'dm-verity', 'an image of 0 bytes has no tree');
   const chunks = Math.ceil((imageSize + treeSectionSize(imageSize, verity)) / chunkSize);
   const isFramed = index === 'embedded' && compression === 'zstd';
-  const most = isFramed ? Math.floor((maxSkippablePayload - chunkIndexHeaderSize) / entrySize) : maxChunks;
-  if (chunks <= most) return;
-  const why = `it would have ${chunks} chunks, and at most ${most} fit`;
+  const limit = isFramed ? Math.floor((maxSkippablePayload - chunkIndexHeaderSize) / entrySize) : maxChunks;
+  if (chunks <= limit) return;
+  const why = `it would have ${chunks} chunks, and at most ${limit} fit`;
   throw failure('UNSUPPORTED', 'chunk index', why, 'choose a larger chunk size');
 }
 

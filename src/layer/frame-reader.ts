@@ -5,7 +5,7 @@ import type { FrameCache } from '../source/cached';
 import { checksumOf, frameRange } from './decoded-range';
 
 /** Bytes of the longest read that joins neighbours. A frame that is larger is read alone. */
-const longestJoin = 16 << 20;
+const maxJoin = 16 << 20;
 
 /** A frame as it is stored, not checked against anything when it comes from the blob. */
 export interface StoredFrame {
@@ -68,7 +68,7 @@ export class FrameReader {
       const run = runs.at(-1);
       const { index } = request;
       const canJoin =
-        run?.at(-1)?.index === index - 1 && offsets[index + 1]! - offsets[run[0]!.index]! <= longestJoin;
+        run?.at(-1)?.index === index - 1 && offsets[index + 1]! - offsets[run[0]!.index]! <= maxJoin;
       if (canJoin) run.push(request);
       else runs.push([request]);
     }

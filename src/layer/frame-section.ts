@@ -1,5 +1,5 @@
 import { failure } from '../errors';
-import { largestZstdContent } from '../format/zstd-frame';
+import { maxZstdContent } from '../format/zstd-frame';
 import type { FrameTable } from '../native/binding';
 
 /** A blob's table of frames, checked, whichever profile it is of. */
@@ -23,7 +23,7 @@ export function checkChunkSizes({ compression, offsets, starts }: FrameTable, wh
   if (compression === 'none') return;
   for (let index = 0; index + 1 < offsets.length; index++) {
     const [stored, size] = [offsets[index + 1]! - offsets[index]!, starts[index + 1]! - starts[index]!];
-    if (size <= largestZstdContent(stored)) continue;
+    if (size <= maxZstdContent(stored)) continue;
     throw failure('CORRUPT', what, `frame ${index} has ${stored} bytes: too few for a chunk of ${size}`);
   }
 }

@@ -21,7 +21,7 @@ const cgroups = '/sys/fs/cgroup';
 const cgroup2Magic = 0x63677270;
 const hint = 'limits need cgroups that can be written to';
 /** Less than this the kernel itself needs to start a process. */
-const leastMemory = 1 << 20;
+const minMemory = 1 << 20;
 
 /** Whether a run has limits that only cgroups can keep. */
 export function hasLimits({ pidsLimit, memory }: ContainerLimits): boolean {
@@ -32,7 +32,7 @@ export function hasLimits({ pidsLimit, memory }: ContainerLimits): boolean {
 export function checkLimits({ pidsLimit, memory }: ContainerLimits): void {
   if (pidsLimit !== undefined && !(Number.isSafeInteger(pidsLimit) && pidsLimit >= 1))
     throw failure('USAGE', 'pids limit', `${pidsLimit} is no number of processes`, 'give 1 or more');
-  if (memory !== undefined && !(Number.isSafeInteger(memory) && memory >= leastMemory))
+  if (memory !== undefined && !(Number.isSafeInteger(memory) && memory >= minMemory))
     throw failure('USAGE', 'memory limit', `${memory} bytes start no program`, 'give 1MiB or more');
 }
 

@@ -8,7 +8,7 @@ import { call, errno, errnoOf } from './system-call';
 const command = { setFlag: 0, setString: 1, create: 6 } as const;
 const attribute = { readOnly: 1, noSuid: 2, noDev: 4 } as const;
 /** fsconfig(2) takes 256 bytes with the NUL. */
-const longestValue = 255;
+const maxValue = 255;
 
 /** One file system to be mounted, its parameters in order; those without a value are flags. */
 export interface NewMount {
@@ -60,7 +60,7 @@ function openContext(type: string): number {
 export class ShortPaths {
   private readonly handles: FileHandle[] = [];
 
-  async shorten(path: string, isShort = Buffer.byteLength(path) <= longestValue): Promise<string> {
+  async shorten(path: string, isShort = Buffer.byteLength(path) <= maxValue): Promise<string> {
     if (isShort) return path;
     const handle = await open(path, constants.O_RDONLY);
     this.handles.push(handle);

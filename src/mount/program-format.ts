@@ -14,8 +14,8 @@ export type ReadBytes = (offset: number, length: number) => Promise<Buffer>;
 const machines: Partial<Record<string, readonly number[]>> = { x64: [62, 3], arm64: [183, 40] };
 const headSize = 256;
 const interpreterType = 3;
-const longestInterpreter = 4096;
-const mostHeaders = 512;
+const maxInterpreter = 4096;
+const maxHeaders = 512;
 
 /** Looks at the beginning of a file as the kernel would on a machine of `arch`. */
 export async function programInterpreter(read: ReadBytes, arch: string): Promise<Interpreter> {
@@ -39,12 +39,12 @@ async function elfInterpreter(head: Buffer, read: ReadBytes): Promise<string | n
     isWide ? Number(bytes.readBigUInt64LE(at)) : bytes.readUInt32LE(at);
   const size = head.readUInt16LE(isWide ? 54 : 42);
   const count = head.readUInt16LE(isWide ? 56 : 44);
-  if (size < (isWide ? 56 : 32) || count > mostHeaders) return null;
+  if (size < (isWide ? 56 : 32) || count > maxHeaders) return null;
   const headers = await read(word(head, isWide ? 32 : 28), size * count);
   for (let at = 0; at + size <= headers.length; at += size) {
     if (headers.readUInt32LE(at) !== interpreterType) continue;
     const length = word(headers, at + (isWide ? 32 : 16));
-    const path = await read(word(headers, at + (isWide ? 8 : 4)), Math.min(length, longestInterpreter));
+    const path = await read(word(headers, at + (isWide ? 8 : 4)), Math.min(length, maxInterpreter));
     return path.toString('latin1').split('\0')[0]!;
   }
   return null;

@@ -9,7 +9,7 @@ import type { ByteSource } from './byte-source';
 import { allocateRead, checkRange } from './range';
 
 /** Node refuses a single read of 2 GiB. */
-const longestRead = 1 << 30;
+const maxRead = 1 << 30;
 
 /** A file, whole, as a source for TypeScript and as a slice (fd, offset, size, name) for native code. */
 export interface FileSource extends ByteSource {
@@ -112,8 +112,7 @@ async function readFully(
 
 async function readOnce(handle: FileHandle, name: string, buffer: Buffer, start: number, position: number) {
   try {
-    return (await handle.read(buffer, start, Math.min(buffer.length - start, longestRead), position))
-      .bytesRead;
+    return (await handle.read(buffer, start, Math.min(buffer.length - start, maxRead), position)).bytesRead;
   } catch (error) {
     throw fromSystemError(name, error);
   }

@@ -11,7 +11,7 @@ const userAgent = 'seekable-erofs-native';
 const maxRedirects = 10;
 const defaultTimeout = 30_000;
 /** What takes longer to come to its end than a connection takes to be made; milliseconds. */
-const longestDiscard = 1000;
+const maxDiscard = 1000;
 
 /** The answer to a request. Either its body is read to the end, or discard() is called. */
 export interface HttpResponse {
@@ -126,7 +126,7 @@ function responseOf(
 }
 
 async function discard(body: Dispatcher.ResponseData['body']): Promise<void> {
-  await body.dump({ limit: 16 * 1024, signal: AbortSignal.timeout(longestDiscard) }).catch(() => undefined); // whatever happened to it, nobody wants it
+  await body.dump({ limit: 16 * 1024, signal: AbortSignal.timeout(maxDiscard) }).catch(() => undefined); // whatever happened to it, nobody wants it
 }
 
 type Send = (url: URL, request: HttpRequest) => Promise<HttpResponse>;

@@ -1,8 +1,8 @@
 /** Bytes a second: a server that sends less holds who waits for it for ever, though it is never silent for long. */
-export const leastRate = 1024;
+export const minRate = 1024;
 
 /**
- * The pieces of a body, until fewer than `leastRate` bytes a second have come over `time` milliseconds; then it fails as for a server that says
+ * The pieces of a body, until fewer than `minRate` bytes a second have come over `time` milliseconds; then it fails as for a server that says
  * nothing at all. Only the time that is spent waiting for the body counts: who reads it may take as long as it likes.
  */
 export async function* atLeastRate(body: AsyncIterable<Buffer>, time: number): AsyncGenerator<Buffer> {
@@ -13,7 +13,7 @@ export async function* atLeastRate(body: AsyncIterable<Buffer>, time: number): A
     waited += performance.now() - asked;
     received += piece.length;
     if (waited >= time) {
-      if (received * 1000 < leastRate * waited) throw tooSlow(received, waited);
+      if (received * 1000 < minRate * waited) throw tooSlow(received, waited);
       [waited, received] = [0, 0];
     }
     yield piece;
@@ -22,6 +22,6 @@ export async function* atLeastRate(body: AsyncIterable<Buffer>, time: number): A
 }
 
 function tooSlow(received: number, waited: number): Error {
-  const why = `the server sends ${received} bytes in ${Math.round(waited / 1000)} s, less than ${leastRate} a second`;
+  const why = `the server sends ${received} bytes in ${Math.round(waited / 1000)} s, less than ${minRate} a second`;
   return Object.assign(new Error(why), { code: 'UND_ERR_BODY_TIMEOUT' });
 }

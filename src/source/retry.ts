@@ -13,7 +13,7 @@ export interface RetryOptions {
   /** About how long before the second attempt; it doubles from one to the next. Default: 200. */
   firstPause?: number | undefined;
   /** No pause is longer, and a server that asks for a longer one is not tried again. Default: 60000, where `time` is given 5000 of our own. */
-  longestPause?: number | undefined;
+  maxPause?: number | undefined;
 }
 
 /**
@@ -25,7 +25,7 @@ export async function withRetries<T>(
   options: RetryOptions = {},
   signal?: AbortSignal,
 ): Promise<T> {
-  const { time = Infinity, attempts = time === Infinity ? 5 : Infinity, longestPause = 60_000 } = options;
+  const { time = Infinity, attempts = time === Infinity ? 5 : Infinity, maxPause = 60_000 } = options;
   let giveUp = Infinity;
   for (let failed = 1; ; failed++) {
     try {
@@ -35,7 +35,7 @@ export async function withRetries<T>(
       if (failed === 1) giveUp = performance.now() + time;
       if (fault === null || failed >= attempts) throw error;
       const pause = pauseAfter(failed, fault, options);
-      if (pause > longestPause || performance.now() + pause > giveUp) throw error;
+      if (pause > maxPause || performance.now() + pause > giveUp) throw error;
       await sleep(pause, undefined, { signal }).catch((reason: unknown) => {
         throw fromSystemError('retry', reason);
       });
@@ -46,9 +46,9 @@ export async function withRetries<T>(
 /** Random, so that many readers of a server that stumbled do not come back all at once. */
 function pauseAfter(failed: number, { retryAfter }: TransientFault, options: RetryOptions): number {
   // Where it counts how long, a server that is back must not be left waiting for half a minute.
-  const { firstPause = 200, time, longestPause = time === undefined ? 60_000 : 5000 } = options;
+  const { firstPause = 200, time, maxPause = time === undefined ? 60_000 : 5000 } = options;
   const jitter = 0.5 + Math.random() / 2;
-  const pause = Math.min(firstPause * 2 ** (failed - 1), longestPause) * jitter;
+  const pause = Math.min(firstPause * 2 ** (failed - 1), maxPause) * jitter;
   return Math.max(pause, retryAfter ?? 0);
 }
 

@@ -28,7 +28,7 @@ export async function openOciArchiveSource(
 }
 
 /** Blobs of an archive that have a file of their own while they wait. */
-const mostFiles = 16;
+const maxFiles = 16;
 
 /** Where the bytes of a blob wait. */
 interface WaitingBlob {
@@ -130,7 +130,7 @@ export class OciArchiveDestination implements DestinationStore {
       throw error;
     }
     if (this.blobs.has(path)) await file.close();
-    else if (this.files.length < mostFiles) {
+    else if (this.files.length < maxFiles) {
       this.files.push(file);
       this.blobs.set(path, { fd: file.fd, offset: 0, size: descriptor.size });
     } else await this.gather(path, file, descriptor.size);

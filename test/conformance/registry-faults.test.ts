@@ -32,7 +32,7 @@ const ending: (() => Promise<void>)[] = [];
 const options = (): StoreOptions => ({
   tmpDir: temporary,
   timeout: 20_000,
-  retry: { attempts: 5, firstPause: 1, longestPause: 5 },
+  retry: { attempts: 5, firstPause: 1, maxPause: 5 },
 });
 
 beforeAll(async () => {
@@ -151,7 +151,7 @@ describe.skipIf(reason !== null)(titleOf('a registry behind faults', reason), ()
     proxy.choice = ['cut answer'];
     const source = await RegistrySource.open(
       { ...place, host: proxy.host },
-      { ...options(), retry: { attempts: 50, firstPause: 1, longestPause: 1 } },
+      { ...options(), retry: { attempts: 50, firstPause: 1, maxPause: 1 } },
     );
     proxy.deliveries.length = 0;
     let cuts = 0;

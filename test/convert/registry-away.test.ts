@@ -30,7 +30,7 @@ const convert = (tag: string, retryTime?: number) =>
     tmpDir: home,
     retryTime,
     concurrency: 1,
-    retry: { firstPause: 1, longestPause: 4 },
+    retry: { firstPause: 1, maxPause: 4 },
   });
 
 /** Breaks every connection from request `start` on, `outage` times; returns how many there were in all. */

@@ -10,7 +10,7 @@ useFolders();
 const few = 10_000;
 const many = 210_000;
 /** Bytes of peak memory; an object with a path, a node, an inode takes a kilobyte and more. */
-const mostPerEntry = 300;
+const maxPerEntry = 300;
 
 /** An image of so many files in one folder, and its tar. */
 async function imageOf(count: number): Promise<{ tar: string; image: string }> {
@@ -37,7 +37,7 @@ test('reading commands take no memory by entry', { timeout: 300_000 }, async () 
       peaks.push(peakMemory);
     }
     const perEntry = (peaks[1]! - peaks[0]!) / (many - few);
-    expect(perEntry, `${name}: bytes by entry, of peaks ${peaks.join(' and ')}`).toBeLessThan(mostPerEntry);
+    expect(perEntry, `${name}: bytes by entry, of peaks ${peaks.join(' and ')}`).toBeLessThan(maxPerEntry);
   }
 });
 

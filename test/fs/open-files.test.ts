@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { mostImagesAtOnce } from '../../src/convert/batch';
+import { maxImagesAtOnce } from '../../src/convert/batch';
 import { openFilesLimit } from '../../src/fs/open-files';
 
 test.each([
@@ -14,6 +14,6 @@ test.each([
 });
 
 test('the images of a batch that are under way fit the limit', () => {
-  expect([40, 100, 256, 1024].map(mostImagesAtOnce)).toEqual([1, 1, 5, 29]);
+  expect([40, 100, 256, 1024].map(maxImagesAtOnce)).toEqual([1, 1, 5, 29]);
   expect(openFilesLimit()).toBeGreaterThan(0);
 });

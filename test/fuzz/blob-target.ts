@@ -13,7 +13,7 @@ import { attempt, type Target } from './case';
 import { mutate, type Range } from './mutate';
 import type { Random } from './random';
 
-const mostOfRead = 256 << 10; // bytes
+const maxOfRead = 256 << 10; // bytes
 const mediaType = 'application/vnd.erofs.layer.v1+zstd';
 const digestNames: readonly string[] = [containerdAnnotations.tableDigest, specAnnotations.indexDigest];
 const numberNames = [
@@ -138,7 +138,7 @@ async function readSome(
   try {
     for (let count = 0; count < 4; count++) {
       const offset = random.below(reader.size);
-      const length = Math.min(reader.size - offset, 1 + random.below(mostOfRead));
+      const length = Math.min(reader.size - offset, 1 + random.below(maxOfRead));
       const bytes = await attempt(() => reader.read(offset, length));
       if (bytes !== undefined && bytes.length !== length)
         throw new Error(`${bytes.length} of ${length} bytes`);

@@ -11,9 +11,9 @@ import type { Random } from './random';
 
 const superblock = { start: 1024, end: 1024 + 160 };
 /** Files with huge holes are legal: what is read of one, and of one image. */
-const mostOfFile = 1 << 20; // bytes
-const mostOfImage = 4 << 20;
-const mostEntries = 1000;
+const maxOfFile = 1 << 20; // bytes
+const maxOfImage = 4 << 20;
+const maxEntries = 1000;
 
 /** An EROFS image that is damaged and then taken apart by the reader. */
 export class ImageTarget implements Target {
@@ -77,7 +77,7 @@ function fixChecksum(random: Random, image: Buffer): Buffer {
 
 /** Does with an image whatever can be done with one. */
 class Reader {
-  private budget = mostOfImage;
+  private budget = maxOfImage;
 
   constructor(
     private readonly filesystem: ErofsFilesystem,
@@ -89,7 +89,7 @@ class Reader {
     const whole = await attempt(async () => {
       let entries = 0;
       for await (const { path, inode } of filesystem.walk()) {
-        if (++entries > mostEntries) break;
+        if (++entries > maxEntries) break;
         await this.readInode(inode);
         if (random.chance(0.05)) await this.lookUp(path);
       }
@@ -129,7 +129,7 @@ class Reader {
   private async readFile(inode: ErofsInode): Promise<void> {
     const { filesystem, random } = this;
     const start = random.chance(0.5) ? 0 : random.below(inode.size);
-    const length = Math.min(inode.size - start, mostOfFile, this.budget);
+    const length = Math.min(inode.size - start, maxOfFile, this.budget);
     if (length === 0) return;
     const bytes = await attempt(() => filesystem.read(inode, start, length));
     if (bytes !== undefined && bytes.length !== length) throw new Error(`${bytes.length} of ${length} bytes`);

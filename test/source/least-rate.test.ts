@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { atLeastRate, leastRate } from '../../src/source/least-rate';
+import { atLeastRate, minRate } from '../../src/source/least-rate';
 import { openHttpSource } from '../../src/source/http-range';
 import { caught } from '../support/caught';
 import { RangeServer } from '../support/range-server';
@@ -48,7 +48,7 @@ describe('a body', () => {
     expect(await readPaced([...times(40, 1 << 20, 1000), ...times(10, 1, 1000)], 30_000)).toBe(
       (40 << 20) + 10,
     );
-    expect(await readPaced(times(100, leastRate, 1000), 30_000)).toBe(100 * leastRate);
+    expect(await readPaced(times(100, minRate, 1000), 30_000)).toBe(100 * minRate);
     expect(await readPaced(times(100, 1, 0), 30_000, 60_000)).toBe(100);
   });
 });

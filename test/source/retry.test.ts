@@ -77,7 +77,7 @@ describe('pauses', () => {
         ...[60_000, 60_000],
       ]);
       vi.mocked(sleep).mockClear();
-      const limits = { attempts: 4, firstPause: 40, longestPause: 100 };
+      const limits = { attempts: 4, firstPause: 40, maxPause: 100 };
       await caught(() => withRetries(() => Promise.reject(busy()), limits));
       expect(pauses().map((pause) => Math.round(pause as number))).toEqual([40, 80, 100]);
     } finally {
@@ -89,12 +89,12 @@ describe('pauses', () => {
   it.each([
     [undefined, 60_000],
     [100, 100],
-  ])('that a server asks for are kept up to the limit: %s', async (longestPause, limit) => {
+  ])('that a server asks for are kept up to the limit: %s', async (maxPause, limit) => {
     vi.mocked(sleep).mockResolvedValue(undefined);
-    expect(await withRetries(failing(busy(limit)), { longestPause })).toBe('done');
+    expect(await withRetries(failing(busy(limit)), { maxPause })).toBe('done');
     expect(pauses()).toEqual([limit]);
     const impatient = failing(busy(limit + 1));
-    await expect(withRetries(impatient, { longestPause })).rejects.toThrow(refusal('IO', 'busy'));
+    await expect(withRetries(impatient, { maxPause })).rejects.toThrow(refusal('IO', 'busy'));
     expect(impatient).toHaveBeenCalledTimes(1);
     vi.mocked(sleep).mockReset();
   });

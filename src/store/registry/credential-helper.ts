@@ -3,9 +3,9 @@ import { failure, SeekableErofsError } from '../../errors';
 import { parseJsonObject, type JsonObject } from '../../oci/json';
 import type { AuthEntry } from './auth-file';
 
-const largestAnswer = 1 << 20;
+const maxAnswer = 1 << 20;
 /** A helper may ask its user. */
-const longestWait = 120_000;
+const maxWait = 120_000;
 
 /**
  * Asks `docker-credential-NAME` for the credentials of `server`, which it is told on standard input. null when it has none, `absent` when
@@ -51,7 +51,7 @@ async function run(
   input: string,
 ): Promise<{ output: string; exitCode: number | null } | 'absent'> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: longestWait });
+    const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], timeout: maxWait });
     const pieces: Buffer[] = [];
     let size = 0;
     child.stdin.on('error', () => undefined); // it may end without reading
@@ -59,7 +59,7 @@ async function run(
     child.stdout.on('data', (piece: Buffer) => {
       pieces.push(piece);
       size += piece.length;
-      if (size > largestAnswer) child.kill('SIGKILL');
+      if (size > maxAnswer) child.kill('SIGKILL');
     });
     child.on('error', (cause: NodeJS.ErrnoException) => {
       if (cause.code === 'ENOENT') resolve('absent');

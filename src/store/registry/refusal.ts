@@ -5,7 +5,7 @@ import { TransientFault } from '../../source/transient';
 import { readBeginning } from './body';
 import { shown } from './shown';
 
-const longestText = 64 * 1024;
+const maxText = 64 * 1024;
 
 /** What a server says of a request that it refuses. */
 export interface Refusal {
@@ -20,7 +20,7 @@ export interface Refusal {
 
 /** Reads the answer that refuses a request, with its body. */
 export async function readRefusal(response: HttpResponse): Promise<Refusal> {
-  const body = await readBeginning(response, longestText);
+  const body = await readBeginning(response, maxText);
   const { codes, text } = parseErrors(body) ?? { codes: [], text: plainText(body.toString(), response) };
   return { status: response.status, codes, text, retryAfter: retryAfter(response.header('retry-after')) };
 }

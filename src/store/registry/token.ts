@@ -18,7 +18,7 @@ export interface Token {
   expires: number;
 }
 
-const largestAnswer = 1 << 20;
+const maxAnswer = 1 << 20;
 /** What the specification says of a token that doesn't say it itself. */
 const defaultLifetime = 60;
 /** A token that ends within this is not sent any more: requests take their time. */
@@ -51,7 +51,7 @@ export async function fetchToken(
       used ?? 'no credentials were sent: log in, or give --authfile FILE',
     );
   }
-  return parseToken(await readUpTo(response, largestAnswer, what), what, asked);
+  return parseToken(await readUpTo(response, maxAnswer, what), what, asked);
 }
 
 function get(

@@ -10,7 +10,7 @@ import { Ticker } from './ticker';
 /** A blob up to this size goes in one request, a larger one in several of this size. */
 export const uploadChunkSize = 32 << 20;
 /** The specification lets a registry ask for larger ones; beyond this the blob goes in one request. */
-const largestChunkSize = 1 << 30;
+const maxChunkSize = 1 << 30;
 /** A registry may have to copy what it has got before it answers; milliseconds. */
 const finishTimeout = 300_000;
 /** The registry has lost the thread, or has bytes that are not ours: the upload begins anew. */
@@ -92,7 +92,7 @@ class Upload {
     if (response.status !== 202) throw await this.client.refused(this.what, response);
     this.takeLocation(response);
     const smallest = Number(response.header('oci-chunk-min-length') ?? 0);
-    if (smallest > largestChunkSize) this.isWhole = true;
+    if (smallest > maxChunkSize) this.isWhole = true;
     else if (smallest > this.chunkSize) this.chunkSize = smallest;
     await response.discard();
   }
