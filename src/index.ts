@@ -9,7 +9,7 @@ export type { EncodeChoices, Profile } from './format/profiles';
 export type { WarningOptions } from './layer/resources';
 export type { ByteSource } from './source/byte-source';
 export { openBlob, type BlobOptions, type BlobReader } from './layer/open-blob';
-export { openImageSource, type ImageSourceOptions } from './layer/image-source';
+export { openErofsSource, type ErofsSourceOptions } from './layer/erofs-source';
 export type { LayerLocation } from './layer/location';
 export type { SeekableBlob } from './layer/seekable';
 export type { LoneIndex } from './layer/chunk-index-section';
@@ -43,7 +43,7 @@ export { parseReference, type Reference, type RegistryReference } from './oci/re
 export type { RegistryOptions, StoreOptions } from './store/registry/options';
 export { openRegistryBlob } from './store/registry/registry-blob';
 export type { RetryOptions } from './source/retry';
-export type { PlatformSelection } from './image/images';
+export type { PlatformSelection } from './image/image-set';
 export { inspect, type ImageInspection, type InspectOptions } from './image/inspect';
 export type { BlobInspection, TableInspection, VerityInspection } from './image/inspect-layer';
 export type { MetadataShare } from './image/inspect-tree';

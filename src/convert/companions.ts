@@ -1,5 +1,5 @@
 import { isManifestType } from '../format/media-types';
-import type { ImageSet } from '../image/images';
+import type { ImageSet } from '../image/image-set';
 import type { Descriptor } from '../oci/types';
 import type { ConvertOptions } from './convert-options';
 

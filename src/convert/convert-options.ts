@@ -1,4 +1,4 @@
-import type { PlatformSelection } from '../image/images';
+import type { PlatformSelection } from '../image/image-set';
 import type { EncodeOptions } from '../layer/encode';
 import type { RegistryOptions } from '../store/registry/options';
 import type { ConversionPool } from './pool';

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { isForeignLayer, layerFormat } from '../format/media-types';
 import { layersOf } from '../image/image-layers';
-import type { Image } from '../image/images';
+import type { Image } from '../image/image-set';
 import type { Descriptor, Platform } from '../oci/types';
 import { keepForeignLayer } from './foreign-layer';
 import { convertLayer, hasLayer, type LayerJob } from './layer';

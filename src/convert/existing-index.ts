@@ -1,5 +1,5 @@
 import { failure, SeekableErofsError } from '../errors';
-import type { ImageSet } from '../image/images';
+import type { ImageSet } from '../image/image-set';
 import { flattenIndex, readManifest } from '../oci/manifest';
 import { formatPlatform, normalizePlatform } from '../oci/platform';
 import { parseReference } from '../oci/reference';

@@ -6,7 +6,7 @@ import { isErofsLayer, layerFormat } from '../format/media-types';
 import type { EncodeSettings } from '../format/profiles';
 import { writeFully } from '../fs/write-fully';
 import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
-import type { Image } from '../image/images';
+import type { Image } from '../image/image-set';
 import type { EncodeOptions } from '../layer/encode';
 import { mkfsSettings } from '../layer/mkfs-options';
 import { resourcesOf } from '../layer/resources';

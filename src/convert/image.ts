@@ -1,7 +1,7 @@
 import { failure } from '../errors';
 import type { EncodeSettings } from '../format/profiles';
 import type { InputFile } from '../fs/same-file';
-import { openImages, type ImageSet } from '../image/images';
+import { openImageSet, type ImageSet } from '../image/image-set';
 import { settingsOf } from '../layer/encode';
 import { parseReference, type Reference } from '../oci/reference';
 import { checkOptions } from '../options';
@@ -39,7 +39,7 @@ export async function convertImage(
   const pool = options.pool ?? new ConversionPool(options);
   const opened = await openSource(source, options);
   try {
-    const found = await openImages(opened.store, opened.reference, options);
+    const found = await openImageSet(opened.store, opened.reference, options);
     const set = { ...found, images: withoutCounterparts(found.images) };
     const job = { source: opened.store, settings, options: asked, pool };
     const { digest, manifests, leftOut } =

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { InputFile } from '../fs/same-file';
-import type { ImageSet } from '../image/images';
+import type { ImageSet } from '../image/image-set';
 import type { Reference } from '../oci/reference';
 import { blobPath } from '../store/layout-source';
 

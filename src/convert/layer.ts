@@ -6,7 +6,7 @@ import type { EncodeSettings } from '../format/profiles';
 import { openTemporary, type TemporaryFile } from '../fs/temporary';
 import { readIndexOf, type ImageLayer } from '../image/image-layers';
 import type { LoneIndex } from '../layer/chunk-index-section';
-import { encodeImage, settingsOf, type EncodeOptions } from '../layer/encode';
+import { encodeErofs, settingsOf, type EncodeOptions } from '../layer/encode';
 import type { EncodedLayer } from '../layer/encoded-layer';
 import { warnOfUnusedMkfs } from '../layer/mkfs-options';
 import { isCutInto, isSeekableLayer, openSeekable, type SeekableBlob } from '../layer/seekable';
@@ -269,7 +269,7 @@ async function wrap(
     const draft = await destination.createBlob();
     try {
       const encoded = await pool.compute(chunks, options.signal, (threads) =>
-        encodeImage(image, draft, settings, { ...options, threads }, `blob ${old.digest}`),
+        encodeErofs(image, draft, settings, { ...options, threads }, `blob ${old.digest}`),
       );
       await check();
       const descriptor = descriptorOf(encoded, old);

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import type { ImageSet } from '../image/images';
+import type { ImageSet } from '../image/image-set';
 import type { Reference } from '../oci/reference';
 import { refNameAnnotation } from '../store/layout-index';
 

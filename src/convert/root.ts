@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Image, ImageSet } from '../image/images';
+import type { Image, ImageSet } from '../image/image-set';
 import { configPlatform } from '../oci/config';
 import { omit } from '../oci/json';
 import type { Descriptor, Index } from '../oci/types';

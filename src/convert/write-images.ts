@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { InputFile } from '../fs/same-file';
-import type { ImageSet } from '../image/images';
+import type { ImageSet } from '../image/image-set';
 import type { EncodeSettings } from '../format/profiles';
 import type { WarningOptions } from '../layer/resources';
 import { checkReferenceName, parseReference } from '../oci/reference';

@@ -1,6 +1,6 @@
 import { DirectoryCursor } from './directory-cursor';
 import { corrupt, type Inode } from './inode';
-import type { OpenedImage } from './open';
+import type { OpenedErofsImage } from './open';
 import type { DirectoryPart, Tree } from './tree';
 
 const maxTarget = 4095; // bytes, as Linux
@@ -10,7 +10,7 @@ export class ErofsTree implements Tree<Inode> {
   readonly name: string;
   readonly root: Inode;
 
-  constructor(private readonly image: OpenedImage) {
+  constructor(private readonly image: OpenedErofsImage) {
     this.name = image.name;
     this.root = image.root;
   }

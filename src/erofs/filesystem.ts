@@ -6,7 +6,7 @@ import type { PlacedExtent, Segment } from './data';
 import type { ErofsInode, FileType, Inode } from './inode';
 import type { DirectoryCursor } from './directory-cursor';
 import { ErofsTree } from './erofs-tree';
-import { openImage, type OpenErofsOptions, type OpenedImage } from './open';
+import { openErofsImage, type OpenErofsOptions, type OpenedErofsImage } from './open';
 import type { DirectoryPart } from './tree';
 import { lookUp, type FoundNode } from './tree-lookup';
 import { walkTree } from './tree-walk';
@@ -55,7 +55,7 @@ export async function openErofs(
   source: ByteSource,
   options: OpenErofsOptions = {},
 ): Promise<ErofsFilesystem> {
-  return new ErofsFilesystem(await openImage(source, options));
+  return new ErofsFilesystem(await openErofsImage(source, options));
 }
 
 /**
@@ -65,11 +65,11 @@ export async function openErofs(
  */
 export class ErofsFilesystem {
   readonly info: ErofsInfo;
-  private readonly image: OpenedImage;
+  private readonly image: OpenedErofsImage;
   private readonly tree: ErofsTree;
 
   /** @internal Use openErofs(). */
-  constructor(image: OpenedImage) {
+  constructor(image: OpenedErofsImage) {
     this.image = image;
     this.tree = new ErofsTree(image);
     const { blockSize, inodes, blocks, uuid, volumeName, epoch, extraDevices } = image.superblock;

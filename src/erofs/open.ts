@@ -19,7 +19,7 @@ export interface OpenErofsOptions {
 }
 
 /** The readers of one image, wired up. */
-export interface OpenedImage {
+export interface OpenedErofsImage {
   name: string;
   imageSize: number;
   signal: AbortSignal | undefined;
@@ -32,7 +32,10 @@ export interface OpenedImage {
 }
 
 /** Reads what an image says about itself. Errors as readSuperblock(), and CORRUPT when its root is no directory. */
-export async function openImage(source: ByteSource, options: OpenErofsOptions): Promise<OpenedImage> {
+export async function openErofsImage(
+  source: ByteSource,
+  options: OpenErofsOptions,
+): Promise<OpenedErofsImage> {
   const { signal, devices = [] } = options;
   const superblock = await readSuperblock(source, signal);
   const { blockSize, extraDevices } = superblock;

@@ -10,7 +10,7 @@ import { checkLayer, type CheckedBlob, type LayerComparison } from './check-laye
 import { compareConfigs, type ConfigDifference } from './compare-configs';
 import { DifferenceList, type Difference } from './differences';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
-import { openImages, type Image, type PlatformSelection } from './images';
+import { openImageSet, type Image, type PlatformSelection } from './image-set';
 import { checkOptions } from '../options';
 
 /** What a conversion was found to have kept. */
@@ -113,8 +113,8 @@ async function checkImages(
   try {
     const second = await openSource(converted, options);
     try {
-      const { images: wanted } = await openImages(first.store, first.reference, { platforms });
-      const { images } = await openImages(second.store, second.reference, { platforms, feature: 'erofs' });
+      const { images: wanted } = await openImageSet(first.store, first.reference, { platforms });
+      const { images } = await openImageSet(second.store, second.reference, { platforms, feature: 'erofs' });
       if (images.length !== wanted.length) {
         throw failure('USAGE', converted, `${images.length} images to compare with ${wanted.length}`);
       }

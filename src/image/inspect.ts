@@ -9,7 +9,7 @@ import { openFileSource } from '../source/file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
-import { openImages, type Image, type PlatformSelection } from './images';
+import { openImageSet, type Image, type PlatformSelection } from './image-set';
 import { inspectLayer, type BlobInspection, type LayerInspectOptions } from './inspect-layer';
 import { checkOptions } from '../options';
 
@@ -59,7 +59,7 @@ async function inspectReference(text: string, options: InspectOptions): Promise<
   const { platforms } = options;
   const { store, reference } = await openSource(text, options);
   try {
-    const set = await openImages(store, reference, { platforms, allPlatforms: platforms === undefined });
+    const set = await openImageSet(store, reference, { platforms, allPlatforms: platforms === undefined });
     const manifests: ImageInspection['manifests'] = [];
     for (const image of set.images) manifests.push(await inspectManifest(store, image, options));
     return { digest: set.descriptor.digest, mediaType: set.descriptor.mediaType, manifests };

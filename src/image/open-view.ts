@@ -2,7 +2,7 @@ import { openErofs } from '../erofs/filesystem';
 import { failure } from '../errors';
 import { isTarLayer } from '../format/media-types';
 import type { ReadOptions } from '../layer/decode';
-import { openImageSource, type ImageSourceOptions } from '../layer/image-source';
+import { openErofsSource, type ErofsSourceOptions } from '../layer/erofs-source';
 import { openLocation, type LayerLocation } from '../layer/location';
 import { resourcesOf } from '../layer/resources';
 import { parseReference } from '../oci/reference';
@@ -12,7 +12,7 @@ import { openFileSource } from '../source/file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
-import { openImages } from './images';
+import { openImageSet } from './image-set';
 import { LocalSources } from './local-sources';
 import { MergedTree, type OpenLayer } from './merged-tree';
 
@@ -54,7 +54,7 @@ class Resources {
 
 /**
  * Opens what a reference, path or URL names: an image's layers merged as overlayfs would, or one layer (EROFS, raw or a seekable blob) as it
- * is. Only tables and superblocks are read. USAGE for tar layers, with a hint at how to convert them; else as openImages() and openBlob().
+ * is. Only tables and superblocks are read. USAGE for tar layers, with a hint at how to convert them; else as openImageSet() and openBlob().
  */
 export async function openView(refOrPath: string, options: ViewOptions = {}): Promise<View> {
   const resources = new Resources(resourcesOf(options));
@@ -105,7 +105,7 @@ async function openReference(text: string, options: ViewOptions, resources: Reso
     throw failure('USAGE', text, 'external devices are of a single layer', 'leave out --device');
   const { store, reference } = await openSource(text, options);
   resources.keep(store);
-  const { images } = await openImages(store, reference, {
+  const { images } = await openImageSet(store, reference, {
     platforms: platform === undefined ? undefined : [platform],
     feature: 'erofs',
   });
@@ -145,12 +145,12 @@ async function openStored(
 
 async function openLayer(
   location: LayerLocation,
-  options: ImageSourceOptions,
+  options: ErofsSourceOptions,
   resources: Resources,
   devices: readonly ByteSource[] = [],
 ): Promise<OpenLayer> {
   const stored = await openLocation(location, options);
-  const source = resources.keep(await openImageSource(stored, options));
+  const source = resources.keep(await openErofsSource(stored, options));
   resources.local.add(source, stored);
   const filesystem = await openErofs(source, { devices, signal: options.signal });
   return { name: source.name, filesystem };

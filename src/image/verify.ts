@@ -9,7 +9,7 @@ import type { Descriptor } from '../oci/types';
 import { openFileSource } from '../source/file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
-import { openImages, type Image, type PlatformSelection } from './images';
+import { openImageSet, type Image, type PlatformSelection } from './image-set';
 import { layersOf, readIndexOf, type ImageLayer, type LayerEntry } from './image-layers';
 import { verifyContent, verifyLayer, type VerifiedLayer } from './verify-layer';
 import { checkOptions } from '../options';
@@ -61,7 +61,7 @@ async function verifyReference(
   const { platforms } = options;
   const { store, reference } = await openSource(text, options);
   try {
-    const { images } = await openImages(store, reference, {
+    const { images } = await openImageSet(store, reference, {
       platforms,
       allPlatforms: platforms === undefined,
     });

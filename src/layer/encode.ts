@@ -41,7 +41,7 @@ export async function encodeLayer(
     try {
       const encoded = await writeAtomically(
         blobPath,
-        ({ fd, name }) => encodeImage(layer.image, { fd, name }, settings, options),
+        ({ fd, name }) => encodeErofs(layer.image, { fd, name }, settings, options),
         { inputs: [file] },
       );
       return omit(encoded, 'indexLayer');
@@ -77,7 +77,7 @@ function settingsOfTree(options: EncodeOptions, settings: EncodeSettings): Encod
 }
 
 /** Writes the blob of a raw EROFS image to an empty file; progress calls it `item`. */
-export async function encodeImage(
+export async function encodeErofs(
   image: NativeSource,
   blob: { fd: number; name: string },
   settings: EncodeSettings,

@@ -5,7 +5,7 @@ import { whyNoDmVerity } from './dm-control';
 import { verityArguments } from './dm-verity';
 import { canMountFile } from './erofs';
 import type { VerityMode } from './layer-record';
-import { openImageLayers, type SourceImage } from './source-image';
+import { openMountSource, type MountSource } from './mount-source';
 import type { MountSourceOptions } from './source-layer';
 import { LayerSetUp, type LayerContent } from './layer-set-up';
 import { mountsAt, readMounts } from './mountinfo';
@@ -78,7 +78,7 @@ export async function mountWithHooks(
 ): Promise<MountResult> {
   const extra = checkedArguments(options);
   requireRoot(target);
-  const image = await openImageLayers(refOrPath, options);
+  const image = await openMountSource(refOrPath, options);
   let writable: WritableFolder | null = null;
   try {
     const state = await MountState.open(options.state);
@@ -110,7 +110,7 @@ class Mounting {
     private readonly extra: readonly string[],
     /** Where changes go; null of a mount that is read-only. */
     private readonly writable: WritableFolder | null,
-    private readonly image: SourceImage,
+    private readonly image: MountSource,
   ) {}
 
   async run(): Promise<MountResult> {

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { isatty } from 'node:tty';
 import { failure, fromSystemError } from '../errors';
-import { openImages } from '../image/images';
+import { openImageSet } from '../image/image-set';
 import { withView } from '../image/open-view';
 import { parseReference } from '../oci/reference';
 import type { ImageConfig } from '../oci/types';
@@ -101,7 +101,7 @@ async function readConfig(refOrPath: string, options: RunOptions): Promise<Image
   try {
     const { platform } = options;
     const platforms = platform === undefined ? undefined : [platform];
-    return (await openImages(store, name, { platforms, feature: 'erofs' })).images[0]!.config;
+    return (await openImageSet(store, name, { platforms, feature: 'erofs' })).images[0]!.config;
   } finally {
     await store.close();
   }

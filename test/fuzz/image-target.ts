@@ -1,7 +1,7 @@
 import { crc32c } from '../../src/erofs/crc32c';
 import { openErofs, type ErofsFilesystem } from '../../src/erofs/filesystem';
 import type { ErofsInode } from '../../src/erofs/inode';
-import { openImage } from '../../src/erofs/open';
+import { openErofsImage } from '../../src/erofs/open';
 import { ErofsTree } from '../../src/erofs/erofs-tree';
 import { walkTree } from '../../src/erofs/tree-walk';
 import { MemorySource } from '../support/memory-source';
@@ -26,7 +26,7 @@ export class ImageTarget implements Target {
   ) {}
 
   static async create(name: string, image: Buffer, devices: Buffer[] = []): Promise<ImageTarget> {
-    const opened = await openImage(new MemorySource(image), {
+    const opened = await openErofsImage(new MemorySource(image), {
       devices: devices.map((bytes) => new MemorySource(bytes)),
     });
     const ranges: Range[] = [];

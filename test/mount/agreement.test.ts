@@ -6,7 +6,7 @@ import { SeekableErofsError } from '../../src/errors';
 import { digestOf } from '../../src/format/digest';
 import { listImage } from '../../src/image/list';
 import { verifyImage } from '../../src/image/verify';
-import { openImageLayers } from '../../src/mount/source-image';
+import { openMountSource } from '../../src/mount/mount-source';
 import { MountState } from '../../src/mount/state';
 import { LayoutBuilder } from '../conformance/support/image';
 import { goldenBlob, rawSpecBlob } from '../support/sealed-blob';
@@ -88,7 +88,7 @@ describe('verify and mount agree about', () => {
 });
 
 async function prepare(ref: string, allowUnverified: boolean): Promise<void> {
-  const opened = await openImageLayers(ref, { allowUnverified });
+  const opened = await openMountSource(ref, { allowUnverified });
   try {
     const key = digestOf(Buffer.from(`${ref} ${allowUnverified}`)).slice('sha256:'.length);
     await opened.layers[0]!.prepare(state, key, 'none');

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { openImages } from '../../src/image/images';
+import { openImageSet } from '../../src/image/image-set';
 import { omit } from '../../src/oci/json';
 import { openSource } from '../../src/store/open';
 import { caught } from '../support/caught';
@@ -45,7 +45,7 @@ async function read(members: ArchiveMembers | Buffer, reference = ''): Promise<R
   writeFileSync(path, Buffer.isBuffer(members) ? members : await archiveOf(members));
   const { store, reference: name } = await openSource(`docker-archive:${path}${reference}`);
   try {
-    const [image] = (await openImages(store, name, {})).images;
+    const [image] = (await openImageSet(store, name, {})).images;
     const { manifest, config } = image!;
     const read: Buffer[] = [];
     for (const layer of manifest.layers) {

@@ -6,7 +6,7 @@ import type { Extent } from '../../../src/erofs/compressed/extent';
 import { openMap } from '../../../src/erofs/compressed/extent-map';
 import { readMapHeader } from '../../../src/erofs/compressed/map-header';
 import { openErofs } from '../../../src/erofs/filesystem';
-import { openImage } from '../../../src/erofs/open';
+import { openErofsImage } from '../../../src/erofs/open';
 import { MemorySource } from '../../support/memory-source';
 import { compressedImage, compressedImageNames, expectedSums } from './golden';
 
@@ -19,7 +19,7 @@ interface CompressedFile {
 /** The compressed files of an image, as their readers get them. */
 async function compressedFiles(name: string): Promise<CompressedFile[]> {
   const source = new MemorySource(compressedImage(name));
-  const { superblock, inodes } = await openImage(source, {});
+  const { superblock, inodes } = await openErofsImage(source, {});
   const filesystem = await openErofs(source);
   const read = (offset: number, length: number): Promise<Buffer> => source.read(offset, length);
   const { blockSize, has48Bit, lz4ZeroPadding } = superblock;

@@ -3,7 +3,7 @@ import { readSeekableAnnotations } from '../format/annotations';
 import { isTarLayer } from '../format/media-types';
 import { failure } from '../errors';
 import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
-import { openImages } from '../image/images';
+import { openImageSet } from '../image/image-set';
 import type { ReadOptions } from '../layer/decode';
 import { layerKind } from '../layer/layer-kind';
 import { openLocation } from '../layer/location';
@@ -19,7 +19,7 @@ import type { MountSourceOptions, PreparedLayer, SourceLayer } from './source-la
 import type { MountState } from './state';
 
 /** Layers, the lowest first, and what must stay open for them. */
-export interface SourceImage {
+export interface MountSource {
   /** For people. */
   name: string;
   layers: SourceLayer[];
@@ -27,13 +27,13 @@ export interface SourceImage {
 }
 
 /** Opens what a reference, path or URL names. USAGE for tar layers, with a hint at how to convert them. */
-export async function openImageLayers(refOrPath: string, options: MountSourceOptions): Promise<SourceImage> {
+export async function openMountSource(refOrPath: string, options: MountSourceOptions): Promise<MountSource> {
   const { transport } = parseReference(refOrPath);
   const isSingle = transport === 'file' || transport === 'http';
   return isSingle ? openSingle(refOrPath, options) : openReference(refOrPath, options);
 }
 
-async function openSingle(path: string, options: MountSourceOptions): Promise<SourceImage> {
+async function openSingle(path: string, options: MountSourceOptions): Promise<MountSource> {
   if (options.platform !== undefined)
     throw failure('USAGE', path, 'a single layer has no platform', 'leave out --platform');
   const file = await spool(await openLocation(path, options), options);
@@ -83,14 +83,14 @@ async function openLayerFile(
   };
 }
 
-async function openReference(text: string, options: MountSourceOptions): Promise<SourceImage> {
+async function openReference(text: string, options: MountSourceOptions): Promise<MountSource> {
   const { devices = [], platform } = options;
   if (devices.length > 0)
     throw failure('USAGE', text, 'external devices are of a single layer', 'leave out --device');
   const { store, reference } = await openSource(text, options);
   try {
     const platforms = platform === undefined ? undefined : [platform];
-    const { images } = await openImages(store, reference, { platforms, feature: 'erofs' });
+    const { images } = await openImageSet(store, reference, { platforms, feature: 'erofs' });
     const layers = layersOf(images[0]!).map((layer) => storedLayer(store, layer, options));
     if (layers.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
     return { name: text, layers, close: () => store.close() };

@@ -10,8 +10,8 @@ import { openBlobIn, type BlobOptions } from './open-blob';
 import { isBlobFile, spool } from './spool';
 import { isTarLayer, noTable, openWholeLayer, unlessUnreadable, type WholeLayer } from './whole-layer';
 
-/** What openImageSource() takes. */
-export interface ImageSourceOptions extends BlobOptions, ResourceOptions {
+/** What openErofsSource() takes. */
+export interface ErofsSourceOptions extends BlobOptions, ResourceOptions {
   /** What the layer must be. */
   descriptor?: LayerDescriptor | undefined;
 }
@@ -22,9 +22,9 @@ export interface ImageSourceOptions extends BlobOptions, ResourceOptions {
  * unless that is allowed: then it is decompressed whole, and checked. USAGE for a tar, CORRUPT for what is no layer, else as openBlob(). A
  * source that is given is closed with it, also when this fails.
  */
-export async function openImageSource(
+export async function openErofsSource(
   location: LayerLocation,
-  options: ImageSourceOptions = {},
+  options: ErofsSourceOptions = {},
 ): Promise<ByteSource> {
   const source = await openLocation(location, options);
   try {
@@ -38,7 +38,7 @@ export async function openImageSource(
 }
 
 /** Null for a layer that must be read whole first. */
-async function openInParts(source: ByteSource, options: ImageSourceOptions): Promise<ByteSource | null> {
+async function openInParts(source: ByteSource, options: ErofsSourceOptions): Promise<ByteSource | null> {
   const { descriptor, allowUnverified = false } = options;
   const kind = await layerKind(source, options);
   if (kind === 'tar') throw isTarLayer(source.name);
@@ -58,7 +58,7 @@ function checkSize({ size, name }: ByteSource, descriptor: LayerDescriptor | und
 }
 
 /** The image of a layer that was checked whole, or that nobody knows anything of. Takes the file over. */
-async function openWholeImage(file: BlobFile, options: ImageSourceOptions): Promise<ByteSource> {
+async function openWholeImage(file: BlobFile, options: ErofsSourceOptions): Promise<ByteSource> {
   let layer: WholeLayer | undefined;
   const close = async (): Promise<void> => {
     layer?.close();

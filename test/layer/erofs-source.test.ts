@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { digestOf } from '../../src/format/digest';
 import { mediaTypes } from '../../src/format/media-types';
-import { openImageSource } from '../../src/layer/image-source';
+import { openErofsSource } from '../../src/layer/erofs-source';
 import { readGolden } from '../support/golden';
 import { RangeServer } from '../support/range-server';
 import { RecordingSource } from '../support/recording-source';
@@ -33,8 +33,8 @@ function put(name: string, bytes: Buffer): string {
   return path;
 }
 
-async function readAll(...args: Parameters<typeof openImageSource>): Promise<Buffer> {
-  const source = await openImageSource(...args);
+async function readAll(...args: Parameters<typeof openErofsSource>): Promise<Buffer> {
+  const source = await openErofsSource(...args);
   try {
     return await source.read(0, source.size);
   } finally {
@@ -55,11 +55,11 @@ describe('the image of a layer', () => {
     const path = put('raw', image);
     expect((await readAll(path, { descriptor: rawDescriptor })).equals(image)).toBe(true);
     const other = { ...rawDescriptor, digest: digestOf(blob) };
-    await expect(openImageSource(path, { descriptor: other })).rejects.toThrow(
+    await expect(openErofsSource(path, { descriptor: other })).rejects.toThrow(
       refusal('MISMATCH', 'digest is'),
     );
     const longer = { ...rawDescriptor, size: image.length + 1 };
-    await expect(openImageSource(path, { descriptor: longer })).rejects.toThrow(
+    await expect(openErofsSource(path, { descriptor: longer })).rejects.toThrow(
       refusal('MISMATCH', 'its descriptor says'),
     );
   });
@@ -68,14 +68,14 @@ describe('the image of a layer', () => {
     const server = await RangeServer.start(image);
     expect((await readAll(server.url, { descriptor: rawDescriptor })).equals(image)).toBe(true);
     const other = { ...rawDescriptor, digest: digestOf(blob) };
-    await expect(openImageSource(server.url, { descriptor: other })).rejects.toThrow(
+    await expect(openErofsSource(server.url, { descriptor: other })).rejects.toThrow(
       refusal('MISMATCH', 'digest is'),
     );
     const options = { descriptor: other, allowUnverified: true };
     expect((await readAll(server.url, options)).equals(image)).toBe(true);
     server.bytes = blob;
     expect((await readAll(server.url, { descriptor })).equals(image)).toBe(true);
-    await expect(openImageSource(server.url)).rejects.toThrow(refusal('USAGE', 'with a descriptor only'));
+    await expect(openErofsSource(server.url)).rejects.toThrow(refusal('USAGE', 'with a descriptor only'));
     await server.stop();
   });
 
@@ -85,7 +85,7 @@ describe('the image of a layer', () => {
     for (const mediaType of [mediaTypes.containerdErofsZstd, mediaTypes.specErofsZstd]) {
       const options = { descriptor: { ...ofFrames, mediaType, digest: digestOf(frames) } };
       const source = new RecordingSource(frames);
-      await expect(openImageSource(source, options)).rejects.toThrow(
+      await expect(openErofsSource(source, options)).rejects.toThrow(
         refusal('UNVERIFIED', 'EROFS in zstd without a chunk table'),
       );
       expect(source.closed).toBe(1);
@@ -93,9 +93,9 @@ describe('the image of a layer', () => {
       expect((await readAll(new RecordingSource(frames), allowed)).equals(image)).toBe(true);
       expect((await readAll(put('frames', frames), allowed)).equals(image)).toBe(true);
       const wrong = { ...allowed, descriptor: { ...options.descriptor, digest: digestOf(image) } };
-      await expect(openImageSource(put('frames', frames), wrong)).rejects.toThrow(refusal('MISMATCH'));
+      await expect(openErofsSource(put('frames', frames), wrong)).rejects.toThrow(refusal('MISMATCH'));
     }
-    await expect(openImageSource(put('frames', frames))).rejects.toThrow(refusal('UNVERIFIED'));
+    await expect(openErofsSource(put('frames', frames))).rejects.toThrow(refusal('UNVERIFIED'));
   });
 
   it('is none of a tar: the hint says what to do', async () => {
@@ -103,7 +103,7 @@ describe('the image of a layer', () => {
     const zstdTar = zstdFrame(tarBytes([{ name: 'file', content: 'x'.repeat(2000) }]));
     for (const bytes of [tar, gzipSync(tar), zstdTar, Buffer.alloc(0)]) {
       const source = new RecordingSource(bytes);
-      await expect(openImageSource(source)).rejects.toMatchObject({
+      await expect(openErofsSource(source)).rejects.toMatchObject({
         code: 'USAGE',
         message: 'memory: it is a tar layer',
         hint: expect.stringMatching(/encode.*convert/) as string,
@@ -112,7 +112,7 @@ describe('the image of a layer', () => {
     }
     const source = new RecordingSource(zstdTar);
     const ofTar = { digest: digestOf(zstdTar), size: zstdTar.length, mediaType: mediaTypes.ociTarZstd };
-    await expect(openImageSource(source, { descriptor: ofTar })).rejects.toThrow(
+    await expect(openErofsSource(source, { descriptor: ofTar })).rejects.toThrow(
       refusal('USAGE', 'tar layer'),
     );
     expect(source.ranges).toEqual([]);
@@ -120,10 +120,10 @@ describe('the image of a layer', () => {
 
   it('is none of other bytes, and wants a vouched table of a blob', async () => {
     const odd = new RecordingSource(readGolden('images/odd5000.bin'));
-    await expect(openImageSource(odd)).rejects.toThrow(refusal('CORRUPT', 'neither an EROFS image nor'));
+    await expect(openErofsSource(odd)).rejects.toThrow(refusal('CORRUPT', 'neither an EROFS image nor'));
     const bare = new RecordingSource(blob);
     const { digest, size } = descriptor;
-    await expect(openImageSource(bare, { descriptor: { digest, size } })).rejects.toThrow(
+    await expect(openErofsSource(bare, { descriptor: { digest, size } })).rejects.toThrow(
       refusal('UNVERIFIED'),
     );
     expect(bare.closed).toBe(1);

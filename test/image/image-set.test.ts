@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { openImages, type ImageSet, type PlatformSelection } from '../../src/image/images';
+import { openImageSet, type ImageSet, type PlatformSelection } from '../../src/image/image-set';
 import { omit } from '../../src/oci/json';
 import { openSource } from '../../src/store/open';
 import { host, hostName, LayoutBuilder, type Descriptor } from '../conformance/support/image';
@@ -29,7 +29,7 @@ async function open(entries: Descriptor[], selection: PlatformSelection = {}): P
   builder.name(builder.index(entries));
   const { store, reference } = await openSource(`oci:${folder}`);
   try {
-    return await openImages(store, reference, selection);
+    return await openImageSet(store, reference, selection);
   } finally {
     await store.close();
   }

@@ -40,7 +40,7 @@ export interface PlatformSelection {
 }
 
 /** Resolves a reference and reads manifests and configs, each checked against its digest. NOT_FOUND lists the platforms that there are. */
-export async function openImages(
+export async function openImageSet(
   store: SourceStore,
   reference: string | undefined,
   selection: PlatformSelection,
