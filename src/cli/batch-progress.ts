@@ -27,8 +27,13 @@ export async function createBatchDisplay(
   if (form === 'none') return new NoLines(stderr);
   const { default: cliProgress } = await import('cli-progress');
   const bars = new cliProgress.MultiBar({
-    ...{ stream: stderr, format: formatLine, clearOnComplete: true, hideCursor: true },
-    ...{ gracefulExit: false, noTTYOutput: true, forceRedraw: true },
+    stream: stderr,
+    format: formatLine,
+    clearOnComplete: true,
+    hideCursor: true,
+    gracefulExit: false,
+    noTTYOutput: true,
+    forceRedraw: true,
   });
   return new LiveTable(stderr, bars, new BatchTable(() => performance.now(), (stderr.rows ?? 24) - 3));
 }

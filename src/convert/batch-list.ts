@@ -109,9 +109,12 @@ class ListParser {
     const patterns = (key: 'repos' | 'tags'): Pick<BatchEntry, 'repos' | 'tags'> =>
       members.has(key) ? { [key]: this.patterns(members.get(key), where, key) } : {};
     return {
-      ...{ source: text('source'), destination: text('destination') },
+      source: text('source'),
+      destination: text('destination'),
       options: this.options(members, where),
-      ...{ ...patterns('repos'), ...patterns('tags'), where },
+      ...patterns('repos'),
+      ...patterns('tags'),
+      where,
     };
   }
 

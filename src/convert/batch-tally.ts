@@ -49,8 +49,14 @@ export class BatchTally {
     const distinct = [...written.values()].reduce((sum, size) => sum + size, 0);
     const saved = bytesOut - distinct;
     return {
-      ...{ ...counts, layers, distinctLayers: written.size },
-      ...{ bytesIn, bytesOut, bytesSaved: saved, seconds, leftOut },
+      ...counts,
+      layers,
+      distinctLayers: written.size,
+      bytesIn,
+      bytesOut,
+      bytesSaved: saved,
+      seconds,
+      leftOut,
     };
   }
 }

@@ -36,3 +36,8 @@ export interface ConvertResult {
     leftOut: LeftOut;
   };
 }
+
+/** What was written of the images of a run. */
+export interface Written extends Pick<ConvertResult, 'digest' | 'manifests'> {
+  leftOut: LeftOut;
+}

@@ -1,4 +1,5 @@
 import { ftruncate } from 'node:fs';
+import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { failure } from '../errors';
 import { serializeDmveritySidecar } from '../format/dmverity-sidecar';
@@ -6,8 +7,7 @@ import { isErofsLayer, layerFormat } from '../format/media-types';
 import type { EncodeSettings } from '../format/profiles';
 import { writeFully } from '../fs/write-fully';
 import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
-import type { Image } from '../image/image-set';
-import type { EncodeOptions } from '../layer/encode';
+import type { Image, ImageSet } from '../image/image-set';
 import { mkfsSettings } from '../layer/mkfs-options';
 import { resourcesOf } from '../layer/resources';
 import { isSeekableLayer } from '../layer/seekable';
@@ -17,23 +17,26 @@ import { native } from '../native/binding';
 import { runNative } from '../native/run';
 import type { BlobFile, SourceStore } from '../oci/store';
 import { withLayerImage } from './checked-image';
-import type { ErofsCache } from './erofs-cache';
+import type { ConvertOptions } from './convert-options';
+import type { Written } from './convert-result';
+import { ErofsCache } from './erofs-cache';
 import { openLayerFile } from './foreign-layer';
 import { hasTree, withItem } from './layer';
 import type { ConversionPool } from './pool';
+import { tidy } from './tidy';
 import { runTogether } from './together';
 
 /** What the layers of an image are put into a cache with. */
-export interface CacheJob {
+interface CacheJob {
   source: SourceStore;
   cache: ErofsCache;
   settings: EncodeSettings;
-  options: EncodeOptions;
+  options: ConvertOptions;
   pool: ConversionPool;
 }
 
 /** A layer that has an entry in the cache. */
-export interface CachedImageLayer {
+interface CachedImageLayer {
   /** Digest of the source's layer. */
   source: string;
   /** Of the source's layer as well: the entry's name. */
@@ -52,11 +55,34 @@ interface Target {
   name: string;
 }
 
+/** Puts the layers of images into containerd's layer content cache at `path`. */
+export async function fillCache(job: Omit<CacheJob, 'cache'>, set: ImageSet, path: string): Promise<Written> {
+  const { options, pool } = job;
+  const key = `erofs-cache:${resolve(path)}`;
+  const cache = await pool.destinations.lease(key, () => ErofsCache.open(path, options));
+  try {
+    const layers = await runTogether(set.images, options.signal, (image, signal) =>
+      stageImage({ ...job, cache: cache.target, options: { ...options, signal } }, image),
+    );
+    await cache.target.publish(layers.flat().map(({ diffId }) => diffId));
+    await tidy(cache.close(), options);
+    const manifests = set.images.map(({ platform, descriptor: { digest } }, i) => ({
+      platform,
+      digest,
+      layers: layers[i]!.map((layer) => ({ ...layer, digest: null })),
+    }));
+    return { digest: null, manifests, leftOut: { attestations: 0, artifacts: 0 } };
+  } catch (error) {
+    await tidy(cache.abort(), options);
+    throw error;
+  }
+}
+
 /**
  * Stages the entries of an image's layers that the cache lacks, each checked against its digest and DiffID; they are there when the cache
  * is told to publish them.
  */
-export async function stageImage(job: CacheJob, image: Image): Promise<CachedImageLayer[]> {
+async function stageImage(job: CacheJob, image: Image): Promise<CachedImageLayer[]> {
   const layers = layersOf(image);
   const mkfs = mkfsSettings(job.options);
   const how = JSON.stringify([job.settings.verity, mkfs?.mode, mkfs?.options]);

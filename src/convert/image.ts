@@ -14,7 +14,7 @@ import { inputFiles } from './input-files';
 import { lostNameWarning } from './onto-itself';
 import { ConversionPool } from './pool';
 import { tidy } from './tidy';
-import { fillCache, writeImages } from './write-images';
+import { writeImages } from './write-images';
 
 /** Seconds: a conversion that has taken its time is not lost because a registry is restarted. */
 const defaultRetryTime = 60;
@@ -44,7 +44,7 @@ export async function convertImage(
     const job = { source: opened.store, settings, options: asked, pool };
     const { digest, manifests, leftOut } =
       to.transport === 'erofs-cache'
-        ? await fillCache(job, set, to.path)
+        ? await (await import('./fill-erofs-cache.js')).fillCache(job, set, to.path)
         : await writeImages(job, set, { source, destination, inputs: inputsOf(from, set, options) });
     const warning = options.appendToIndex === true ? null : await lostNameWarning(from, to, set, digest);
     if (warning !== null) options.onWarning?.(warning);

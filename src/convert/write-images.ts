@@ -8,11 +8,11 @@ import type { SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import { openDestination } from '../store/open';
 import type { DestinationOptions } from '../store/registry/options';
-import { companionsOf, leftOutOf, type LeftOut } from './companions';
+import { companionsOf, leftOutOf } from './companions';
 import { convertOne, type ConvertedImage } from './converted-image';
 import { checkNothingLost, readExistingIndex } from './existing-index';
 import type { ConvertOptions } from './convert-options';
-import type { ConvertResult } from './convert-result';
+import type { ConvertResult, Written } from './convert-result';
 import type { LayerJob } from './layer';
 import type { LayerCache } from './layer-cache';
 import type { ConversionPool } from './pool';
@@ -26,10 +26,6 @@ interface ImagesJob {
   settings: EncodeSettings;
   options: ConvertOptions;
   pool: ConversionPool;
-}
-
-interface Written extends Pick<ConvertResult, 'digest' | 'manifests'> {
-  leftOut: LeftOut;
 }
 
 /** Converts images, and gives what they become its name at the destination. */
@@ -126,38 +122,17 @@ async function withCache<T>(
   }
 }
 
-/** Puts the layers of images into containerd's layer content cache at `path`. */
-export async function fillCache(job: ImagesJob, set: ImageSet, path: string): Promise<Written> {
-  const { options, pool } = job;
-  const [{ ErofsCache }, { stageImage }] = await Promise.all([
-    import('./erofs-cache.js'),
-    import('./fill-erofs-cache.js'),
-  ]);
-  const key = `erofs-cache:${resolve(path)}`;
-  const cache = await pool.destinations.lease(key, () => ErofsCache.open(path, options));
-  try {
-    const layers = await runTogether(set.images, options.signal, (image, signal) =>
-      stageImage({ ...job, cache: cache.target, options: { ...options, signal } }, image),
-    );
-    await cache.target.publish(layers.flat().map(({ diffId }) => diffId));
-    await tidy(cache.close(), options);
-    const manifests = set.images.map(({ platform, descriptor: { digest } }, i) => ({
-      ...{ platform, digest },
-      layers: layers[i]!.map((layer) => ({ ...layer, digest: null })),
-    }));
-    return { digest: null, manifests, leftOut: { attestations: 0, artifacts: 0 } };
-  } catch (error) {
-    await tidy(cache.abort(), options);
-    throw error;
-  }
-}
-
 function describe({ platform, manifest, layers }: ConvertedImage): ConvertResult['manifests'][number] {
   return {
     platform,
     digest: manifest.descriptor.digest,
     layers: layers.map(({ source, descriptor: { digest, size }, diffId, uncompressedSize, reused }) => ({
-      ...{ source, digest, size, diffId, uncompressedSize, reused },
+      source,
+      digest,
+      size,
+      diffId,
+      uncompressedSize,
+      reused,
     })),
   };
 }

@@ -70,11 +70,6 @@ export function toOciMediaType(mediaType: string): string {
   return ociOfDocker.get(mediaType) ?? mediaType;
 }
 
-/** Whether Docker's own media types have this one. */
-export function isDockerMediaType(mediaType: string): boolean {
-  return ociOfDocker.has(mediaType);
-}
-
 /** An image index or a manifest list. */
 export function isIndexType(mediaType: string): boolean {
   return toOciMediaType(mediaType) === mediaTypes.ociIndex;

@@ -31,7 +31,9 @@ export function batchCommand(session: Session): Command {
     status.printBy(display);
     try {
       const { summary, ...document } = await convertBatch(file!, {
-        ...{ signal: options.signal, threads: options.threads, tmpDir: options.tmpDir },
+        signal: options.signal,
+        threads: options.threads,
+        tmpDir: options.tmpDir,
         onWarning: (line) => {
           if (flags.quiet !== true) display.print(warningLine(streams.stderr, line));
         },
