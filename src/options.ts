@@ -1,7 +1,7 @@
 import { failure } from './errors';
 
-/** How the value of an option is written. A size is bytes, or text like `4MiB`; "object" and "function" are what programs alone can give. */
-type ValueKind = 'boolean' | 'integer' | 'size' | 'text' | 'texts' | 'object' | 'function';
+/** How the value of an option is written. A size is bytes, or text like `4MiB`; a file or folder is none that `-` stands for; "object" and "function" are what programs alone can give. */
+type ValueKind = 'boolean' | 'integer' | 'size' | 'text' | 'texts' | 'file' | 'object' | 'function';
 
 /** What an option may be. */
 export interface OptionRule {
@@ -30,7 +30,7 @@ const resources = {
   onProgress: { kind: 'function' },
   onWarning: { kind: 'function' },
   threads: { ...threads, flag: 'threads' },
-  tmpDir: { kind: 'text', flag: 'tmp-dir' },
+  tmpDir: { kind: 'file', flag: 'tmp-dir' },
 } satisfies Rules;
 
 const build = {
@@ -71,14 +71,14 @@ const convert = {
   osFeatures: { kind: 'boolean', flag: 'os-features', job: 'shapes' },
   keepForeign: { kind: 'boolean', flag: 'keep-foreign', job: 'shapes' },
   replace: { kind: 'boolean', flag: 'replace', job: 'other' },
-  cache: { kind: 'text', flag: 'cache', job: 'other' },
+  cache: { kind: 'file', flag: 'cache', job: 'other' },
   pool: { kind: 'object' },
   inputs: { kind: 'texts' },
 } satisfies Rules;
 
 const registry = {
-  authFile: { kind: 'text', flag: 'authfile', job: 'other' },
-  certDir: { kind: 'text', flag: 'cert-dir', job: 'other' },
+  authFile: { kind: 'file', flag: 'authfile', job: 'other' },
+  certDir: { kind: 'file', flag: 'cert-dir', job: 'other' },
   insecureHttp: { kind: 'boolean', flag: 'insecure-http', job: 'other' },
   concurrency: { ...threads, flag: 'concurrency', job: 'other' },
   retryTime: { kind: 'integer', least: 0, flag: 'retry-time', job: 'other' },
@@ -113,7 +113,7 @@ const run = {
   platform: view.platform,
   devices: view.devices,
   verity: { kind: 'text', choices: ['auto', 'require', 'off'], flag: 'verity' },
-  state: { kind: 'text', flag: 'state' },
+  state: { kind: 'file', flag: 'state' },
   checkAtMostOnce: { kind: 'boolean', flag: 'check-at-most-once' },
   verityOptions: { kind: 'text', flag: 'verity-options' },
 } satisfies Rules;
@@ -151,7 +151,7 @@ export const optionsOf = {
     paths: { kind: 'texts' },
     force: { kind: 'boolean', flag: 'force' },
   },
-  mountImage: { ...run, rw: { kind: 'text', flag: 'rw' } },
+  mountImage: { ...run, rw: { kind: 'file', flag: 'rw' } },
   runImage: {
     ...run,
     relaySignals: { kind: 'function' },
@@ -200,6 +200,7 @@ const names: Record<ValueKind, string> = {
   size: 'a size like 4MiB',
   text: 'text',
   texts: 'a list of texts',
+  file: 'the name of a file or folder, ./- if it is called so',
   object: 'an object',
   function: 'a function',
 };
@@ -209,6 +210,7 @@ const hasKind: Record<ValueKind, (value: unknown) => boolean> = {
   size: (value) => isText(value) || Number.isSafeInteger(value),
   text: isText,
   texts: (value) => Array.isArray(value) && value.every(isText),
+  file: (value) => isText(value) && value !== '-',
   object: (value) => typeof value === 'object' && value !== null,
   function: (value) => typeof value === 'function',
 };

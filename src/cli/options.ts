@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { Descriptor, EncodeOptions, RegistryOptions } from '../index';
-import { failure, fromSystemError } from '../errors';
+import { failure, fromSystemError, SeekableErofsError } from '../errors';
 import { optionsOf, wantedInstead, type OptionRule } from '../options';
 import { library } from './library';
 import { progressModes, type ProgressMode } from './progress';
@@ -67,18 +67,29 @@ export function addEncodeOptions(command: Command): Command {
 /** The library's options for these flags. A flag that was not given stays absent: it matches anything. */
 export async function encodeOptions(flags: EncodeFlags): Promise<EncodeOptions> {
   const { parseByteSize } = await library();
-  const size = (text?: string): number | undefined => (text === undefined ? undefined : parseByteSize(text));
+  const size = (flag: string, text?: string): number | undefined =>
+    text === undefined ? undefined : aboutFlag(flag, () => parseByteSize(text));
   return given({
     profile: flags.profile,
-    chunkSize: size(flags.chunkSize),
+    chunkSize: size('--chunk-size', flags.chunkSize),
     level: flags.level,
     dmVerity: flags.dmVerity,
-    dmVerityBlockSize: size(flags.dmVerityBlockSize),
+    dmVerityBlockSize: size('--dm-verity-block-size', flags.dmVerityBlockSize),
     dmVerityHash: flags.dmVerityHash,
     index: flags.index,
     noCompress: flags.compress === false ? true : undefined,
     ...buildOptions(flags),
   });
+}
+
+/** What `read` finds wrong with a value is said of the flag that it was given with. */
+function aboutFlag<T>(flag: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof SeekableErofsError) throw failure(error.code, flag, error.why, error.hint);
+    throw error;
+  }
 }
 
 /** Flags of the commands that build images of tars. */
@@ -176,9 +187,7 @@ export async function readDescriptor(file: string): Promise<Descriptor> {
   const { parseJson } = await library();
   let bytes: Buffer;
   try {
-    if ((await stat(file)).size > maxDescriptorSize)
-      throw failure('CORRUPT', file, 'too large for a descriptor');
-    bytes = await readFile(file);
+    bytes = file === '-' ? await readInput() : await readSmallFile(file);
   } catch (error) {
     throw fromSystemError(file, error);
   }
@@ -201,6 +210,23 @@ export async function readDescriptor(file: string): Promise<Descriptor> {
     );
   }
   return value;
+}
+
+async function readSmallFile(file: string): Promise<Buffer> {
+  if ((await stat(file)).size > maxDescriptorSize)
+    throw failure('CORRUPT', file, 'too large for a descriptor');
+  return readFile(file);
+}
+
+async function readInput(): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let size = 0;
+  for await (const piece of process.stdin as AsyncIterable<Buffer>) {
+    if ((size += piece.length) > maxDescriptorSize)
+      throw failure('CORRUPT', 'standard input', 'too large for a descriptor');
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces);
 }
 
 function isDescriptor(value: unknown): value is Descriptor {
@@ -234,6 +260,20 @@ export function requirePath(text: string, hint: string): string {
   return text;
 }
 
+/** Whether an output is `-`, standard output, which then has no place for anything else. USAGE with `--json`. */
+export function takesOutput(path: string, { json }: CommonFlags): boolean {
+  if (path === '-' && json === true)
+    throw failure('USAGE', path, 'stdout carries the data, so --json has no place', 'leave out --json');
+  return path === '-';
+}
+
+/** Refuses `-` where it can't be a standard stream. USAGE. */
+export function refuseStream(path: string): void {
+  if (path !== '-') return;
+  const why = 'it is standard input or output, which has no use here';
+  throw failure('USAGE', path, why, './- if something is called so');
+}
+
 /**
  * An image brings its own descriptors.
  * @throws {SeekableErofsError} USAGE when one was given all the same
@@ -249,7 +289,15 @@ export function flagOf(rule: OptionRule & { flag: string }, description: string,
   if (rule.choices !== undefined) option.choices(rule.choices);
   if (rule.kind === 'texts') option.argParser(collect);
   if (rule.kind === 'integer') option.argParser((text) => parseNumber(rule, text));
+  if (rule.kind === 'file') option.argParser(parseFileName);
   return option;
+}
+
+/** The name of a file or a folder that can't be a standard stream. */
+export function parseFileName(text: string): string {
+  const wanted = wantedInstead({ kind: 'file' }, text);
+  if (wanted !== null) throw new InvalidArgumentError(`Give ${wanted}.`);
+  return text;
 }
 
 function parseNumber(rule: OptionRule, text: string): number {

@@ -36,10 +36,10 @@ const examples = `Examples:
 export async function run(argv: string[], streams: Streams): Promise<number> {
   const session: Session = { streams, exitCode: 0 };
   try {
-    if (argv.length === 0) throw noSuchCommand();
     checkArguments(argv);
-    const program = await createProgram(session, argv);
-    await program.parseAsync(argv, { from: 'user' });
+    const words = asCommand(argv);
+    const program = await createProgram(session, words);
+    await program.parseAsync(words, { from: 'user' });
     return session.exitCode;
   } catch (error) {
     // What commander still throws by itself ends a help: exit code 0, or 1 for `help` of something unknown.
@@ -47,6 +47,15 @@ export async function run(argv: string[], streams: Streams): Promise<number> {
     const known = error instanceof CommanderError ? noSuchCommand() : error;
     return new Output(streams, { json: wantsJson(argv), quiet: false }).fail(known);
   }
+}
+
+/** What no command is named by comes to one that is: no words are a call for help, `help` of what there isn't is about that. */
+function asCommand(argv: string[]): string[] {
+  const [first, second] = argv;
+  if (first === undefined) return ['--help'];
+  if (first === '-v') return ['--version'];
+  const isUnknown = first === 'help' && second !== undefined && !Object.hasOwn(commands, second);
+  return isUnknown && !second.startsWith('-') ? [second] : argv;
 }
 
 function noSuchCommand(): SeekableErofsError {
@@ -58,8 +67,8 @@ async function createProgram(session: Session, argv: string[]): Promise<Command>
     .summary('container images as seekable EROFS layers')
     .addHelpText('before', examples)
     .addHelpText('after', '\nseekable-erofs COMMAND --help has the flags and examples of each command.')
-    .version(packageVersion(), '--version', 'print the version')
-    .helpOption('--help', 'print this help')
+    .version(packageVersion(), '-V, --version', 'print the version (also -v)')
+    .helpOption('-h, --help', 'print this help')
     .configureOutput({ writeOut: (text) => session.streams.stdout.write(text), writeErr: () => undefined })
     .exitOverride();
   for (const load of commandsFor(argv)) {
@@ -71,7 +80,7 @@ async function createProgram(session: Session, argv: string[]): Promise<Command>
 
 /** The command that is named first; else all, for the help or for advice on a misspelt one. */
 function commandsFor([first = '']: string[]): (typeof commands)[string][] {
-  if (first === '--version') return [];
+  if (first === '--version' || first === '-V') return [];
   return Object.hasOwn(commands, first) ? [commands[first]!] : Object.values(commands);
 }
 

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { readFile, stat } from 'node:fs/promises';
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml';
 import { failure, fromSystemError, SeekableErofsError } from '../errors';
+import { checkFileName } from '../fs/file-name';
 import { closestName } from '../options';
 import { batchKeys, checkedValue, rivalsAmong } from './batch-keys';
 import type { ConvertOptions } from './convert-options';
@@ -35,6 +36,7 @@ const flagsOfTheRun = ['threads', 'tmp-dir', 'json', 'progress', 'quiet', 'jobs'
  * @throws USAGE, with the line, for what is no list of jobs; NOT_FOUND, IO
  */
 export async function readBatchList(file: string): Promise<BatchList> {
+  checkFileName(file); // its journal is kept beside it
   try {
     const status = await stat(file);
     if (!status.isFile()) throw failure('USAGE', file, 'it is no file', 'its journal is kept beside it');
@@ -148,7 +150,7 @@ class ListParser {
 
   private optionValue(node: Node | null, kind: string): unknown {
     if (kind === 'texts') return isSeq(node) ? this.textsOf(node) : [this.textOf(node)];
-    return kind === 'text' ? this.textOf(node) : this.valueOf(node);
+    return kind === 'text' || kind === 'file' ? this.textOf(node) : this.valueOf(node);
   }
 
   private patterns(node: Node | null | undefined, where: string, key: string): string[] {

@@ -6,6 +6,7 @@ import { failure, fromSystemError } from '../errors';
 import { isDigest } from '../format/digest';
 import { serializeJson } from '../format/json';
 import { syncFolder } from '../fs/atomic-file';
+import { checkFileName } from '../fs/file-name';
 import type { JobOptions } from '../job';
 import { native } from '../native/binding';
 import { parseDescriptor } from '../oci/descriptor';
@@ -41,6 +42,7 @@ export class LayerCache {
 
   /** Opens the cache in the folder `path`, which is made if need be. NOT_FOUND when its parent is missing. */
   static async open(path: string, { signal }: JobOptions = {}): Promise<LayerCache> {
+    checkFileName(path);
     await mkdir(path).catch((error: unknown) => {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw fromSystemError(path, error);
     });

@@ -3,7 +3,7 @@ import { isForeignLayer, isTarLayer, layerFormat } from '../format/media-types';
 import type { ReadOptions } from '../layer/decode';
 import { parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
-import { openFileSource } from '../source/file';
+import { openInputFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { checkLayer, type CheckedBlob, type LayerComparison } from './check-layer';
@@ -86,9 +86,9 @@ async function checkFiles(
   differences: DifferenceList,
   { descriptor, ...options }: CheckOptions,
 ): Promise<LayerComparison> {
-  const file = await openFileSource(source);
+  const file = await openInputFile(source, options);
   try {
-    const other = await openFileSource(converted);
+    const other = await openInputFile(converted, options);
     try {
       return await checkLayer({ file }, { file: other, descriptor }, differences, options);
     } finally {

@@ -5,7 +5,7 @@ import { parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
-import { openFileSource } from '../source/file';
+import { openInputFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
@@ -47,7 +47,7 @@ export async function inspect(
 }
 
 async function inspectFile(path: string, options: LayerInspectOptions): Promise<BlobInspection> {
-  const file = await openFileSource(path);
+  const file = await openInputFile(path, options);
   try {
     return await inspectLayer(file, options);
   } finally {

@@ -8,7 +8,7 @@ import { resourcesOf } from '../layer/resources';
 import { parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
 import type { ByteSource } from '../source/byte-source';
-import { openFileSource } from '../source/file';
+import { openInputFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
@@ -92,7 +92,7 @@ async function openSingle(path: string, options: ViewOptions, resources: Resourc
   if (oneLayer !== 0) throw failure('NOT_FOUND', path, `it has no layer ${oneLayer}: it is a single layer`);
   const opened: ByteSource[] = [];
   for (const path of devices) {
-    const device = resources.keep(await openFileSource(path));
+    const device = resources.keep(await openInputFile(path, options));
     resources.local.add(device, device);
     opened.push(device);
   }

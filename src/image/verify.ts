@@ -6,7 +6,7 @@ import type { LayerKind } from '../layer/layer-kind';
 import { parseReference } from '../oci/reference';
 import type { BlobFile, SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
-import { openFileSource } from '../source/file';
+import { openInputFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { openImageSet, type Image, type PlatformSelection } from './image-set';
@@ -47,7 +47,7 @@ export async function verifyImage(
 }
 
 async function verifyFile(path: string, options: ReadOptions): Promise<LayerVerification> {
-  const { verification, kind } = await verdict(await openFileSource(path), options, verifyLayer);
+  const { verification, kind } = await verdict(await openInputFile(path, options), options, verifyLayer);
   if (kind === 'tar') options.onWarning?.(`${path}: ${tarsOnly}`);
   return verification;
 }

@@ -1,10 +1,10 @@
 import { failure } from '../errors';
 import { formatDigest } from '../format/digest';
-import { writeAtomically, type AtomicFile } from '../fs/atomic-file';
+import { writeOutput, type OutputFile } from '../fs/output-file';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
 import { checkOptions } from '../options';
-import { openFileSource } from '../source/file';
+import { openInputFile } from '../source/input-file';
 import { openLayerImage, type BuildOptions } from './layer-image';
 import { resourcesOf } from './resources';
 
@@ -23,6 +23,7 @@ export interface BuiltErofs {
 /**
  * Builds the raw EROFS image of a tar layer (plain, gzip or zstd, by content), by the policy of docs/format/tar-policy.md, or as an
  * installed mkfs.erofs does it. The image appears at `imagePath` when it is complete, or never. USAGE when that is the tar itself.
+ * Both may be `-`, standard input and output.
  */
 export async function buildErofs(
   tarPath: string,
@@ -31,13 +32,13 @@ export async function buildErofs(
 ): Promise<BuiltErofs> {
   checkOptions('buildErofs', options);
   const { threads } = resourcesOf(options);
-  const tar = await openFileSource(tarPath);
+  const tar = await openInputFile(tarPath, options);
   try {
     const layer = await openLayerImage(tar, options);
     try {
       if (layer.built === null) throw failure('USAGE', tarPath, 'is an EROFS image already', 'see encode');
       const { image, built } = layer;
-      const write = async ({ fd, name }: AtomicFile): Promise<BuiltErofs> => {
+      const write = async ({ fd, name }: OutputFile): Promise<BuiltErofs> => {
         const digest = await runNative(
           options,
           (job) => native.writeSource(image, { fd, offset: 0, name }, { threads }, job),
@@ -46,7 +47,7 @@ export async function buildErofs(
         const diffId = formatDigest('sha256', digest);
         return { diffId, size: image.size, ...built };
       };
-      return await writeAtomically(imagePath, write, { inputs: [tar] });
+      return await writeOutput(imagePath, write, { ...options, inputs: [tar] });
     } finally {
       layer.close();
     }

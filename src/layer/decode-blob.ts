@@ -2,11 +2,12 @@ import { ftruncate } from 'node:fs';
 import { promisify } from 'node:util';
 import { failure } from '../errors';
 import { readSeekableAnnotations } from '../format/annotations';
-import { writeAtomically, type AtomicFile } from '../fs/atomic-file';
+import { checkFileName } from '../fs/file-name';
+import { writeOutput, type OutputFile } from '../fs/output-file';
 import { refuseInputAsOutput } from '../fs/same-file';
 import type { BlobFile } from '../oci/store';
 import type { ByteSource } from '../source/byte-source';
-import { openFileSource } from '../source/file';
+import { openInputFile } from '../source/input-file';
 import type { ReadOptions } from './decode';
 import { materialise, sidecarPath } from './materialise';
 import type { SeekableBlob } from './seekable';
@@ -39,6 +40,7 @@ export interface DecodedBlob {
  * Decodes a seekable blob to its raw EROFS image, with every check that the descriptor allows; with `dmVerity` to a device that the
  * kernel opens: padded image, superblock and tree, and beside it `IMAGE.dmverity`, which gets its name first. FAILED when the
  * blob has no tree, USAGE when what is written is one of the files that are read. Nothing appears unless everything was right.
+ * Both may be `-`, standard input and output, but not with `dmVerity`.
  */
 export async function decodeBlob(
   blobPath: string,
@@ -46,16 +48,19 @@ export async function decodeBlob(
   options: DecodeOptions = {},
 ): Promise<DecodedBlob> {
   checkOptions('decodeBlob', options);
-  const file = await openFileSource(blobPath);
+  const file = await openInputFile(blobPath, options);
   try {
     await checkIsBlob(file, options);
     const layer = await openWholeLayer(file, options);
     try {
       checkTree(blobPath, layer.blob, options);
       const inputs = [file, ...(options.inputs ?? []).map((path) => ({ path }))];
-      if (options.dmVerity === true) await refuseInputAsOutput(sidecarPath(imagePath), inputs);
-      const write = (image: AtomicFile) => decodeLayer(file, layer, image, options);
-      return await writeAtomically(imagePath, write, { inputs });
+      if (options.dmVerity === true) {
+        checkFileName(imagePath); // its sidecar is written beside it
+        await refuseInputAsOutput(sidecarPath(imagePath), inputs);
+      }
+      const write = (image: OutputFile) => decodeLayer(file, layer, image, options);
+      return await writeOutput(imagePath, write, { ...options, inputs });
     } finally {
       layer.close();
     }
@@ -67,7 +72,7 @@ export async function decodeBlob(
 async function decodeLayer(
   file: BlobFile,
   { kind, blob, decode }: WholeLayer,
-  image: AtomicFile,
+  image: OutputFile,
   options: DecodeOptions,
 ): Promise<DecodedBlob> {
   const { diffId } = await decode(image, options);

@@ -1,12 +1,12 @@
 import { failure } from '../errors';
 import { validateEncodeOptions, type EncodeChoices, type EncodeSettings } from '../format/profiles';
-import { writeAtomically } from '../fs/atomic-file';
+import { writeOutput } from '../fs/output-file';
 import type { ResourceOptions } from '../job';
 import type { NativeSource } from '../native/binding';
 import { omit } from '../oci/json';
 import { checkOptions } from '../options';
 import type { ByteSource } from '../source/byte-source';
-import { openFileSource } from '../source/file';
+import { openInputFile } from '../source/input-file';
 import { encodeContainerd } from './encode-containerd';
 import type { EncodedBlob, EncodedLayer } from './encoded-layer';
 import { openLayerImage, type BuildOptions } from './layer-image';
@@ -20,6 +20,7 @@ export interface EncodeOptions extends BuildOptions, EncodeChoices {}
  * Encodes one layer (a tar, plain or compressed, or an EROFS image) as a seekable blob (docs/format/containerd-profile.md, or
  * docs/format/erofs-image-spec-profile.md). The blob appears at `blobPath` when it is complete, or never. USAGE when the layer is a
  * seekable blob already or the blob would take its place, and for an index that is to be a layer of its own, for which there must be an image.
+ * Both may be `-`, standard input and output.
  */
 export async function encodeLayer(
   layerPath: string,
@@ -32,17 +33,17 @@ export async function encodeLayer(
     const why = 'an index of its own is a layer of an image, and this writes one blob';
     throw failure('USAGE', 'place of the index', why, 'see convert');
   }
-  const file = await openFileSource(layerPath);
+  const file = await openInputFile(layerPath, options);
   try {
     if (await isSeekableBlob(file, options)) {
       throw failure('USAGE', layerPath, 'is a seekable blob already', 'see decode');
     }
     const layer = await openLayerImage(file, options);
     try {
-      const encoded = await writeAtomically(
+      const encoded = await writeOutput(
         blobPath,
         ({ fd, name }) => encodeErofs(layer.image, { fd, name }, settings, options),
-        { inputs: [file] },
+        { ...options, inputs: [file] },
       );
       return omit(encoded, 'indexLayer');
     } finally {

@@ -1,7 +1,7 @@
 import { failure } from '../errors';
 import { parseReference } from '../oci/reference';
 import type { ByteSource } from '../source/byte-source';
-import { openFileSource } from '../source/file';
+import { openInputFile } from '../source/input-file';
 import { openHttpSource, type HttpOptions } from '../source/http-range';
 import { retryingSource, withRetries } from '../source/retry';
 
@@ -18,7 +18,7 @@ export async function openLocation(
 ): Promise<ByteSource> {
   if (typeof location !== 'string') return location;
   const reference = parseReference(location);
-  if (reference.transport === 'file') return openFileSource(reference.path);
+  if (reference.transport === 'file') return openInputFile(reference.path, options);
   if (reference.transport !== 'http') {
     throw failure('USAGE', location, 'it names an image, not a layer', 'give the path or the URL of a blob');
   }

@@ -1,7 +1,8 @@
 import { ftruncate, writeFile } from 'node:fs';
 import { promisify } from 'node:util';
 import { serializeDmveritySidecar } from '../format/dmverity-sidecar';
-import { writeAtomically, type AtomicFile } from '../fs/atomic-file';
+import { writeAtomically } from '../fs/atomic-file';
+import type { OutputFile } from '../fs/output-file';
 import type { ResourceOptions } from '../job';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
@@ -23,7 +24,7 @@ export interface Materialised {
 export async function materialise(
   blob: BlobFile,
   tree: BlobTree,
-  image: AtomicFile,
+  image: OutputFile,
   options: ResourceOptions,
 ): Promise<Materialised> {
   const { dataBlockSize, hashBlockSize } = tree.superblock;

@@ -5,7 +5,7 @@ import type { ResourceOptions } from '../job';
 import { native, type HashName } from '../native/binding';
 import { runNative } from '../native/run';
 import { checkOptions } from '../options';
-import { openFileSource } from '../source/file';
+import { openInputFile } from '../source/input-file';
 import { resourcesOf } from './resources';
 
 /** Shape of a Merkle tree; hash type 1, data and hash blocks of one size (docs/format/verity.md). */
@@ -58,7 +58,7 @@ async function withTree<T>(
   if (salt.length > maxSaltSize) throw failure('USAGE', 'dm-verity salt', `more than ${maxSaltSize} bytes`);
   const parameters = { algorithm, dataBlockSize: blockSize, hashBlockSize: blockSize, salt };
   const { threads, tmpDir } = resourcesOf(options);
-  const file = await openFileSource(path);
+  const file = await openInputFile(path, options);
   const source = new native.Source(file);
   try {
     const built = await runNative(

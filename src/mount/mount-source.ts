@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readSeekableAnnotations } from '../format/annotations';
 import { isTarLayer } from '../format/media-types';
 import { failure } from '../errors';
+import { checkFileName } from '../fs/file-name';
 import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
 import { openImageSet } from '../image/image-set';
 import type { ReadOptions } from '../layer/decode';
@@ -36,6 +37,7 @@ export async function openMountSource(refOrPath: string, options: MountSourceOpt
 async function openSingle(path: string, options: MountSourceOptions): Promise<MountSource> {
   if (options.platform !== undefined)
     throw failure('USAGE', path, 'a single layer has no platform', 'leave out --platform');
+  checkFileName(path); // the kernel mounts files
   const file = await spool(await openLocation(path, options), options);
   try {
     if ((await layerKind(file, options)) === 'raw' && readSpecVerity(options) === null) {

@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, fstatSync, type Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { open, stat } from 'node:fs/promises';
 
@@ -78,11 +78,22 @@ async function openRegular(
       'USAGE',
       name,
       status.isDirectory() ? 'it is a directory, not a file' : 'it is no regular file',
+      isStandardInput(status) ? '`-` is standard input' : undefined,
     );
   } catch (error) {
     await handle?.close();
     if ((error as NodeJS.ErrnoException).code === 'ELOOP' && flags !== 0) throw linkRefused(name);
     throw fromSystemError(name, error);
+  }
+}
+
+/** Whether somebody named it by /dev/stdin or its like. */
+function isStandardInput({ dev, ino }: Stats): boolean {
+  try {
+    const input = fstatSync(0);
+    return input.dev === dev && input.ino === ino;
+  } catch {
+    return false;
   }
 }
 

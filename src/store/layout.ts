@@ -3,6 +3,7 @@ import { lstat, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { failure, fromSystemError, SeekableErofsError } from '../errors';
 import { parseDigest } from '../format/digest';
 import { syncFolder } from '../fs/atomic-file';
+import { checkFileName } from '../fs/file-name';
 import { makeFolder, removeIfEmpty } from '../fs/folder';
 import { withInnerFolder } from '../fs/inner-folder';
 import type { JobOptions } from '../job';
@@ -36,6 +37,7 @@ interface NamedImage {
 
 /** Opens the layout in folder `path` for reading. Errors as of LayoutSource.open(). */
 export async function openLayoutSource(path: string): Promise<LayoutSource> {
+  checkFileName(path);
   const status = await stat(path).catch((error: unknown) => {
     throw fromSystemError(path, error);
   });

@@ -1,7 +1,7 @@
 import { fstatSync, writeFileSync } from 'node:fs';
 import { failure, fromSystemError } from '../errors';
 import { createAtomicFile, type AtomicFileOptions } from '../fs/atomic-file';
-import { checkOutputIsOpen } from '../standard-output';
+import { checkOutputTakesBytes } from '../fs/output-file';
 import { openTemporary, type TemporaryFile } from '../fs/temporary';
 import type { ResourceOptions } from '../job';
 import { maxListSize, serializeJson } from '../format/json';
@@ -10,7 +10,7 @@ import type { Descriptor, Index } from '../oci/types';
 import { openArchiveFile } from './archive-file';
 import { openArchiveFiles } from './archive-files';
 import { checkContent, checkSize } from './blob-content';
-import { readChunks, writeChunks } from './fd-chunks';
+import { readChunks, writeChunks } from '../fs/fd-chunks';
 import { emptyIndex, layoutMarker, withReference } from './layout-index';
 import { blobPath, LayoutSource } from './layout-source';
 import type { TarMember } from './tar-writer';
@@ -64,9 +64,7 @@ export class OciArchiveDestination implements DestinationStore {
   /** @throws NOT_FOUND when the folder doesn't exist, USAGE when the archive would go to a terminal or in the place of an input. */
   static async open(path: string, options: ArchiveOptions = {}): Promise<OciArchiveDestination> {
     if (path !== '-') await (await createAtomicFile(path, options)).discard();
-    else if (process.stdout.isTTY)
-      throw failure('USAGE', `oci-archive:${path}`, 'standard output is a terminal');
-    else checkOutputIsOpen();
+    else checkOutputTakesBytes(`oci-archive:${path}`);
     return new OciArchiveDestination(path, options);
   }
 

@@ -3,7 +3,8 @@ import { pipeline } from 'node:stream/promises';
 import { pack, type Header, type Pack } from 'tar-stream';
 import { fromSystemError } from '../errors';
 import { writeAtomically, type AtomicFileOptions } from '../fs/atomic-file';
-import { readChunks, writeChunks } from './fd-chunks';
+import { readChunks, writeChunks } from '../fs/fd-chunks';
+import { writeToStandardOutput } from '../fs/output-file';
 
 /** A file of an archive, or without content a folder. */
 export interface TarMember {
@@ -23,7 +24,8 @@ export async function writeTar(
   members: TarMember[],
   { signal, inputs }: { signal?: AbortSignal | undefined } & AtomicFileOptions,
 ): Promise<void> {
-  if (path === '-') return writeMembers(members, 'standard output', (chunks) => writeOutput(chunks, signal));
+  if (path === '-')
+    return writeMembers(members, 'standard output', (chunks) => writeToStandardOutput(chunks, signal));
   await writeAtomically(
     path,
     ({ fd }) => writeMembers(members, path, (chunks) => writeChunks(fd, chunks, signal)),
@@ -69,23 +71,6 @@ async function addFile(
 ): Promise<void> {
   const bytes = readChunks(fd, offset + size, fileHeader.name, offset);
   await pipeline(Readable.from(bytes), archive.entry(fileHeader));
-}
-
-async function writeOutput(
-  chunks: AsyncIterable<Uint8Array>,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  // A failed write calls back, and then is an event that would end the process.
-  process.stdout.once('error', () => undefined);
-  for await (const chunk of chunks) {
-    signal?.throwIfAborted();
-    await new Promise<void>((resolve, reject) => {
-      process.stdout.write(chunk, (error) => {
-        if (error) reject(error);
-        else resolve();
-      });
-    });
-  }
 }
 
 function header(name: string, type: 'file' | 'directory', size: number): FileHeader {

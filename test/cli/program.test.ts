@@ -29,7 +29,7 @@ describe('--help', () => {
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
     expect(stdout).toContain(`$ seekable-erofs ${command}`);
     expect(stdout.indexOf('Examples:')).toBeLessThan(stdout.indexOf('Usage:'));
-    for (const flag of ['--help', '--json', '--progress', '--quiet', '--threads', '--tmp-dir']) {
+    for (const flag of ['-h, --help', '--json', '--progress', '--quiet', '--threads', '--tmp-dir']) {
       expect(stdout).toMatch(new RegExp(`^  ${flag} `, 'm'));
     }
     expect((await runWith(['help', command])).stdout).toBe(stdout);
@@ -61,10 +61,9 @@ test.each(ofReferences)(
 
 describe('wrong usage is exit 2 and one line', () => {
   test.each<[string, RegExp]>([
-    ['', /^error: seekable-erofs: no such command \(see seekable-erofs --help\)\n$/],
     ['convrt oci:a oci:b', /^error: seekable-erofs: unknown command 'convrt' \(did you mean convert\?\)\n$/],
     ['unpack oci:a dir', /unknown command 'unpack'/],
-    ['help nothing', /no such command/],
+    ['help nothing', /unknown command 'nothing'/],
     ['--json', /unknown option '--json'/],
     ['convert', /missing required argument 'SRC'/],
     ['convert oci:a', /missing required argument 'DST'/],
@@ -139,4 +138,38 @@ describe('wrong usage is exit 2 and one line', () => {
     expect(exitCode).toBe(2);
     expect(stderr).toContain('terminal');
   });
+});
+
+describe('what others call so', () => {
+  test('-v and -V are the version', async () => {
+    const version = await runWith(['--version']);
+    for (const flag of ['-v', '-V']) expect(await runWith([flag])).toEqual(version);
+  });
+
+  test('-h, and no arguments at all, are the help', async () => {
+    const help = await runWith(['--help']);
+    expect(await runWith(['-h'])).toEqual(help);
+    expect(await runWith([])).toEqual(help);
+    expect(await runWith(['encode', '-h'])).toEqual(await runWith(['encode', '--help']));
+  });
+
+  test('help of what there is not names it, and suggests what there is', async () => {
+    const { exitCode, stderr } = await runWith(['help', 'encod']);
+    expect([exitCode, stderr]).toEqual([
+      2,
+      expect.stringMatching(/^error: .*'encod' \(did you mean encode\?\)/),
+    ]);
+    expect((await runWith(['help', 'nosuch'])).stderr).toContain("'nosuch'");
+  });
+});
+
+test.each([
+  [['encode', 'a', 'b', '--chunk-size', 'abc'], '--chunk-size'],
+  [['encode', 'a', 'b', '--dm-verity-block-size', 'abc'], '--dm-verity-block-size'],
+  [['encode', 'a', 'b', '--level', 'abc'], '--level'],
+  [['encode', 'a', 'b', '--tmp-dir', '-'], '--tmp-dir'],
+  [['ls', 'docker://a/b', '--authfile', '-'], '--authfile'],
+])('a bad value names its flag: %j', async (args, flag) => {
+  const { exitCode, stderr } = await runWith(args);
+  expect([exitCode, stderr]).toEqual([2, expect.stringContaining(flag)]);
 });

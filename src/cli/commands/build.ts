@@ -1,7 +1,14 @@
 import type { Command } from 'commander';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
-import { addBuildOptions, buildOptions, requirePath, type BuildFlags, type CommonFlags } from '../options';
+import {
+  addBuildOptions,
+  buildOptions,
+  requirePath,
+  takesOutput,
+  type BuildFlags,
+  type CommonFlags,
+} from '../options';
 import { speedLine, table } from '../text';
 
 export function buildCommand(session: Session): Command {
@@ -14,6 +21,7 @@ export function buildCommand(session: Session): Command {
   return finishCommand(command, session, async ({ options, elapsed }, [tar, image]) => {
     const hint = 'for an image see convert';
     const paths = [requirePath(tar!, hint), requirePath(image!, hint)] as const;
+    const stdoutTaken = takesOutput(paths[1], command.opts<CommonFlags & BuildFlags>());
     const { buildErofs } = await library();
     const document = await buildErofs(...paths, {
       ...options,
@@ -25,6 +33,6 @@ export function buildCommand(session: Session): Command {
       ['inodes', `${inodes}`],
       ['block size', `${blockSize}`],
     ];
-    return { document, text: [diffId], summary: [...table(rows), speedLine(size, elapsed())] };
+    return { document, text: [diffId], summary: [...table(rows), speedLine(size, elapsed())], stdoutTaken };
   });
 }

@@ -6,6 +6,7 @@ import {
   given,
   readOptions,
   requirePath,
+  takesOutput,
   type CommonFlags,
   type ReadFlags,
 } from '../options';
@@ -26,12 +27,13 @@ export function decodeCommand(session: Session): Command {
     const flags = command.opts<Flags>();
     const hint = 'decode reads a bare blob';
     const paths = [requirePath(blob!, hint), requirePath(image!, hint)] as const;
+    const stdoutTaken = takesOutput(paths[1], flags);
     const { decodeBlob } = await library();
     const document = await decodeBlob(...paths, {
       ...options,
       ...(await readOptions(flags)),
       ...given({ dmVerity: flags.dmVerity }),
-      inputs: flags.descriptor === undefined ? [] : [flags.descriptor],
+      inputs: flags.descriptor === undefined || flags.descriptor === '-' ? [] : [flags.descriptor],
     });
     const { diffId, size, chunks, dmverity } = document;
     const rows = [
@@ -41,6 +43,6 @@ export function decodeCommand(session: Session): Command {
     if (dmverity) {
       rows.push(['dm-verity root', dmverity.rootDigest], ['hash offset', `${dmverity.hashOffset}`]);
     }
-    return { document, text: [diffId], summary: [...table(rows), speedLine(size, elapsed())] };
+    return { document, text: [diffId], summary: [...table(rows), speedLine(size, elapsed())], stdoutTaken };
   });
 }

@@ -2,7 +2,14 @@ import type { Command } from 'commander';
 import type { EncodedLayer } from '../../index';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
-import { addEncodeOptions, encodeOptions, requirePath, type CommonFlags, type EncodeFlags } from '../options';
+import {
+  addEncodeOptions,
+  encodeOptions,
+  requirePath,
+  takesOutput,
+  type CommonFlags,
+  type EncodeFlags,
+} from '../options';
 import { humanWork, indent, table } from '../text';
 
 type Flags = CommonFlags & EncodeFlags;
@@ -22,9 +29,10 @@ export function encodeCommand(session: Session): Command {
     const flags = command.opts<Flags>();
     const hint = 'for an image see convert';
     const paths = [requirePath(layer!, hint), requirePath(blob!, hint)] as const;
+    const stdoutTaken = takesOutput(paths[1], flags);
     const { encodeLayer } = await library();
     const document = await encodeLayer(...paths, { ...options, ...(await encodeOptions(flags)) });
-    return { document, text: [document.digest], summary: describe(document, elapsed()) };
+    return { document, text: [document.digest], summary: describe(document, elapsed()), stdoutTaken };
   });
 }
 

@@ -7,6 +7,8 @@ import {
   addRegistryOptions,
   collect,
   given,
+  parseFileName,
+  refuseStream,
   readOptions,
   refuseDescriptorOfImage,
   registryOptions,
@@ -30,6 +32,7 @@ interface Flags extends CommonFlags, ReadFlags, RegistryFlags {
 export const stateFlag = [
   '--state <dir>',
   'folder for what is mounted (default: /run/seekable-erofs, decoded layers in /var/lib/seekable-erofs)',
+  parseFileName,
 ] as const;
 
 export function mountCommand(session: Session): Command {
@@ -42,6 +45,7 @@ export function mountCommand(session: Session): Command {
   return finishCommand(command, session, async ({ options }, [subject, dir]) => {
     const flags = command.opts<Flags>();
     refuseDescriptorOfImage(subject!, flags);
+    refuseStream(dir!);
     const { mountImage } = await library();
     const { verity, rw, state, checkAtMostOnce, verityOptions, device } = flags;
     const document = await mountImage(subject!, dir!, {
@@ -64,7 +68,11 @@ function addMountOptions(command: Command): void {
         'blocks of layers with a dm-verity tree are checked by the kernel (default: auto, if it can)',
       ).choices(['auto', 'require', 'off']),
     )
-    .option('--rw <dir>', 'make it writable: changes go to DIR/upper and stay there; DIR/work is needed too')
+    .option(
+      '--rw <dir>',
+      'make it writable: changes go to DIR/upper and stay there; DIR/work is needed too',
+      parseFileName,
+    )
     .option(...stateFlag)
     .option('--check-at-most-once', 'let dm-verity check each block of data once only')
     .option('--verity-options <words>', 'more optional arguments of the dm-verity target')

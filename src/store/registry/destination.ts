@@ -7,7 +7,7 @@ import type { BlobDraft, DestinationStore } from '../../oci/store';
 import type { Descriptor } from '../../oci/types';
 import { isDigest } from '../../format/digest';
 import { checkContent, checkSize } from '../blob-content';
-import { readChunks } from '../fd-chunks';
+import { readChunks } from '../../fs/fd-chunks';
 import { checkJsonSize } from '../../format/json';
 import { hasBlob } from './blobs';
 import { RegistryClient } from './client';

@@ -1,7 +1,7 @@
 import { read } from 'node:fs';
 import { promisify } from 'node:util';
 import { failure } from '../errors';
-import { writeFully } from '../fs/write-fully';
+import { writeFully } from './write-fully';
 
 // Node's file streams close a descriptor when they are destroyed, whatever they are told: these leave it to its owner.
 
