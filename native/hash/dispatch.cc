@@ -1,12 +1,9 @@
 // Chooses the kernels for the CPU that the program finds itself on.
 #include <cstdlib>
 
+#include "base/cpu.h"
 #include "hash/kernels.h"
 #include "hash/sha2.h"
-
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 
 namespace seekable::hash {
 
@@ -14,20 +11,11 @@ namespace {
 
 #if defined(__x86_64__)
 
-// gcc 12 can't ask for "sha" by name. The instructions use registers that every x86-64 system saves.
-bool cpu_has_sha() {
-  constexpr unsigned kShaBit = 1u << 29;
-  unsigned a, b, c, d;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b & kShaBit) != 0 &&
-         __builtin_cpu_supports("sse4.1");
-}
-
-void add_x86_kernels(std::string_view set, Kernels& kernels) {
+void add_kernels(std::string_view set, Kernels& kernels) {
   const bool any = set.empty();
-  const bool avx512 =
-      (any || set == "avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
-  const bool avx2 = (any || set == "avx2") && __builtin_cpu_supports("avx2");
-  const bool sha = (any || set == "sha-ni") && cpu_has_sha();
+  const bool avx512 = (any || set == "avx512") && cpu().avx512f && cpu().avx512bw;
+  const bool avx2 = (any || set == "avx2") && cpu().avx2;
+  const bool sha = (any || set == "sha-ni") && cpu().sha_ni && cpu().sse41;
   if (avx512) {
     kernels.sha512.add({"avx512", 8, 2, compress_sha512_avx512});
   } else if (avx2) {
@@ -41,6 +29,27 @@ void add_x86_kernels(std::string_view set, Kernels& kernels) {
   }
 }
 
+#elif defined(__aarch64__)
+
+// Where ARMv8.2's instructions are missing, two lanes of NEON, which can't rotate, are no faster than plain
+// C++.
+void add_kernels(std::string_view set, Kernels& kernels) {
+  const bool any = set.empty();
+  if ((any || set == "sha512") && cpu().sha512) {
+    kernels.sha512.add({"sha512", 2, 2, compress_sha512_armv8_pair});
+    kernels.sha512.add({"sha512", 1, 1, compress_sha512_armv8});
+  }
+  if ((any || set == "sha2") && cpu().sha2) {
+    kernels.sha256.add({"sha2", 2, 2, compress_sha256_armv8_pair});
+    kernels.sha256.add({"sha2", 1, 1, compress_sha256_armv8});
+    kernels.sha256_pair = compress_sha256_armv8_pair;
+  }
+}
+
+#else
+
+void add_kernels(std::string_view, Kernels&) {}
+
 #endif
 
 Kernels& chosen() {
@@ -53,13 +62,11 @@ Kernels& chosen() {
 
 }  // namespace
 
-Kernels kernels_for([[maybe_unused]] std::string_view instruction_set) {
+Kernels kernels_for(std::string_view instruction_set) {
   Kernels kernels;
-#if defined(__x86_64__)
-  add_x86_kernels(instruction_set, kernels);
-#endif
-  kernels.sha512.add({"portable", 1, 1, compress_sha512_portable});
-  if (kernels.sha256_pair == nullptr) kernels.sha256.add({"portable", 1, 1, compress_sha256_portable});
+  add_kernels(instruction_set, kernels);
+  if (!kernels.sha512.has_single()) kernels.sha512.add({"portable", 1, 1, compress_sha512_portable});
+  if (!kernels.sha256.has_single()) kernels.sha256.add({"portable", 1, 1, compress_sha256_portable});
   return kernels;
 }
 

@@ -22,6 +22,11 @@ Compress<uint64_t> compress_sha512_avx512;      // 8 lanes
 Compress<uint32_t> compress_sha256_avx512;      // 16 lanes
 Compress<uint32_t> compress_sha256_shani;       // 1 lane
 Compress<uint32_t> compress_sha256_shani_pair;  // 2 lanes
+#elif defined(__aarch64__)
+Compress<uint64_t> compress_sha512_armv8;       // 1 lane
+Compress<uint64_t> compress_sha512_armv8_pair;  // 2 lanes
+Compress<uint32_t> compress_sha256_armv8;       // 1 lane
+Compress<uint32_t> compress_sha256_armv8_pair;  // 2 lanes
 #endif
 
 constexpr size_t kMaxLanes = 16;
@@ -40,6 +45,7 @@ class KernelList {
  public:
   void add(const Kernel<Word>& kernel) { kernels_[size_++] = kernel; }
   const Kernel<Word>& widest() const { return kernels_[0]; }
+  bool has_single() const { return size_ > 0 && single().lanes == 1; }
   const Kernel<Word>& single() const { return kernels_[size_ - 1]; }
   // REQUIRES: messages > 0.
   const Kernel<Word>& best_for(size_t messages) const {
@@ -60,8 +66,9 @@ struct Kernels {
       nullptr;  // null where two messages in step cost as much as one after the other
 };
 
-// The kernels of one instruction set, "avx2", "avx512" or "sha-ni", and plain C++ where it has none; "" means
-// the best of all. What this CPU lacks is left out, and so is a name that nobody knows, like "portable".
+// The kernels of one instruction set, "avx2", "avx512" or "sha-ni", on AArch64 "sha2" or "sha512", and plain
+// C++ where it has none; "" means the best of all. What this CPU lacks is left out, and so is a name that
+// nobody knows, like "portable".
 Kernels kernels_for(std::string_view instruction_set);
 
 // kernels_for() the environment variable SEEKABLE_EROFS_HASH, until use_instruction_set().

@@ -49,9 +49,9 @@ void hash_many(Algorithm algorithm, const uint8_t* blocks, size_t block_size, si
 
 // The instruction sets that hash_many and Sha256 use now, e.g. "avx512" and "sha-ni".
 struct Level {
-  const char* sha512_many;    // "avx512" (8 lanes), "avx2" (4 lanes), "portable"
-  const char* sha256_many;    // "avx512" (16 lanes), "sha-ni" (2 in step), "portable"
-  const char* sha256_stream;  // "sha-ni", "portable"
+  const char* sha512_many;    // "avx512" (8 lanes), "avx2" (4 lanes), "sha512" (2 in step), "portable"
+  const char* sha256_many;    // "avx512" (16 lanes), "sha-ni" or "sha2" (2 in step), "portable"
+  const char* sha256_stream;  // "sha-ni", "sha2", "portable"
 };
 Level level();
 

@@ -7,7 +7,8 @@
 
 namespace seekable::inflate {
 
-enum class CrcKernel { kFastest, kPclmul, kPortable };
+// kPclmul is the narrower one of x86-64; kPortable is zlib's, kTable our own for where there is no zlib.
+enum class CrcKernel { kFastest, kPclmul, kPortable, kTable };
 
 // Continues from `crc`, that of the bytes before; 0 at the start. The kernel is chosen by tests; one that the
 // CPU lacks is the portable one.

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <span>
 
+#include "base/cpu.h"
+
 namespace seekable::inflate {
 
 namespace {
@@ -206,7 +208,7 @@ Outcome decode_portable(BitReader& bits, const SymbolTable& table, Window& windo
 
 Decode* fastest_decode() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("bmi2") && __builtin_cpu_supports("avx2")) return decode_avx2;
+  if (cpu().bmi2 && cpu().avx2) return decode_avx2;
 #endif
   return decode_portable;
 }

@@ -1,6 +1,11 @@
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
 
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -45,7 +50,8 @@ class Sha2 : public testing::TestWithParam<const char*> {
   void TearDown() override { use_instruction_set(""); }
 };
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, Sha2, testing::Values("", "avx512", "avx2", "sha-ni", "portable"));
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Sha2,
+                         testing::Values("", "avx512", "avx2", "sha-ni", "sha2", "sha512", "portable"));
 
 TEST_P(Sha2, KnownDigests) {
   EXPECT_EQ(hex(sha256({})), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
@@ -151,6 +157,25 @@ TEST_P(Sha2, LanesOfMessagesOfAnyLength) {
   }
 }
 
+#if defined(__aarch64__)
+
+TEST(Level, IsTheBestThatTheCpuHas) {
+  const unsigned long capabilities = getauxval(AT_HWCAP);
+  const bool sha2 = (capabilities & HWCAP_SHA2) != 0, sha512 = (capabilities & HWCAP_SHA512) != 0;
+  use_instruction_set("");
+  EXPECT_STREQ(level().sha512_many, sha512 ? "sha512" : "portable");
+  EXPECT_STREQ(level().sha256_many, sha2 ? "sha2" : "portable");
+  EXPECT_STREQ(level().sha256_stream, sha2 ? "sha2" : "portable");
+  EXPECT_EQ(kernels().sha256_pair != nullptr, sha2);
+  use_instruction_set("sha2");
+  EXPECT_STREQ(level().sha512_many, "portable");
+  use_instruction_set("sha512");
+  EXPECT_STREQ(level().sha256_many, "portable");
+  use_instruction_set("");
+}
+
+#else
+
 TEST(Level, IsTheBestThatTheCpuHas) {
   std::ifstream file("/proc/cpuinfo");
   std::stringstream text;
@@ -166,12 +191,18 @@ TEST(Level, IsTheBestThatTheCpuHas) {
   EXPECT_EQ(kernels().sha256_pair != nullptr, sha);
 }
 
-TEST(Level, OneInstructionSetAlone) {
+TEST(Level, OneInstructionSetOfX86Alone) {
   use_instruction_set("avx2");
   EXPECT_STREQ(level().sha256_many, "portable");
   EXPECT_STRNE(level().sha512_many, "avx512");
   use_instruction_set("sha-ni");
   EXPECT_STREQ(level().sha512_many, "portable");
+  use_instruction_set("");
+}
+
+#endif
+
+TEST(Level, PlainCodeByAnyOtherName) {
   for (const char* none : {"portable", "AVX2", "nonsense"}) {
     use_instruction_set(none);
     EXPECT_STREQ(level().sha512_many, "portable");

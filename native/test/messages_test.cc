@@ -16,7 +16,8 @@ class Messages : public testing::TestWithParam<const char*> {
   void TearDown() override { use_instruction_set(""); }
 };
 
-INSTANTIATE_TEST_SUITE_P(InstructionSets, Messages, testing::Values("", "avx512", "avx2", "portable"));
+INSTANTIATE_TEST_SUITE_P(InstructionSets, Messages,
+                         testing::Values("", "avx512", "avx2", "sha512", "portable"));
 
 TEST_P(Messages, OfAnyNumberAndLength) {
   std::vector<uint8_t> bytes(60'000);
