@@ -29,14 +29,15 @@
       # An environment that is being torn down takes no exception any more: without the last one, that ends the process.
       'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS', 'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS'],
       'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++17', '-std=gnu++20'],
-      'cflags_cc': ['-std=c++20', '-O3', '-fexceptions', '-Wall', '-Wextra', '-Wno-restrict'],  # gcc 12 sees overlaps in std::string
+      'cflags_cc': [
+        '-std=c++20', '-O3', '-fexceptions', '-Wall', '-Wextra',
+        '-Wno-unknown-warning-option', '-Wno-restrict',  # gcc 12 sees overlaps in std::string; clang does not know the name
+      ],
       'ldflags': [
-        '-Wl,--exclude-libs,ALL', '-Wl,-Bsymbolic', '-Wl,--gc-sections', '-Wl,-z,relro,-z,now',
+        '-Wl,-Bsymbolic', '-Wl,--gc-sections', '-Wl,-z,relro,-z,now',
         # libgcc stays shared: Node needs it anyway, and a static one of Debian 12 asks for glibc 2.35.
         '-static-libstdc++',
         '-Wl,--version-script=<(module_root_dir)/native/binding/exports.map',
-        # native/binding/glibc_floor.cc
-        '-Wl,--wrap=pthread_create,--wrap=pthread_join,--wrap=pthread_once,--wrap=__pthread_key_create',
       ],
     },
   ],

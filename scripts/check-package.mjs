@@ -1,6 +1,6 @@
 // npm run check:package [-- --tarball FILE | --prebuilt] [--compile]: packs the package and tries it as a user would get it.
 //   --tarball FILE  this tarball in place of a new one
-//   --prebuilt      packs the binary that npm run prebuild has made, in place of a new one
+//   --prebuilt      packs the binaries that npm run prebuild has made, in place of new ones; of other machines, some may be missing
 //   --compile       also compile from the packed sources, as where no prebuilt binary fits (a minute)
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
@@ -20,12 +20,13 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createLayer, probes } from './package-probes.mjs';
+import { checkBinary } from './check-binary.mjs';
+import { fetchInstaller, installWith, installers } from './package-installers.mjs';
+import { binaryPath, targets } from './prebuild-targets.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const nodeMajors = [20, 22, 24];
-/** Debian 10 and RHEL 8 have it, and so has whatever runs the official builds of Node 20. */
-const glibcFloor = '2.28';
-const maxTarball = 4 << 20; // bytes
+const nodeMajors = [20, 22, 24, 26];
+const maxTarball = 8 << 20; // bytes
 const npmFlags = ['--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
 
 const { values: options } = parseArgs({
@@ -49,6 +50,7 @@ async function main() {
     const digests = nodes.map((node) => checkRuns(consumer, node, layer));
     require(new Set(digests).size === 1, 'all of them write the same blob');
   }
+  for (const installer of installers) checkInstaller(installer, tarball, nodes, layer);
   checkWithoutPrebuild(tarball, layer);
 }
 
@@ -64,7 +66,9 @@ function npm(args, { cwd = root, env = process.env } = {}) {
 
 function pack() {
   if (!options.prebuilt) {
-    rmSync(join(root, 'prebuilds'), { recursive: true, force: true });
+    for (const { arch } of targets) {
+      rmSync(join(root, 'prebuilds', `linux-${arch}`), { recursive: true, force: true });
+    }
     npm(['run', 'prebuild']);
   }
   const printed = npm(['pack', '--loglevel=error', '--pack-destination', work]);
@@ -84,15 +88,26 @@ function checkTarball(tarball) {
     'README.md',
     'dist/index.mjs',
     'deps/zstd/lib/zstd.h',
+    'deps/binding.gyp',
+    'prebuilds/README.md',
   ]) {
     require(existsSync(join(unpacked, file)), `it has ${file}`);
   }
-  for (const folder of ['src', 'test', 'bench/claims', 'native/test', 'node_modules', 'build']) {
+  for (const folder of [
+    'src',
+    'test',
+    'bench/claims',
+    'native/test',
+    'node_modules',
+    'build',
+    'binding.gyp',
+  ]) {
     require(!existsSync(join(unpacked, folder)), `it has no ${folder}`);
   }
   const broken = brokenLinks(unpacked);
   require(broken.length === 0, 'links in its documents lead to what it has', broken.join(', '));
-  checkSymbols(prebuiltBinary(unpacked));
+  checkManifest(unpacked);
+  for (const target of targets) checkPrebuilt(unpacked, target);
 }
 
 /** Links of the documents in a folder to files that are not there. */
@@ -111,32 +126,22 @@ function unpack(tarball, name) {
   return join(work, name, 'package');
 }
 
-function prebuiltBinary(folder) {
-  const platform = join(folder, 'prebuilds', `${process.platform}-${process.arch}`);
-  const binaries = readdirSync(platform).filter((name) => name.endsWith('.node'));
-  require(binaries.length === 1, `one binary for ${process.platform}-${process.arch}`, binaries.join(' '));
-  return join(platform, binaries[0]);
+/** npm 12 runs no script of a dependency, and no node-gyp: none may be needed, nor be asked for. */
+function checkManifest(folder) {
+  const { scripts, gypfile } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+  const asked = ['preinstall', 'install', 'postinstall'].filter((name) => name in scripts);
+  require(asked.length === 0 && gypfile === false, 'it asks for nothing to run when it is installed');
 }
 
-/** Node 22 and later export a zstd of their own: ours must neither call it nor offer itself. */
-function checkSymbols(binary) {
-  const lines = execFileSync('nm', ['-D', binary], { encoding: 'utf8' }).trim().split('\n');
-  const zstd = lines.filter((line) => /\b(ZSTD|ZDICT|XXH|HUF|FSE)\w*_/.test(line));
-  require(zstd.length === 0, 'no symbol of zstd is imported or exported', zstd.slice(0, 3).join(' '));
-  const exported = lines.filter((line) => / [A-TV-Zu] /.test(line) && !/ (napi|node_api)_\w+$/.test(line));
-  require(exported.length === 0, 'it exports its entry points alone', exported.slice(0, 3).join(' '));
-  const cxx = lines.filter((line) => /(GLIBCXX|CXXABI)_/.test(line));
-  require(cxx.length === 0, 'it needs no libstdc++', cxx.slice(0, 3).join(' '));
-  const newer = lines.filter(
-    (line) => compareVersions(/@GLIBC_([\d.]+)/.exec(line)?.[1] ?? '0', glibcFloor) > 0,
-  );
-  require(newer.length === 0, `it needs no glibc newer than ${glibcFloor}`, newer.join(' '));
-  console.log(`binary ${statSync(binary).size} bytes`);
-}
-
-function compareVersions(a, b) {
-  const [left, right] = [a, b].map((text) => text.split('.').map(Number));
-  return left[0] - right[0] || (left[1] ?? 0) - (right[1] ?? 0);
+function checkPrebuilt(folder, target) {
+  const path = join(folder, 'prebuilds', binaryPath(target));
+  const isOurs = target.arch === process.arch && target.libc === 'glibc';
+  if (!existsSync(path) && options.prebuilt && !isOurs) {
+    console.log(`note: without ${target.name} (npm run prebuild makes it)`);
+    return;
+  }
+  require(existsSync(path), `it has a binary for ${target.name}`);
+  checkBinary(path, target, require);
 }
 
 /** One Node of each supported line, from the npm packages that carry them. */
@@ -152,11 +157,11 @@ function installNodes() {
   });
 }
 
-/** An environment whose PATH has this Node, npm and a shell, and nothing that could compile. */
+/** An environment whose PATH has this Node, npm, a shell and what programs that pnpm links need, and nothing that could compile. */
 function bareTools(node) {
   const folder = mkdtempSync(join(work, 'bin-'));
   symlinkSync(node, join(folder, 'node'));
-  symlinkSync('/bin/sh', join(folder, 'sh'));
+  for (const name of ['sh', 'sed', 'dirname', 'uname']) symlinkSync(join('/bin', name), join(folder, name));
   for (const name of ['npm', 'npx']) {
     const cli = join(npm(['root', '--global']).trim(), 'npm', 'bin', `${name}-cli.js`);
     writeFileSync(join(folder, name), `#!/bin/sh\nexec "${join(folder, 'node')}" "${cli}" "$@"\n`);
@@ -208,7 +213,25 @@ function checkRuns(consumer, node, layer) {
   return digest;
 }
 
-/** Where no binary fits: a clear error without a compiler, a compilation with one. */
+/** Every package manager gets it without a script to run or to block, and without a compiler. */
+function checkInstaller(installer, tarball, nodes, layer) {
+  const label = `${installer.package} ${installer.version}`;
+  const folder = join(work, `with-${label.replace(/\W+/g, '-')}`);
+  const program = fetchInstaller(installer, join(folder, 'program'), npm);
+  const registry = npm(['config', 'get', 'registry']).trim();
+  for (const major of installer.nodes) {
+    const node = nodes[nodeMajors.indexOf(major)];
+    const consumer = join(folder, `node-${major}`);
+    const env = bareTools(node);
+    const { status, output } = installWith(installer, program, { consumer, tarball, node, env, registry });
+    const isQuiet = !/node-gyp(?!-build)|(ignored|blocked|skipped|not run)[^\n]*scripts?/i.test(output);
+    require(status === 0 && isQuiet, `${label} installs it on Node ${major}, without a script`, output);
+    for (const [file, text] of Object.entries(probes)) writeFileSync(join(consumer, file), text);
+    checkRuns(consumer, node, layer);
+  }
+}
+
+/** Where no binary fits: a clear error that names the program which compiles, and what that lacks or makes. */
 function checkWithoutPrebuild(tarball, layer) {
   const folder = unpack(tarball, 'no-prebuild');
   rmSync(join(folder, 'prebuilds'), { recursive: true });
@@ -217,23 +240,30 @@ function checkWithoutPrebuild(tarball, layer) {
     { cwd: folder },
   );
   const reduced = join(dirname(folder), printed.trim().split('\n').at(-1));
-  const consumer = installConsumer(reduced, 'source-only', bareTools(process.execPath), ['--ignore-scripts']);
-  const bare = rebuild(consumer, bareTools(process.execPath));
+  const bareEnv = bareTools(process.execPath);
+  const consumer = installConsumer(reduced, 'source-only', bareEnv, []);
+  const load = ['-e', "require('seekable-erofs-native').encodeLayer"];
+  const loaded = spawnSync(process.execPath, load, { cwd: consumer, encoding: 'utf8' });
+  require(loaded.status !== 0 &&
+    loaded.stderr.includes(
+      'npx seekable-erofs-build',
+    ), 'the error at require names the program that compiles', loaded.stderr);
+  const bare = buildAddon(consumer, bareEnv);
   const complains = bare.status !== 0 && /lacks a C\+\+20 compiler.*make.*python3/.test(bare.output);
   require(complains, 'without a compiler it says what is missing', bare.output);
   if (!options.compile) return;
   const started = performance.now();
   const tools = bareTools(process.execPath);
-  const full = rebuild(consumer, { ...tools, PATH: `${tools.PATH}:${process.env.PATH}` });
+  const full = buildAddon(consumer, { ...tools, PATH: `${tools.PATH}:${process.env.PATH}` });
   require(full.status === 0, 'with a compiler it compiles from deps/', full.output);
   console.log(`compiling took ${((performance.now() - started) / 1000).toFixed(0)} s`);
   checkRuns(consumer, process.execPath, layer);
 }
 
-/** Runs the package's install step as a user does who comes from the error's hint. */
-function rebuild(cwd, env) {
-  const args = ['rebuild', 'seekable-erofs-native', '--foreground-scripts'];
-  const { status, stdout, stderr } = spawnSync('npm', args, { cwd, env, encoding: 'utf8' });
+/** As a user does who comes from the error's hint. */
+function buildAddon(cwd, env) {
+  const args = ['--no', 'seekable-erofs-build'];
+  const { status, stdout, stderr } = spawnSync('npx', args, { cwd, env, encoding: 'utf8' });
   return { status, output: `${stdout}${stderr}` };
 }
 

@@ -71,7 +71,7 @@ newer_than() {
   [ ! -e "$file" ] || [ -n "$(find "$@" -newer "$file" -type f -print -quit)" ]
 }
 
-# build [prebuild] : compiles what is older than its sources; with `prebuild` from scratch, and the binary that is packed too. Programs that run
+# build [prebuild] : compiles what is older than its sources; with `prebuild` it is the binary that is released for this machine. Programs that run
 # from here meanwhile keep the addon and the dist/ that they have.
 build() {
   # node-gyp fetches headers unless it is told where they are; many installations of Node have them.
@@ -80,29 +80,19 @@ build() {
   if [ -z "${npm_config_nodedir:-}" ] && [ -f "$prefix/include/node/node_version.h" ]; then
     export npm_config_nodedir=$prefix
   fi
-  local addon=build/Release/seekable_erofs.node script=${1:-build:native}
-  [ "$script" = build:native ] || addon=$(echo prebuilds/linux-*/*.node)
-  if newer_than "$addon" native binding.gyp node_modules/.package-lock.json; then
-    if [ "$script" = prebuild ]; then
-      doing 'npm run prebuild: compiles the addon, which takes minutes' quietly prebuild_beside || fail 'the addon does not compile'
-    else
-      doing 'npm run build:native: compiles the addon, which takes minutes' quietly npm run --silent build:native ||
-        fail 'the addon does not compile'
-      touch "$addon" # make leaves it as it is when nothing has changed
-    fi
+  local addon=build/Release/seekable_erofs.node script=${1:-build:native} arch
+  arch=$(node -p process.arch)
+  [ "$script" = build:native ] || addon=prebuilds/linux-$arch/seekable-erofs-native.glibc.node
+  if newer_than "$addon" native binding.gyp scripts/zig-requirements.txt node_modules/.package-lock.json; then
+    doing "npm run $script: compiles the addon, which takes minutes" quietly npm run --silent "$script" ${1:+-- "linux-$arch-glibc"} ||
+      fail 'the addon does not compile'
+    [ "$script" != build:native ] || touch "$addon" # make leaves it as it is when nothing has changed
+  fi
+  if [ "$script" = prebuild ]; then # what the tests load is what is packed
+    mkdir -p build/Release
+    cp "$addon" build/Release/new.node && mv build/Release/new.node build/Release/seekable_erofs.node
   fi
   if newer_than dist/index.mjs src tsconfig.json tsconfig.build.json scripts/entry-points.mjs; then
     doing 'npm run build:ts' npm run --silent build:ts
   fi
-}
-
-# Compiles in a copy of the sources: prebuildify begins by removing build/.
-prebuild_beside() {
-  local copy=build-prebuild
-  rm -rf "$copy" && mkdir "$copy" || return
-  cp -R native scripts binding.gyp package.json "$copy" && ln -s ../node_modules "$copy/node_modules" || return
-  (cd "$copy" && npm run --silent prebuild) || return
-  mkdir -p build/Release && cp "$copy"/prebuilds/linux-"$(node -p process.arch)"/*.node build/Release/new.node &&
-    mv build/Release/new.node build/Release/seekable_erofs.node || return
-  node scripts/replace.mjs "$copy/prebuilds" prebuilds && rm -rf "$copy"
 }

@@ -1,7 +1,7 @@
-// Before npm packs: fails without this machine's prebuilt binary, and copies zstd's sources into deps/zstd, so that the tarball compiles where
-// no prebuilt binary fits.
+// Before npm packs: fails without this machine's prebuilt binary, and copies zstd's sources and binding.gyp into deps/, so that the tarball compiles
+// where no prebuilt binary fits. Package managers would compile a package that has a binding.gyp at its root.
 //   node scripts/stage-deps.mjs [--remove]
-import { cpSync, existsSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -19,4 +19,5 @@ if (!process.argv.includes('--remove')) {
   }
   if (!existsSync(source)) throw new Error(`${source} is missing: run npm ci`);
   for (const part of ['LICENSE', 'lib']) cpSync(join(source, part), join(staged, part), { recursive: true });
+  copyFileSync(join(root, 'binding.gyp'), join(root, 'deps', 'binding.gyp'));
 }

@@ -2,8 +2,8 @@
 //   node scripts/zstd-sources.mjs            the C and assembler files
 //   node scripts/zstd-sources.mjs --include  the folder of zstd.h
 // A packed tarball carries a copy in deps/zstd (scripts/stage-deps.mjs); a checkout uses the development dependency.
-import { existsSync, readdirSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { existsSync, readdirSync, realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -27,6 +27,6 @@ export function zstdSources() {
   );
 }
 
-if (process.argv[1] !== undefined && relative(process.argv[1], fileURLToPath(import.meta.url)) === '') {
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   console.log(process.argv.includes('--include') ? zstdFolder() : zstdSources().join('\n'));
 }

@@ -8,6 +8,9 @@
 #include "sys/linux.h"
 #include "zstd/frame.h"
 
+// Not every program that loads Node's addons offers Node's OpenSSL.
+#pragma weak OpenSSL_version
+
 namespace seekable::binding {
 
 Napi::Value uuid5(const Napi::CallbackInfo& info) {
@@ -26,7 +29,7 @@ Napi::Value features(const Napi::CallbackInfo& info) {
   result.Set("sha256Many", level.sha256_many);
   result.Set("sha256Stream", level.sha256_stream);
   result.Set("zstd", zstd::library_version());
-  result.Set("openssl", OpenSSL_version(OPENSSL_VERSION));
+  result.Set("openssl", OpenSSL_version == nullptr ? "none" : OpenSSL_version(OPENSSL_VERSION));
   return result;
 }
 

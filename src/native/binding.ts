@@ -310,7 +310,7 @@ export interface Addon {
   sys: SystemCalls;
 }
 
-/** The addon: a prebuilt binary that fits this machine, else what was compiled at install time. */
+/** The addon: what was compiled on this machine, else a prebuilt binary that fits it. */
 export const native = loadAddon();
 
 /** All but `sys`, whose callers act on the system's numbers. */
@@ -332,7 +332,7 @@ function loadAddon(): Addon {
     return withOwnErrors(load(join(__dirname, '..', '..')) as Addon);
   } catch (cause) {
     const why = (cause as Error).message.split('\n')[0]!;
-    const hint = 'npm rebuild seekable-erofs-native; in a checkout: npm run build';
+    const hint = 'npx seekable-erofs-build compiles it for this machine; in a checkout: npm run build';
     throw new SeekableErofsError('MACHINE', { what: 'native addon', why, hint, cause });
   }
 }
