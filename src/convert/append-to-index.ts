@@ -10,9 +10,6 @@ export interface ImagePair {
   erofs: Descriptor;
 }
 
-/** An index with nothing in it. */
-export const emptyIndex: Index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [] };
-
 /**
  * `index` with these images: each pair, the tars first, in the place of what the index has for that platform; everything else stays. What
  * attests an image that goes, goes with it. The same pairs again change nothing. Pure.

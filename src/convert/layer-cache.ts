@@ -65,7 +65,7 @@ export class LayerCache {
   }
 
   /** Adds a layer; of an entry that is there already nothing changes. `fd` is of its whole blob. */
-  async add(key: string, { fd, layer, indexPayload }: NewEntry): Promise<void> {
+  async add(key: string, { fd, layer, indexPayload }: NewCacheEntry): Promise<void> {
     const folder = await this.drafts.createFolder();
     try {
       const blob = join(folder, 'blob');
@@ -118,7 +118,7 @@ export class LayerCache {
 }
 
 /** What is added to a cache. */
-export interface NewEntry {
+export interface NewCacheEntry {
   fd: number;
   layer: CachedLayer['layer'];
   indexPayload: Uint8Array | null;

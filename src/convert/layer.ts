@@ -17,7 +17,7 @@ import type { BlobDraft, BlobFile, DestinationStore, SourceStore } from '../oci/
 import type { Descriptor } from '../oci/types';
 import { withLayerImage } from './checked-image';
 import { copyBlob, draftOf } from './copy-blob';
-import type { LayerCache, NewEntry } from './layer-cache';
+import type { LayerCache, NewCacheEntry } from './layer-cache';
 import { layerKey } from './layer-key';
 import { openLayerFile } from './foreign-layer';
 import type { ConversionPool } from './pool';
@@ -92,7 +92,7 @@ async function findInCache(job: LayerJob, key: string, source: string): Promise<
 }
 
 /** A cache that can't be written is no reason to fail. */
-async function addToCache({ cache, options }: LayerJob, key: string, entry: NewEntry): Promise<void> {
+async function addToCache({ cache, options }: LayerJob, key: string, entry: NewCacheEntry): Promise<void> {
   try {
     await cache?.add(key, entry);
   } catch (error) {

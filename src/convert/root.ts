@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Image, ImageSet } from '../image/image-set';
 import { configPlatform } from '../oci/config';
+import { emptyIndex } from '../oci/manifest';
 import { omit } from '../oci/json';
 import type { Descriptor, Index } from '../oci/types';
-import { appendToIndex, emptyIndex, type ImagePair } from './append-to-index';
+import { appendToIndex, type ImagePair } from './append-to-index';
 import { isLone } from './companions';
 import type { ConvertedImage } from './converted-image';
 import { copyManifest } from './copy-manifest';
@@ -57,7 +58,7 @@ export async function writeAppended(
 ): Promise<Descriptor> {
   const pairs = images.map((image, i) => pairOf(set, set.images[i]!, image));
   for (const part of [...pairs.map(({ tar }) => tar), ...companions]) await copyManifest(job, part);
-  const base = existing?.index ?? { ...(set.index ?? emptyIndex), manifests: [] };
+  const base = existing?.index ?? { ...(set.index ?? emptyIndex()), manifests: [] };
   const appended = appendToIndex(base, pairs);
   const there = new Set(appended.manifests.map(({ digest }) => digest));
   const manifests = [...appended.manifests, ...companions.filter(({ digest }) => !there.has(digest))];

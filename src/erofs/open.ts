@@ -43,23 +43,29 @@ export async function openErofsImage(
     source.read(offset, length, signal),
   );
   const space = await BlockSpace.open(source, superblock, devices, signal);
-  const wiring = new Wiring(superblock, main, space, await readCompressionConfig(main, superblock), signal);
+  const special = new SpecialInodes(
+    superblock,
+    main,
+    space,
+    await readCompressionConfig(main, superblock),
+    signal,
+  );
   const data = new DataReader(
     { blockSize, extraDevices },
     space,
     main,
-    (inode) => wiring.context(inode),
+    (inode) => special.context(inode),
     signal,
   );
-  await wiring.connect(data);
-  const root = await wiring.inodes.get(superblock.rootNid);
+  await special.connect(data);
+  const root = await special.inodes.get(superblock.rootNid);
   if (root.type !== 'dir')
     throw corrupt(source.name, root.nid, `the root is a ${root.type}, not a directory`);
   return {
     ...{ name: source.name, imageSize: source.size, signal, superblock, data, root },
-    inodes: wiring.inodes,
+    inodes: special.inodes,
     directories: new Directories(data, blockSize, source.size),
-    xattrs: await wiring.xattrs(),
+    xattrs: await special.xattrs(),
   };
 }
 
@@ -67,7 +73,7 @@ export async function openErofsImage(
  * The special inodes: the metabox, whose data holds inodes, and the packed one, whose data holds fragments of compressed files. Both are
  * read like files, by the readers that depend on them; here it is seen to that neither needs itself.
  */
-class Wiring {
+class SpecialInodes {
   inodes: InodeTable;
   private data: DataReader | undefined;
   private metabox: MetadataArea | undefined;

@@ -4,7 +4,7 @@ import { checkSameDigest } from '../format/digest';
 import { checkBlobDigest } from '../layer/content-digest';
 import type { ReadOptions } from '../layer/decode';
 import { openErofsSource } from '../layer/erofs-source';
-import { openLayerContent, type LayerContent } from '../layer/layer-image';
+import { openPlainLayer, type PlainLayer } from '../layer/layer-image';
 import { layerKind } from '../layer/layer-kind';
 import { asByteSource } from '../layer/native-byte-source';
 import { sniffLayer } from '../layer/sniff';
@@ -14,7 +14,7 @@ import type { ByteSource } from '../source/byte-source';
 import { ContentComparison } from './compare-content';
 import { TreeComparison } from './compare-trees';
 import type { DifferenceList } from './differences';
-import { ImageContent, TarContent, type ExpectedContent } from './expected-content';
+import { ErofsContent, TarContent, type ExpectedContent } from './expected-content';
 import { ExpectedTree } from './expected-tree';
 import { readImageTree } from './image-tree';
 import type { TreeNode } from './tree-node';
@@ -99,7 +99,7 @@ async function expectationOf(source: CheckedBlob, options: LayerCheckOptions): P
     const image = await openErofsSource(borrow(file), { ...options, cacheBytes, descriptor, indexLayer });
     return expectImage(image, () => image.close(), options);
   }
-  const layer = await openLayerContent(file, options);
+  const layer = await openPlainLayer(file, options);
   const close = async (): Promise<void> => {
     layer.close();
   };
@@ -136,7 +136,7 @@ async function expectImage(
   try {
     const image = await openErofs(source, { signal });
     const { root, inodes } = await readImageTree(image);
-    return { root, content: new ImageContent(source.size, image, inodes), close };
+    return { root, content: new ErofsContent(source.size, image, inodes), close };
   } catch (error) {
     await close();
     throw error;
@@ -144,7 +144,7 @@ async function expectImage(
 }
 
 async function expectTar(
-  { content }: LayerContent,
+  { content }: PlainLayer,
   name: string,
   options: LayerCheckOptions,
 ): Promise<TreeNode> {
@@ -156,7 +156,7 @@ async function expectTar(
 }
 
 /** What differs from its digest proves nothing. */
-async function checkSource({ file, descriptor }: CheckedBlob, layer: LayerContent, options: ReadOptions) {
+async function checkSource({ file, descriptor }: CheckedBlob, layer: PlainLayer, options: ReadOptions) {
   if (descriptor === undefined) return;
   await checkBlobDigest(file, descriptor, options, layer.sourceDigest);
   const { diffId, digest } = descriptor;

@@ -64,7 +64,7 @@ export class TarContent implements ExpectedContent {
 }
 
 /** File data in an image. */
-export class ImageContent implements ExpectedContent {
+export class ErofsContent implements ExpectedContent {
   constructor(
     readonly size: number,
     private readonly image: ErofsFilesystem,

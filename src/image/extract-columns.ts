@@ -4,7 +4,7 @@ import type { NativeSource, TreeParcel } from '../native/binding';
 const kinds = ['file', 'dir', 'symlink', 'hardlink', 'char', 'block', 'fifo', 'socket'] as const;
 
 /** What is to be made. Path, target and names of xattrs are byte strings: one character (0–255) a byte. */
-export interface NewEntry {
+export interface ExtractEntry {
   kind: (typeof kinds)[number];
   /** From the folder that is filled, without a slash in front; empty: that folder itself. */
   path: string;
@@ -47,7 +47,7 @@ export class EntryColumns {
   private latest = 0;
   private pieceCount = 0;
 
-  add(entry: NewEntry): void {
+  add(entry: ExtractEntry): void {
     const { path, target, xattrs } = entry;
     this.reserve(fixedNumbers);
     this.latest = this.used;

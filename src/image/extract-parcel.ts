@@ -1,5 +1,5 @@
 import type { PlacedExtent } from '../erofs/data';
-import { EntryColumns, type NewEntry } from './extract-columns';
+import { EntryColumns, type ExtractEntry } from './extract-columns';
 import type { LocalSources } from './local-sources';
 import type { MergedNode, MergedTree } from './merged-tree';
 import type { View } from './open-view';
@@ -10,7 +10,7 @@ const parcelBytes = 8 << 20;
 const parcelEntries = 512;
 /** A file of which native code reads the bytes by itself is cut only so that its progress can be seen. */
 const maxPart = 16 << 20;
-const noXattrs: NewEntry['xattrs'] = [];
+const noXattrs: ExtractEntry['xattrs'] = [];
 
 /** Entries that are written by one native call, after the folders among them. */
 export class Parcel {
@@ -51,7 +51,7 @@ export class ParcelMaker {
   private full: Parcel[] = [];
   /** The first name of files that have several. */
   private readonly names = new Map<number, string>();
-  private readonly links: NewEntry[] = [];
+  private readonly links: ExtractEntry[] = [];
 
   constructor({ tree, local }: View) {
     this.tree = tree;
@@ -65,10 +65,10 @@ export class ParcelMaker {
     const path = absolute.slice(1);
     const target = this.otherName(path, node);
     if (target !== undefined) {
-      this.links.push({ ...newEntry(path, node), kind: 'hardlink', target });
+      this.links.push({ ...extractEntry(path, node), kind: 'hardlink', target });
       return undefined;
     }
-    const entry = newEntry(path, node);
+    const entry = extractEntry(path, node);
     if (entry.kind === 'dir') {
       this.parcel.folders.add(entry);
       return undefined;
@@ -109,13 +109,13 @@ export class ParcelMaker {
     return known;
   }
 
-  private async addDetailed(node: MergedNode, entry: NewEntry): Promise<void> {
+  private async addDetailed(node: MergedNode, entry: ExtractEntry): Promise<void> {
     await addDetails(this.tree, node, entry);
     this.parcel.others.add(entry);
     if (entry.kind === 'file') await this.addData(node, entry);
   }
 
-  private addData(node: MergedNode, file: NewEntry): Promise<void> | undefined {
+  private addData(node: MergedNode, file: ExtractEntry): Promise<void> | undefined {
     const extents = this.tree.extents(node);
     if (Symbol.asyncIterator in extents) return this.addExtents(node, file, extents);
     for (const extent of extents) this.addExtent(node, file, extent);
@@ -125,14 +125,14 @@ export class ParcelMaker {
 
   private async addExtents(
     node: MergedNode,
-    file: NewEntry,
+    file: ExtractEntry,
     extents: AsyncIterable<PlacedExtent>,
   ): Promise<void> {
     for await (const extent of extents) this.addExtent(node, file, extent);
     this.parcel.fileBytes += file.size;
   }
 
-  private addExtent(node: MergedNode, file: NewEntry, extent: PlacedExtent): void {
+  private addExtent(node: MergedNode, file: ExtractEntry, extent: PlacedExtent): void {
     const source = extent.source && this.local.get(extent.source);
     const limit = source === null ? parcelBytes : maxPart;
     for (let done = 0; done < extent.length;) {
@@ -147,7 +147,7 @@ export class ParcelMaker {
   }
 
   /** Goes on with the file in a new parcel. */
-  private cut(file: NewEntry): void {
+  private cut(file: ExtractEntry): void {
     this.parcel.others.leaveOpen();
     this.parcel.isPart = true;
     this.next();
@@ -157,7 +157,7 @@ export class ParcelMaker {
 }
 
 /** What is to be made of a node, but for addDetails(); all of one shape, since there are many. */
-export function newEntry(path: string, node: MergedNode): NewEntry {
+export function extractEntry(path: string, node: MergedNode): ExtractEntry {
   const { type, mode, uid, gid, mtime, rdev, size } = node.inode;
   return {
     kind: type,
@@ -178,7 +178,7 @@ export function newEntry(path: string, node: MergedNode): NewEntry {
 }
 
 /** Adds what has to be read: a link's target, xattrs. */
-export async function addDetails(tree: MergedTree, node: MergedNode, entry: NewEntry): Promise<void> {
+export async function addDetails(tree: MergedTree, node: MergedNode, entry: ExtractEntry): Promise<void> {
   if (entry.kind === 'symlink') entry.target = (await tree.readlink(node)).toString('latin1');
   if (!node.inode.hasXattrs) return;
   const xattrs = await tree.xattrs(node);

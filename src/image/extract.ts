@@ -6,7 +6,7 @@ import { resourcesOf } from '../layer/resources';
 import { EntryColumns } from './extract-columns';
 import { Lanes } from './extract-lanes';
 import { ExtractNotices } from './extract-notices';
-import { addDetails, newEntry, ParcelMaker, type Parcel } from './extract-parcel';
+import { addDetails, extractEntry, ParcelMaker, type Parcel } from './extract-parcel';
 import { clearExtractDrafts } from './extract-drafts';
 import { openExtractTarget, type ExtractTarget } from './extract-target';
 import type { MergedNode, MergedTree } from './merged-tree';
@@ -182,7 +182,7 @@ class Extraction {
     for (let start = 0; start < this.folders.length; start += folderBatch) {
       const batch = new EntryColumns();
       for (const { path, node } of this.folders.slice(start, start + folderBatch)) {
-        const entry = newEntry(path.slice(1), node);
+        const entry = extractEntry(path.slice(1), node);
         if (node.inode.hasXattrs) await addDetails(this.tree, node, entry);
         batch.add(entry);
       }

@@ -5,7 +5,7 @@ import type { ReadOptions } from '../layer/decode';
 import type { FrameSection } from '../layer/frame-section';
 import { layerKind } from '../layer/layer-kind';
 import { openBlob, type BlobReader } from '../layer/open-blob';
-import { sniffLayer, type LayerContent } from '../layer/sniff';
+import { sniffLayer, type ContentKind } from '../layer/sniff';
 import type { BlobTree } from '../layer/verity-section';
 import type { ByteSource } from '../source/byte-source';
 import { unlessUnreadable } from '../layer/whole-layer';
@@ -91,7 +91,7 @@ async function treeOf(
   return options.measure === true ? { tree, share } : { tree };
 }
 
-const mediaTypeOfContent: Record<LayerContent, string> = {
+const mediaTypeOfContent: Record<ContentKind, string> = {
   empty: mediaTypes.ociTar,
   tar: mediaTypes.ociTar,
   'tar+gzip': mediaTypes.ociTarGzip,

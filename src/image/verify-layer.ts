@@ -1,7 +1,7 @@
 import { failure } from '../errors';
 import { checkDigests, type ReadOptions } from '../layer/decode';
 import { digestOfFile } from '../layer/content-digest';
-import { openLayerContent } from '../layer/layer-image';
+import { openPlainLayer } from '../layer/layer-image';
 import { layerKind, type LayerKind } from '../layer/layer-kind';
 import { openWholeLayer, type WholeLayer } from '../layer/whole-layer';
 import type { BlobFile } from '../oci/store';
@@ -52,7 +52,7 @@ async function verifyWhole({ kind, blob, decode }: WholeLayer, options: ReadOpti
 /** A layer of any kind, compressed or not: its digests. */
 export async function verifyContent(file: BlobFile, options: ReadOptions): Promise<VerifiedLayer> {
   const { descriptor } = options;
-  const content = await openLayerContent(file, options);
+  const content = await openPlainLayer(file, options);
   try {
     const blobDigest = content.sourceDigest ?? (await digestOfFile(file, options));
     const diffId = content.contentDigest ?? blobDigest;

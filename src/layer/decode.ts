@@ -1,7 +1,7 @@
 import { uncompressedDigestOf } from '../format/annotations';
 import { checkSameDigest, digestBytes, formatDigest } from '../format/digest';
 import type { ResourceOptions } from '../job';
-import { native, type ExpectedTree, type NativeSource } from '../native/binding';
+import { native, type ExpectedVerityTree, type NativeSource } from '../native/binding';
 import { runNative } from '../native/run';
 import type { BlobFile } from '../oci/store';
 import type { Descriptor } from '../oci/types';
@@ -95,7 +95,13 @@ export async function checkDigests(
   if (said !== null) checkSameDigest(`${file.name}: decoded data`, said, diffId);
 }
 
-function expectedTree({ superblock, rootDigest, dataSize, location, treeOffset }: BlobTree): ExpectedTree {
+function expectedTree({
+  superblock,
+  rootDigest,
+  dataSize,
+  location,
+  treeOffset,
+}: BlobTree): ExpectedVerityTree {
   const { algorithm, dataBlockSize, hashBlockSize, salt } = superblock;
   return {
     ...{ algorithm, dataBlockSize, hashBlockSize, salt },

@@ -14,7 +14,7 @@ import { sniffLayer } from './sniff';
 export const builtBlockSize = 4096;
 
 /** A layer's bytes, decompressed where they were compressed. close() it. */
-export interface LayerContent {
+export interface PlainLayer {
   content: NativeSource;
   /** `sha256:…` of the layer's bytes as they came, and of the decompressed ones; null when it was not compressed and so not read. */
   sourceDigest: string | null;
@@ -23,14 +23,14 @@ export interface LayerContent {
 }
 
 /** The raw EROFS image of a layer, ready to be read anywhere. close() it. */
-export interface LayerImage extends Omit<LayerContent, 'content'> {
+export interface LayerImage extends Omit<PlainLayer, 'content'> {
   image: NativeSource;
   /** What was built of a tar; null when the layer is an image itself. */
   built: { inodes: number; blockSize: number } | null;
 }
 
 /** Opens a layer that is no seekable blob: gzip and zstd, told by content, are inflated into an unlinked file. */
-export async function openLayerContent(layer: Slice, options: ResourceOptions): Promise<LayerContent> {
+export async function openPlainLayer(layer: Slice, options: ResourceOptions): Promise<PlainLayer> {
   const { tmpDir } = resourcesOf(options);
   const plain = new native.Source(layer);
   try {
@@ -63,7 +63,7 @@ export interface BuildOptions extends ResourceOptions, WarningOptions, MkfsChoic
  */
 export async function openLayerImage(layer: Slice, options: BuildOptions): Promise<LayerImage> {
   const mkfs = mkfsSettings(options);
-  const opened = await openLayerContent(layer, options);
+  const opened = await openPlainLayer(layer, options);
   const { content, ...rest } = opened;
   try {
     const source = asByteSource(content, layer.name);
@@ -83,7 +83,7 @@ export async function openLayerImage(layer: Slice, options: BuildOptions): Promi
 }
 
 async function planned(
-  { content, ...rest }: LayerContent,
+  { content, ...rest }: PlainLayer,
   name: string,
   options: BuildOptions,
 ): Promise<LayerImage> {
@@ -103,7 +103,7 @@ async function planned(
 }
 
 async function madeByMkfs(
-  { content, contentDigest, ...rest }: LayerContent,
+  { content, contentDigest, ...rest }: PlainLayer,
   name: string,
   settings: MkfsSettings,
   options: BuildOptions,

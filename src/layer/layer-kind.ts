@@ -7,7 +7,7 @@ import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
 import { findTableFrame } from './frame-walk';
 import { isSeekableLayer } from './seekable';
-import { sniffBytes, sniffedSize, sniffLayer, type LayerContent } from './sniff';
+import { sniffBytes, sniffedSize, sniffLayer, type ContentKind } from './sniff';
 
 /**
  * How the EROFS image of a layer is read: `seekable`, by a table of chunks; `raw`, as it is; `zstd`, decompressed from its beginning to
@@ -45,7 +45,7 @@ export async function layerKind(source: ByteSource, options: KindOptions): Promi
 async function kindByContent(
   source: ByteSource,
   { descriptor, allowUnverified = false, signal }: KindOptions,
-  content: LayerContent,
+  content: ContentKind,
 ): Promise<LayerKind> {
   if (content === 'erofs') return 'raw';
   if (content === 'unknown') {

@@ -16,7 +16,7 @@ import { asByteSource } from './native-byte-source';
 import { resourcesOf } from './resources';
 
 /** A tar, decompressed. */
-export interface TarContent {
+export interface MkfsInput {
   source: NativeSource;
   /** `sha256:…`, if it is known. */
   digest: string | null;
@@ -24,7 +24,7 @@ export interface TarContent {
 }
 
 /** An image that mkfs.erofs made; its file has no name. */
-export interface MadeImage {
+export interface MkfsImage {
   image: NativeSource;
   inodes: number;
   /** Bytes. */
@@ -42,10 +42,10 @@ const reportInterval = 100; // milliseconds
  * built-in builder, which plans the tar for the image's epoch.
  */
 export async function makeImage(
-  tar: TarContent,
+  tar: MkfsInput,
   settings: MkfsSettings,
   options: ResourceOptions,
-): Promise<MadeImage> {
+): Promise<MkfsImage> {
   const program = await findMkfs(options);
   const epoch = await epochOf(tar, options);
   const tarDigest = tar.digest ?? (await digestOfTar(tar, options));
@@ -84,7 +84,7 @@ export function mkfsArguments(
 }
 
 /** The built-in builder's warnings are about its own policy, so they are not passed on. */
-async function epochOf({ source, name }: TarContent, options: ResourceOptions): Promise<number> {
+async function epochOf({ source, name }: MkfsInput, options: ResourceOptions): Promise<number> {
   const { threads, tmpDir } = resourcesOf(options);
   const plan = await runNative(
     options,
@@ -95,12 +95,12 @@ async function epochOf({ source, name }: TarContent, options: ResourceOptions): 
   return plan.epoch;
 }
 
-async function digestOfTar({ source, name }: TarContent, options: ResourceOptions): Promise<string> {
+async function digestOfTar({ source, name }: MkfsInput, options: ResourceOptions): Promise<string> {
   const digest = await runNative(options, (job) => native.hashSource(source, job), name);
   return formatDigest('sha256', digest);
 }
 
-async function* piecesOf({ source, name }: TarContent, { onProgress }: ResourceOptions) {
+async function* piecesOf({ source, name }: MkfsInput, { onProgress }: ResourceOptions) {
   const bytes = asByteSource(source, name);
   let reported = -Infinity;
   for (let done = 0; done < bytes.size;) {
@@ -152,7 +152,7 @@ async function checkPlaceOfTar(image: ByteSource, superblock: Superblock, progra
 async function appendTar(
   index: NativeSource,
   target: TemporaryFile,
-  { source, name }: TarContent,
+  { source, name }: MkfsInput,
   options: ResourceOptions,
 ): Promise<NativeSource> {
   const { threads } = resourcesOf(options);

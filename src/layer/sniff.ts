@@ -6,7 +6,7 @@ import type { ByteSource } from '../source/byte-source';
  * What a layer's bytes begin like. `empty` is an empty tar. `zstd` may be a seekable blob or a compressed tar: only a table tells
  * (findTableFrame()).
  */
-export type LayerContent = 'empty' | 'tar' | 'tar+gzip' | 'zstd' | 'erofs' | 'unknown';
+export type ContentKind = 'empty' | 'tar' | 'tar+gzip' | 'zstd' | 'erofs' | 'unknown';
 
 const tarBlockSize = 512;
 const erofsSuperblockOffset = 1024;
@@ -18,12 +18,12 @@ const ustarField = { start: 257, end: 262 };
 export const sniffedSize = erofsSuperblockOffset + 4;
 
 /** Tells a layer by its first bytes, never by its name. */
-export async function sniffLayer(source: ByteSource, signal?: AbortSignal): Promise<LayerContent> {
+export async function sniffLayer(source: ByteSource, signal?: AbortSignal): Promise<ContentKind> {
   return sniffBytes(await source.read(0, Math.min(source.size, sniffedSize), signal));
 }
 
 /** Tells a layer by its first `sniffedSize` bytes, fewer if it has no more. */
-export function sniffBytes(bytes: Buffer): LayerContent {
+export function sniffBytes(bytes: Buffer): ContentKind {
   if (bytes.length === 0) return 'empty';
   const magic = bytes.length < 4 ? 0 : bytes.readUInt32LE(0);
   if (magic === zstdMagic || isSkippableMagic(magic)) return 'zstd';

@@ -11,7 +11,7 @@ import {
   type ReadOptions,
 } from './decode';
 import type { FrameSection } from './frame-section';
-import { openLayerContent } from './layer-image';
+import { openPlainLayer } from './layer-image';
 import { layerKind, type LayerKind } from './layer-kind';
 import { asByteSource } from './native-byte-source';
 import { openSeekable, withSpecTree, type SeekableBlob } from './seekable';
@@ -86,7 +86,7 @@ async function openInflated(
   options: ReadOptions,
 ): Promise<WholeLayer> {
   if (options.allowUnverified !== true) throw noTable(file.name);
-  const inflated = await openLayerContent(file, options);
+  const inflated = await openPlainLayer(file, options);
   const { content, sourceDigest, contentDigest } = inflated;
   const close = (): void => {
     inflated.close();

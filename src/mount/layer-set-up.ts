@@ -11,7 +11,7 @@ import { perform, type OnStep } from './steps';
 import { readThrough } from './verity-check';
 
 /** A layer's bytes, ready for the kernel. */
-export interface LayerContent {
+export interface MountableLayer {
   /** The image, then its external devices. */
   files: string[];
   /** For a layer that the kernel checks. */
@@ -34,7 +34,7 @@ export class LayerSetUp {
   constructor(
     private readonly state: MountState,
     readonly key: string,
-    private readonly content: LayerContent,
+    private readonly content: MountableLayer,
     backing: Backing,
     private readonly onStep: OnStep | undefined,
   ) {

@@ -7,13 +7,13 @@ import { canMountFile } from './erofs';
 import type { VerityMode } from './layer-record';
 import { openMountSource, type MountSource } from './mount-source';
 import type { MountSourceOptions } from './source-layer';
-import { LayerSetUp, type LayerContent } from './layer-set-up';
+import { LayerSetUp, type MountableLayer } from './layer-set-up';
 import { mountsAt, readMounts } from './mountinfo';
 import { mountOverlay } from './overlay';
 import {
   backingOf,
   decideVerity,
-  layerKey,
+  mountKey,
   planMount,
   type MountPlan,
   type TreeStanding,
@@ -138,7 +138,7 @@ class Mounting {
     const described = layers.map(({ name, diffId, tree, rootDigest, files }) => {
       const mode = this.decide(name, tree, whyNot);
       const extra = mode === 'kernel' ? this.extra : [];
-      const key = layerKey({ diffId, rootDigest: mode === 'kernel' ? rootDigest : null, extra, files });
+      const key = mountKey({ diffId, rootDigest: mode === 'kernel' ? rootDigest : null, extra, files });
       return { diffId, device: '', verity: mode, key };
     });
     if (described.some(({ verity: mode }) => mode === 'userspace')) {
@@ -204,8 +204,8 @@ class Mounting {
     if (other) throw failure('FAILED', other.rw!, `${other.target} writes to it`, 'give another folder');
   }
 
-  private async prepare({ layers }: MountRecord): Promise<Map<string, LayerContent>> {
-    const contents = new Map<string, LayerContent>();
+  private async prepare({ layers }: MountRecord): Promise<Map<string, MountableLayer>> {
+    const contents = new Map<string, MountableLayer>();
     for (const [i, { key, verity }] of layers.entries()) {
       if (contents.has(key)) continue;
       const layer = this.image.layers[i]!;
@@ -221,7 +221,7 @@ class Mounting {
   }
 
   /** The state is locked. */
-  private async setUp(record: MountRecord, contents: Map<string, LayerContent>): Promise<void> {
+  private async setUp(record: MountRecord, contents: Map<string, MountableLayer>): Promise<void> {
     const fileBacked = this.hooks.loopOnly !== true && (await this.canMountFiles(contents));
     const layers = record.layers.map(({ key, verity }) => ({ key, mode: verity }));
     const plan = planMount(layers, { writable: record.rw !== null, fileBacked });
@@ -275,7 +275,7 @@ class Mounting {
     });
   }
 
-  private async canMountFiles(contents: Map<string, LayerContent>): Promise<boolean> {
+  private async canMountFiles(contents: Map<string, MountableLayer>): Promise<boolean> {
     const plain = [...contents.values()].find(({ verity }) => verity === null);
     return plain === undefined || canMountFile(plain.files[0]!);
   }

@@ -57,7 +57,7 @@ export interface LayerIdentity {
 }
 
 /** The name of a layer in the state folder. */
-export function layerKey({ diffId, rootDigest, extra, files }: LayerIdentity): string {
+export function mountKey({ diffId, rootDigest, extra, files }: LayerIdentity): string {
   return createHash('sha256')
     .update(JSON.stringify([diffId, rootDigest, extra, files]))
     .digest('hex');

@@ -1,7 +1,7 @@
 import type { ReadOptions } from '../layer/decode';
 import type { RegistryOptions } from '../store/registry/options';
 import type { VerityMode } from './layer-record';
-import type { LayerContent } from './layer-set-up';
+import type { MountableLayer } from './layer-set-up';
 import type { TreeStanding } from './plan';
 import type { MountState } from './state';
 
@@ -28,7 +28,7 @@ export interface SourceLayer {
 }
 
 /** A layer that the kernel can mount. */
-export interface PreparedLayer extends Omit<LayerContent, 'extra'> {
+export interface PreparedLayer extends Omit<MountableLayer, 'extra'> {
   /** Found in the blob, though the descriptor says nothing of a tree. */
   unvouchedTree?: boolean;
 }

@@ -115,7 +115,7 @@ export interface FrameTable {
 }
 
 /** The tree that a blob must have, and where its bytes are. */
-export interface ExpectedTree extends VerityParameters {
+export interface ExpectedVerityTree extends VerityParameters {
   root: Uint8Array;
   /** Bytes of decoded data that the tree covers (padded with zeros to a block). */
   dataSize: number;
@@ -273,7 +273,7 @@ export interface Addon {
       target: { fd: number; name: string } | null;
       threads: number;
       tmpDir: string;
-      verity: ExpectedTree | null;
+      verity: ExpectedVerityTree | null;
     },
     job: NativeJob,
   ): Promise<DecodedImage>;

@@ -1,5 +1,5 @@
 import { failure } from '../errors';
-import { isIndexType, isManifestType } from '../format/media-types';
+import { isIndexType, isManifestType, mediaTypes } from '../format/media-types';
 import { parseDescriptor } from './descriptor';
 import {
   arrayMember,
@@ -12,6 +12,11 @@ import {
 import type { JsonObject } from './json';
 import type { SourceStore } from './store';
 import type { Descriptor, Index, Manifest } from './types';
+
+/** An index without images. */
+export function emptyIndex(): Index {
+  return { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [] };
+}
 
 /** More layers than any program writes: overlayfs stops at a few hundred. */
 const maxLayers = 10_000;

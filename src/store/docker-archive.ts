@@ -17,7 +17,7 @@ import { agreeingManifest } from './docker-layout';
 import { findImage, isLayerId, parseDockerManifest, parseRepositories } from './docker-manifest';
 import { configOfV1, parentOf, readV1Layers } from './docker-v1';
 import { readSmallFile, type LayoutFile, type LayoutSource } from './layout-source';
-import { MadeImage } from './made-image';
+import { DerivedManifest } from './derived-manifest';
 
 /**
  * Opens what `docker save` wrote, in any of its forms: with a `manifest.json` (Docker 1.10 and later), with nothing but a folder for each
@@ -34,7 +34,7 @@ export async function openDockerArchiveSource(
 
 /** A `docker save` archive that images are read from. Unless it is a layout as well, descriptors and manifest are made here. */
 export class DockerArchiveSource implements SourceStore {
-  private readonly made: MadeImage;
+  private readonly made: DerivedManifest;
   private layout: LayoutSource | null = null;
 
   constructor(
@@ -42,7 +42,7 @@ export class DockerArchiveSource implements SourceStore {
     private readonly files: ArchiveFiles,
     private readonly options: ResourceOptions,
   ) {
-    this.made = new MadeImage(name, options);
+    this.made = new DerivedManifest(name, options);
   }
 
   /** @throws NOT_FOUND when it is no such archive, or has no such image; CORRUPT, MISMATCH */

@@ -1,6 +1,6 @@
 import { failure } from '../errors';
 import { isDigest } from '../format/digest';
-import { isIndexType, isManifestType, mediaTypes } from '../format/media-types';
+import { isIndexType, isManifestType } from '../format/media-types';
 import { corrupt, omit, parseJsonObject } from '../oci/json';
 import type { Descriptor, Index } from '../oci/types';
 
@@ -11,11 +11,6 @@ export const refNameAnnotation = 'org.opencontainers.image.ref.name';
 
 /** Content of the file `oci-layout`. */
 export const layoutMarker = Buffer.from('{"imageLayoutVersion":"1.0.0"}');
-
-/** An index.json without images. */
-export function emptyIndex(): Index {
-  return { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [] };
-}
 
 /**
  * Checks the content of the file `oci-layout`.

@@ -93,7 +93,7 @@ export class LayoutWorkspace {
 
   private async acquire(signal: AbortSignal | undefined): Promise<Lock> {
     for (;;) {
-      await this.makeFolder();
+      await this.makeOwnFolder();
       try {
         return await acquireLock(join(this.folder, 'lock'), { signal });
       } catch (error) {
@@ -103,7 +103,7 @@ export class LayoutWorkspace {
     }
   }
 
-  private async makeFolder(): Promise<void> {
+  private async makeOwnFolder(): Promise<void> {
     try {
       await mkdir(this.folder);
     } catch (error) {

@@ -8,12 +8,13 @@ import { makeFolder, removeIfEmpty } from '../fs/folder';
 import { withInnerFolder } from '../fs/inner-folder';
 import type { JobOptions } from '../job';
 import { maxListSize, serializeJson } from '../format/json';
+import { emptyIndex } from '../oci/manifest';
 import type { BlobDraft, DestinationStore } from '../oci/store';
 import type { Descriptor, Index } from '../oci/types';
 import { openFileSource } from '../source/file';
 import { checkContent } from './blob-content';
 import { GroupedAction } from './grouped-action';
-import { checkLayoutMarker, emptyIndex, layoutMarker, withReference } from './layout-index';
+import { checkLayoutMarker, layoutMarker, withReference } from './layout-index';
 import { reachableFrom } from './layout-reach';
 import {
   blobPath,

@@ -5,13 +5,14 @@ import { checkOutputTakesBytes } from '../fs/output-file';
 import { openTemporary, type TemporaryFile } from '../fs/temporary';
 import type { ResourceOptions } from '../job';
 import { maxListSize, serializeJson } from '../format/json';
+import { emptyIndex } from '../oci/manifest';
 import type { BlobDraft, DestinationStore } from '../oci/store';
 import type { Descriptor, Index } from '../oci/types';
 import { openArchiveFile } from './archive-file';
 import { openArchiveFiles } from './archive-files';
 import { checkContent, checkSize } from './blob-content';
 import { readChunks, writeChunks } from '../fs/fd-chunks';
-import { emptyIndex, layoutMarker, withReference } from './layout-index';
+import { layoutMarker, withReference } from './layout-index';
 import { blobPath, LayoutSource } from './layout-source';
 import type { TarMember } from './tar-writer';
 

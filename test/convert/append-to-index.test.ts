@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { appendToIndex, emptyIndex, type ImagePair } from '../../src/convert/append-to-index';
+import { appendToIndex, type ImagePair } from '../../src/convert/append-to-index';
+import { emptyIndex } from '../../src/oci/manifest';
 import { digestOf } from '../../src/format/digest';
 import { omit } from '../../src/oci/json';
 import type { Descriptor, Index } from '../../src/oci/types';
@@ -17,14 +18,14 @@ const pair = (name: string, platform: string): ImagePair => ({
   tar: entry(`${name} tar`, platform),
   erofs: entry(`${name} erofs`, platform, ['erofs']),
 });
-const index = (...manifests: Descriptor[]): Index => ({ ...emptyIndex, manifests });
+const index = (...manifests: Descriptor[]): Index => ({ ...emptyIndex(), manifests });
 
 describe('an index to which an image is added', () => {
   const a = pair('a', 'linux/amd64');
   const b = pair('b', 'linux/arm64');
 
   it('has the tars first, then what was made of them', () => {
-    expect(appendToIndex(emptyIndex, [a, b]).manifests).toEqual([a.tar, a.erofs, b.tar, b.erofs]);
+    expect(appendToIndex(emptyIndex(), [a, b]).manifests).toEqual([a.tar, a.erofs, b.tar, b.erofs]);
   });
 
   it('keeps the others, their order, and its own members', () => {
@@ -62,7 +63,7 @@ describe('an index to which an image is added', () => {
       return { tar, erofs };
     };
     const pairs = [on('linux/arm/v6'), on('linux/arm/v7')];
-    const now = appendToIndex(emptyIndex, pairs);
+    const now = appendToIndex(emptyIndex(), pairs);
     expect(now.manifests).toEqual(pairs.flatMap(({ tar, erofs }) => [tar, erofs]));
     expect(appendToIndex(now, pairs)).toEqual(now);
   });
@@ -91,7 +92,7 @@ describe('an index to which an image is added', () => {
   });
 
   it('has an image that was EROFS already once', () => {
-    expect(appendToIndex(emptyIndex, [{ tar: a.erofs, erofs: a.erofs }]).manifests).toEqual([a.erofs]);
+    expect(appendToIndex(emptyIndex(), [{ tar: a.erofs, erofs: a.erofs }]).manifests).toEqual([a.erofs]);
   });
 
   it('loses the attestations of images that go, no others', () => {

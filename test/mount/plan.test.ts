@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { backingOf, decideVerity, layerKey, planMount, type VerityPolicy } from '../../src/mount/plan';
+import { backingOf, decideVerity, mountKey, planMount, type VerityPolicy } from '../../src/mount/plan';
 import { refusal } from '../support/refusal';
 
 const decide = (
@@ -41,9 +41,9 @@ describe('the key of a layer', () => {
       { ...plain, rootDigest: 'sha512:r' },
       { ...plain, rootDigest: 'sha512:r', extra: ['ignore_corruption'] },
       { ...plain, files: ['1:2:3:4'] },
-    ].map(layerKey);
+    ].map(mountKey);
     expect(new Set(keys).size).toBe(keys.length);
-    expect(layerKey({ ...plain })).toBe(keys[0]);
+    expect(mountKey({ ...plain })).toBe(keys[0]);
     expect(keys[0]).toMatch(/^[0-9a-f]{64}$/);
   });
 });

@@ -9,7 +9,7 @@ import type { BlobFile } from '../oci/store';
 import type { Descriptor, Manifest } from '../oci/types';
 
 /** The descriptors and the manifest of an image that was stored without any, and where the bytes behind them are. */
-export class MadeImage {
+export class DerivedManifest {
   private readonly files = new Map<string, string>();
   private readonly documents = new Map<string, Buffer>();
 
