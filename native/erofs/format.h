@@ -119,6 +119,10 @@ struct __attribute__((packed)) Dirent {
 static_assert(sizeof(Dirent) == 12);
 inline constexpr size_t kMaxNameLength = 255;
 
+// The body of a device's inode has 12 bits of major and 20 bits of minor number.
+inline constexpr uint32_t kMaxDeviceMajor = 0xFFF;
+inline constexpr uint32_t kMaxDeviceMinor = 0xFFFFF;
+
 // The xattr ibody: header, shared ids of 4 bytes, inline entries.
 struct XattrHeader {
   uint32_t name_filter;
@@ -139,5 +143,6 @@ struct XattrEntry {
   uint16_t value_size;
 };
 static_assert(sizeof(XattrEntry) == 4);
+inline constexpr size_t kMaxXattrValue = UINT16_MAX;
 
 }  // namespace seekable::erofs

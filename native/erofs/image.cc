@@ -22,14 +22,9 @@ class PlannedImage final : public Image {
   void set_uuid(Bytes uuid) override { std::copy_n(uuid.begin(), Uuid{}.size(), uuid_.emplace().begin()); }
 
   Status read_at(uint64_t offset, MutableBytes out) const override {
-    if (offset > size() || out.size() > size() - offset) {
-      return usage("image", "bytes " + std::to_string(offset) + "+" + std::to_string(out.size()) +
-                                " are beyond its end at " + std::to_string(size()));
-    }
-    const auto in_metadata = static_cast<size_t>(
-        std::min<uint64_t>(out.size(), summary_.metadata_size - std::min(offset, summary_.metadata_size)));
-    if (in_metadata > 0) TRY(write_metadata({plan_, data_}, uuid_, offset, out.first(in_metadata)));
-    return plan_.data.read(data_, offset + in_metadata, out.subspan(in_metadata));
+    const ImageRange range = TRY(split_range(size(), summary_.metadata_size, offset, out));
+    if (!range.metadata.empty()) TRY(write_metadata({plan_, data_}, uuid_, offset, range.metadata));
+    return plan_.data.read(data_, range.data_offset, range.data);
   }
   DataMap take_data_map() && override { return std::move(plan_.data); }
 
@@ -41,6 +36,17 @@ class PlannedImage final : public Image {
 };
 
 }  // namespace
+
+Result<ImageRange> split_range(uint64_t image_size, uint64_t metadata_size, uint64_t offset,
+                               MutableBytes out) {
+  if (offset > image_size || out.size() > image_size - offset) {
+    return usage("image", "bytes " + std::to_string(offset) + "+" + std::to_string(out.size()) +
+                              " are beyond its end at " + std::to_string(image_size));
+  }
+  const uint64_t metadata_left = metadata_size - std::min(offset, metadata_size);
+  const auto in_metadata = static_cast<size_t>(std::min<uint64_t>(out.size(), metadata_left));
+  return ImageRange{out.first(in_metadata), offset + in_metadata, out.subspan(in_metadata)};
+}
 
 Result<std::unique_ptr<Image>> plan_image(Tree tree, const ByteSource& data, const PlanOptions& options,
                                           Job& job) {

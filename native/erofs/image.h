@@ -33,6 +33,16 @@ class Image : public ByteSource {
   virtual DataMap take_data_map() && = 0;
 };
 
+// A range of an image, parted where its file data begins.
+struct ImageRange {
+  MutableBytes metadata;  // empty if the range begins behind the metadata
+  uint64_t data_offset;   // of `data` in the image
+  MutableBytes data;
+};
+// `out` is the range that begins at `offset`. kUsage if it reaches beyond `image_size`.
+Result<ImageRange> split_range(uint64_t image_size, uint64_t metadata_size, uint64_t offset,
+                               MutableBytes out);
+
 // Plans the image of `tree`, whose names are sorted. `data` is what its extents point into; it outlives the
 // image. Errors name the path: kUnsupported for what EROFS cannot hold (too many xattr bytes, a name or file
 // too large).

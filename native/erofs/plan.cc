@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <ranges>
 
 #include "base/checked.h"
 
@@ -15,8 +14,6 @@ namespace {
 // Larger tails of files would bloat the metadata prefix, which every mount fetches, to save little of the
 // image.
 constexpr uint64_t kMaxInlineFileTail = 512;
-constexpr uint32_t kMaxDeviceMajor = 0xFFF;
-constexpr uint32_t kMaxDeviceMinor = 0xFFFFF;
 // Inodes planned between two looks at the job's cancellation.
 constexpr size_t kInodesPerCheck = 4096;
 
@@ -56,8 +53,8 @@ class Planner {
   void map_data(const PlannedInode& planned, uint64_t blocks);
 
   const Inode& tree_inode(const PlannedInode& planned) const { return plan_.tree_inode(planned); }
-  std::string path_of(InodeId id) const;
-  std::string name_in(InodeId directory, InodeId id) const;
+  // For errors: as containers see it.
+  std::string path_of(InodeId id) const { return "/" + tree_.path_of(id); }
 
   Job& job_;
   Plan plan_;
@@ -142,8 +139,9 @@ Status Planner::check_device(const PlannedInode& planned) const {
   const Device device = tree_.device(tree_inode(planned));
   if (device.major <= kMaxDeviceMajor && device.minor <= kMaxDeviceMinor) return ok();
   return unsupported(path_of(planned.id), "device " + std::to_string(device.major) + ":" +
-                                              std::to_string(device.minor) +
-                                              "; EROFS holds at most 4095:1048575");
+                                              std::to_string(device.minor) + "; EROFS holds at most " +
+                                              std::to_string(kMaxDeviceMajor) + ":" +
+                                              std::to_string(kMaxDeviceMinor));
 }
 
 bool Planner::fits_compact(const Inode& inode, uint64_t size) const {
@@ -235,35 +233,6 @@ void Planner::map_data(const PlannedInode& planned, uint64_t blocks) {
     plan_.data.add_file(tree_, inode, from, uint64_t{run.count} << chunk_bits,
                         start + uint64_t{run.block} * plan_.block_size);
   }
-}
-
-// For errors only: nothing in the tree leads from an inode to its names. Any directory that holds it has a
-// number.
-std::string Planner::path_of(InodeId id) const {
-  std::vector<std::string> names;
-  const auto holds = [&](const PlannedInode& planned) {
-    return is_type(tree_inode(planned), S_IFDIR) && !name_in(planned.id, id).empty();
-  };
-  if (!is_type(tree_.inodes[id], S_IFDIR)) {
-    const auto parent = std::ranges::find_if(plan_.inodes, holds);
-    names.push_back(name_in(parent->id, id));
-    id = parent->id;
-  }
-  while (id != Tree::kRoot) {
-    const InodeId parent = tree_.directory(tree_.inodes[id]).parent;
-    names.push_back(name_in(parent, id));
-    id = parent;
-  }
-  std::string path;
-  for (const std::string& name : names | std::views::reverse) path += "/" + name;
-  return path.empty() ? "/" : path;
-}
-
-std::string Planner::name_in(InodeId directory, InodeId id) const {
-  for (const Name& name : directory_content(tree_, directory).names) {
-    if (name.inode == id) return std::string(name.text.view());
-  }
-  return {};
 }
 
 }  // namespace

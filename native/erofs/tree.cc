@@ -84,4 +84,29 @@ std::optional<InodeId> Tree::child(InodeId id, std::string_view name) const {
   return found->inode;
 }
 
+std::string Tree::name_in(InodeId directory_id, InodeId id) const {
+  for (const Name& name : names_in(directory(inodes[directory_id]))) {
+    if (name.inode == id) return std::string(name.text.view());
+  }
+  return {};
+}
+
+std::string Tree::path_of(InodeId id) const {
+  std::string path;
+  if (!S_ISDIR(inodes[id].mode)) {
+    InodeId parent = kRoot;
+    for (InodeId candidate = 0; candidate < inodes.size() && path.empty(); ++candidate) {
+      if (inodes[candidate].nlink == 0 || !S_ISDIR(inodes[candidate].mode)) continue;
+      path = name_in(candidate, id);
+      parent = candidate;
+    }
+    id = parent;
+  }
+  for (InodeId parent; id != kRoot; id = parent) {
+    parent = directory(inodes[id]).parent;
+    path = name_in(parent, id) + (path.empty() ? "" : "/") + path;
+  }
+  return path;
+}
+
 }  // namespace seekable::erofs

@@ -102,6 +102,13 @@ struct Tree {
   }
   // The inode called `name`. REQUIRES: `directory` is one.
   std::optional<InodeId> child(InodeId directory, std::string_view name) const;
+  // A path of an inode that has one: "a/b", of the root "". Slow, as nothing leads from an inode to its
+  // names: for errors. REQUIRES: link counts are right.
+  std::string path_of(InodeId id) const;
+
+ private:
+  // The name of `id` in `directory`; "" if it has none there.
+  std::string name_in(InodeId directory, InodeId id) const;
 };
 
 }  // namespace seekable::erofs

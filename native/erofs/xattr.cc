@@ -64,8 +64,9 @@ std::optional<std::string> fault_of(std::string_view name, std::string_view valu
   if (rest > 0xFF) {
     return attribute + " has " + std::to_string(rest) + " bytes after its prefix, EROFS holds 255";
   }
-  if (value.size() > 0xFFFF) {
-    return attribute + " has " + std::to_string(value.size()) + " bytes, EROFS holds 65535";
+  if (value.size() > kMaxXattrValue) {
+    return attribute + " has " + std::to_string(value.size()) + " bytes, EROFS holds " +
+           std::to_string(kMaxXattrValue);
   }
   return std::nullopt;
 }

@@ -93,19 +93,12 @@ class ImageOfTar final : public ByteSource {
 
   uint64_t size() const override { return size_; }
   Status read_at(uint64_t offset, MutableBytes out) const override {
-    if (offset > size_ || out.size() > size_ - offset) return beyond_end(offset, out.size());
-    const uint64_t metadata_left = metadata_.size() - std::min(offset, metadata_.size());
-    const auto in_metadata = static_cast<size_t>(std::min<uint64_t>(out.size(), metadata_left));
-    if (in_metadata > 0) TRY(metadata_.read_at(offset, out.first(in_metadata)));
-    return data_.read(*tar_, offset + in_metadata, out.subspan(in_metadata));
+    const erofs::ImageRange range = TRY(erofs::split_range(size_, metadata_.size(), offset, out));
+    if (!range.metadata.empty()) TRY(metadata_.read_at(offset, range.metadata));
+    return data_.read(*tar_, range.data_offset, range.data);
   }
 
  private:
-  Error beyond_end(uint64_t offset, size_t length) const {
-    return usage("image", "bytes " + std::to_string(offset) + "+" + std::to_string(length) +
-                              " are beyond its end at " + std::to_string(size_));
-  }
-
   const uint64_t size_;
   const Metadata metadata_;
   const erofs::DataMap data_;

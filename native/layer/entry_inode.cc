@@ -4,15 +4,14 @@
 
 #include <string_view>
 
+#include "erofs/format.h"
+#include "erofs/xattr.h"
 #include "layer/path.h"
 
 namespace seekable::layer {
 namespace {
 
-constexpr uint32_t kMaxMajor = 0xfff;
-constexpr uint32_t kMaxMinor = 0xfffff;
-constexpr size_t kMaxXattrName = 255;     // Linux's XATTR_NAME_MAX, prefix included
-constexpr size_t kMaxXattrValue = 65535;  // EROFS counts it in 16 bits
+constexpr size_t kMaxXattrName = 255;  // Linux's XATTR_NAME_MAX, prefix included
 constexpr uint16_t kSymlinkPermissions =
     0777;  // Linux gives every symbolic link these, whatever the tar says
 
@@ -33,24 +32,17 @@ uint16_t permissions_on(const erofs::Inode& inode, const tar::Entry& entry) {
   return S_ISLNK(inode.mode) ? kSymlinkPermissions : entry.permissions;
 }
 
-// EROFS stores a namespace as a number, and has none for others.
-bool has_namespace(std::string_view name) {
-  for (const std::string_view prefix : {"user.", "trusted.", "security."}) {
-    if (name.starts_with(prefix)) return name.size() > prefix.size();
-  }
-  return name == "system.posix_acl_access" || name == "system.posix_acl_default";
-}
-
 Status take_xattrs(tar::Entry& entry, erofs::Tree& tree, Warnings& warnings, erofs::Inode& inode) {
   for (auto& [name, value] : entry.xattrs) {
-    if (!has_namespace(name)) {
+    if (!erofs::has_xattr_form(name)) {
       warnings.add(entry.name, "xattr " + quoted(name) + " dropped: EROFS can't hold its namespace");
       continue;
     }
-    if (name.size() > kMaxXattrName || value.size() > kMaxXattrValue) {
+    if (name.size() > kMaxXattrName || value.size() > erofs::kMaxXattrValue) {
       return refused({}, "xattr " + quoted(name) + " has a name of " + std::to_string(name.size()) +
-                             " and a value of " + std::to_string(value.size()) +
-                             " bytes; at most 255 and 65535 fit");
+                             " and a value of " + std::to_string(value.size()) + " bytes; at most " +
+                             std::to_string(kMaxXattrName) + " and " + std::to_string(erofs::kMaxXattrValue) +
+                             " fit");
     }
     tree.make_xattrs(inode).insert_or_assign(name, std::move(value));
   }
@@ -80,9 +72,11 @@ void take_data(const tar::Entry& entry, erofs::Tree& tree, erofs::Inode& inode) 
 }
 
 Status take_device(const tar::Entry& entry, erofs::Tree& tree, erofs::Inode& inode) {
-  if (entry.device_major > kMaxMajor || entry.device_minor > kMaxMinor) {
+  if (entry.device_major > erofs::kMaxDeviceMajor || entry.device_minor > erofs::kMaxDeviceMinor) {
     return refused({}, "device " + std::to_string(entry.device_major) + ":" +
-                           std::to_string(entry.device_minor) + "; at most 4095:1048575 fits");
+                           std::to_string(entry.device_minor) + "; at most " +
+                           std::to_string(erofs::kMaxDeviceMajor) + ":" +
+                           std::to_string(erofs::kMaxDeviceMinor) + " fits");
   }
   tree.set_device(inode, {entry.device_major, entry.device_minor});
   return ok();

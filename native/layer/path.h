@@ -7,7 +7,6 @@
 
 namespace seekable::layer {
 
-inline constexpr size_t kMaxName = 255;
 inline constexpr size_t kMaxPath = 4095;  // Linux's PATH_MAX without its NUL
 
 struct CleanPath {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/checked.h"
+#include "erofs/format.h"
 #include "layer/warnings.h"
 
 namespace seekable::layer {
@@ -15,13 +16,9 @@ using erofs::Inode;
 using erofs::InodeId;
 using erofs::Tree;
 
-// 12 bytes of header and at most 65534 units of 4, see docs/format/erofs-on-disk.md.
-constexpr uint64_t kMaxXattrBody = 262148;
-constexpr uint64_t kXattrHeader = 12;
-
 bool is_directory(const Inode& inode) { return S_ISDIR(inode.mode); }
 
-void add_whiteout(Draft& draft, const Whiteout& whiteout) {
+void make_whiteout(Draft& draft, const Whiteout& whiteout) {
   Tree& tree = draft.tree;
   Inode& directory = tree.inodes[whiteout.directory];
   // Makes overlayfs look for whiteouts in this directory even if no layer below has it.
@@ -43,7 +40,7 @@ void place_whiteouts(Draft& draft) {
   for (const Whiteout& whiteout : draft.whiteouts) {
     const auto entry = tree.child(whiteout.directory, whiteout.name);
     if (!entry) {
-      add_whiteout(draft, whiteout);
+      make_whiteout(draft, whiteout);
     } else if (is_directory(tree.inodes[*entry])) {
       draft.notes[*entry].opaque = true;
     }
@@ -93,45 +90,19 @@ void count_links(Tree& tree) {
   }
 }
 
-// The name of `id` in `directory`; "" if it has none there.
-std::string name_in(const Tree& tree, InodeId directory, InodeId id) {
-  for (const erofs::Name& name : tree.names_in(tree.directory(tree.inodes[directory]))) {
-    if (name.inode == id) return std::string(name.text.view());
-  }
-  return {};
-}
-
-// A path of an inode that has one. Slow: for errors.
-std::string path_of(const Tree& tree, InodeId id) {
-  std::string path;
-  if (!is_directory(tree.inodes[id])) {
-    InodeId directory = Tree::kRoot;
-    for (InodeId candidate = 0; candidate < tree.inodes.size() && path.empty(); ++candidate) {
-      if (tree.inodes[candidate].nlink == 0 || !is_directory(tree.inodes[candidate])) continue;
-      path = name_in(tree, candidate, id);
-      directory = candidate;
-    }
-    id = directory;
-  }
-  for (InodeId parent; id != Tree::kRoot; id = parent) {
-    parent = tree.directory(tree.inodes[id]).parent;
-    path = name_in(tree, parent, id) + (path.empty() ? "" : "/") + path;
-  }
-  return path.empty() ? "/" : path;
-}
-
 Status check_xattr_sizes(const Tree& tree) {
   for (InodeId id = 0; id < tree.inodes.size(); ++id) {
     const Inode& inode = tree.inodes[id];
     if (inode.nlink == 0 || inode.xattrs == Inode::kNoXattrs) continue;
-    uint64_t body = kXattrHeader;
-    // 4 bytes of entry header; counting a name's prefix, which EROFS doesn't store, leaves a little unused.
+    uint64_t body = sizeof(erofs::XattrHeader);
+    // Counting a name's prefix, which EROFS doesn't store, leaves a little unused.
     for (const auto& [name, value] : *tree.xattrs_of(inode))
-      body += round_up(4 + name.size() + value.size(), 4);
-    if (body > kMaxXattrBody) {
-      return refused(
-          entry_label(path_of(tree, id)),
-          "xattrs of " + std::to_string(body) + " bytes; at most " + std::to_string(kMaxXattrBody) + " fit");
+      body += round_up(sizeof(erofs::XattrEntry) + name.size() + value.size(), erofs::kXattrUnit);
+    if (body > erofs::kMaxXattrBody) {
+      const std::string path = tree.path_of(id);
+      return refused(entry_label(path.empty() ? "/" : path),
+                     "xattrs of " + std::to_string(body) + " bytes; at most " +
+                         std::to_string(erofs::kMaxXattrBody) + " fit");
     }
   }
   return ok();

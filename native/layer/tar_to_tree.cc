@@ -38,7 +38,7 @@ class Layer {
     const std::string_view parent = parent_of(path.text);
     if (name.kind == NameKind::kOpaque) return add_opaque(parent);
     TRY(check_length(parent, name.name));
-    if (name.kind == NameKind::kWhiteout) return add_whiteout(parent, name.name);
+    if (name.kind == NameKind::kWhiteout) return note_whiteout(parent, name.name);
     if (entry.type == EntryType::kHardLink) return add_hard_link(parent, name.name, entry);
     if (entry.type == EntryType::kDirectory) return add_directory(parent, name.name, entry);
     return add_other(parent, name.name, entry);
@@ -77,7 +77,7 @@ class Layer {
     return ok();
   }
 
-  Status add_whiteout(std::string_view parent, std::string_view name) {
+  Status note_whiteout(std::string_view parent, std::string_view name) {
     return tree_.hide(TRY(tree_.directory_at(parent)), name);
   }
 

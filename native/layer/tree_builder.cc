@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include "erofs/format.h"
 #include "layer/path.h"
 #include "layer/resolve.h"
 #include "layer/warnings.h"
@@ -102,8 +103,9 @@ size_t TreeBuilder::path_length(InodeId directory, std::string_view name) const 
 // Symbolic links can make a path longer than the entry's name, so the real path is what counts.
 Status TreeBuilder::check_name(InodeId directory, std::string_view name) const {
   if (draft_.tree.names.size() >= kMostNames) return refused({}, "too many entries");
-  if (name.size() > kMaxName) {
-    return refused({}, "a name of " + std::to_string(name.size()) + " bytes; at most 255 fit");
+  if (name.size() > erofs::kMaxNameLength) {
+    return refused({}, "a name of " + std::to_string(name.size()) + " bytes; at most " +
+                           std::to_string(erofs::kMaxNameLength) + " fit");
   }
   const size_t length = path_length(directory, name);
   if (length > kMaxPath) {

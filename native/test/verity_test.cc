@@ -118,7 +118,7 @@ TEST(Verity, Vectors) {
     ASSERT_TRUE(tree.ok());
     EXPECT_EQ(hex(tree.value().root()), v.root);
     EXPECT_EQ(tree.value().data_blocks(), v.data_blocks);
-    EXPECT_EQ(tree_size(parameters, v.data_blocks).value(), v.payload_length - v.block_size);
+    EXPECT_EQ(tree.value().size(), v.payload_length - v.block_size);
     std::vector<uint8_t> payload = superblock(parameters, v.algorithm, v.data_blocks);
     const std::vector<uint8_t> blocks = bytes_of(tree.value());
     payload.insert(payload.end(), blocks.begin(), blocks.end());
@@ -165,7 +165,6 @@ TEST(Verity, NothingToHashIsAnError) {
   const Parameters parameters;
   EXPECT_EQ(build_now(parameters, MemorySource({})).error().code, ErrorCode::kUsage);
   EXPECT_EQ(TreeBuilder(parameters, kTemporary).finish().error().code, ErrorCode::kUsage);
-  EXPECT_EQ(tree_size(parameters, 0).error().code, ErrorCode::kUsage);
 }
 
 TEST(Verity, ParametersAreChecked) {
@@ -174,21 +173,10 @@ TEST(Verity, ParametersAreChecked) {
   for (const uint32_t bad : {0u, 1u, 256u, 513u, 4095u, 1048576u, 0x80000000u}) {
     EXPECT_EQ(check({hash::Algorithm::kSha512, bad, 4096, {}}).error().code, ErrorCode::kUsage) << bad;
     EXPECT_EQ(check({hash::Algorithm::kSha512, 4096, bad, {}}).error().code, ErrorCode::kUsage) << bad;
-    EXPECT_EQ(tree_size({hash::Algorithm::kSha512, 4096, bad, {}}, 5).error().code, ErrorCode::kUsage) << bad;
   }
   const Parameters salted = parameters_of(hash::Algorithm::kSha512, 4096, std::vector<uint8_t>(257));
   EXPECT_EQ(check(salted).error().code, ErrorCode::kUsage);
   EXPECT_EQ(build_now(salted, Recipe(4096)).error().code, ErrorCode::kUsage);
-}
-
-TEST(Verity, SizesThatNoFileHas) {
-  const Parameters parameters;
-  EXPECT_EQ(tree_size(parameters, 262144).value(), 17043456u);
-  EXPECT_EQ(tree_size(parameters, uint64_t{1} << 56).value(), 4684887383799255040u);
-  EXPECT_EQ(tree_size(parameters, uint64_t{1} << 57).error().code, ErrorCode::kUnsupported);
-  EXPECT_EQ(tree_size(parameters, UINT64_MAX).error().code, ErrorCode::kUnsupported);
-  EXPECT_EQ(tree_size(parameters_of(hash::Algorithm::kSha512, 512), uint64_t{1} << 58).error().code,
-            ErrorCode::kUnsupported);
 }
 
 TEST(Verity, DataAndHashBlocksOfDifferentSizes) {
@@ -238,7 +226,7 @@ TEST(Verity, LargeLevelsSpill) {
   std::vector<uint8_t> root;
   const std::vector<uint8_t> expected = plain_tree(digests, 512, root);
   EXPECT_EQ(hex(tree.value().root()), hex(root));
-  EXPECT_EQ(tree.value().size(), tree_size(parameters, 400001).value());
+  EXPECT_EQ(tree.value().size(), expected.size());
   EXPECT_TRUE(bytes_of(tree.value()) == expected);
   EXPECT_TRUE(bytes_of(tree.value(), 99991) == expected);
   uint8_t byte;

@@ -32,25 +32,6 @@ Status check(const Parameters& parameters) {
                "salt has " + std::to_string(parameters.salt.size()) + " bytes, but 256 are the most");
 }
 
-Result<uint64_t> tree_size(const Parameters& parameters, uint64_t data_blocks) {
-  TRY(check(parameters));
-  if (data_blocks == 0) return no_blocks();
-  // Digests have 32 or 64 bytes, so the slots of the format, padded to a power of two, are the digests
-  // themselves.
-  const uint64_t digests_per_block = parameters.hash_block_size / hash::digest_size(parameters.algorithm);
-  uint64_t blocks = 0;
-  for (uint64_t below = data_blocks; below > 1;) {
-    below = ceil_divide(below, digests_per_block);
-    blocks += below;  // at most data_blocks, as a hash block covers 8 or more
-  }
-  const auto size = checked_multiply(blocks, parameters.hash_block_size);
-  if (!size || *size > INT64_MAX) {
-    return unsupported("dm-verity",
-                       "the tree over " + std::to_string(data_blocks) + " blocks is larger than any file");
-  }
-  return *size;
-}
-
 uint64_t Tree::size() const {
   uint64_t size = 0;
   for (const Spill& level : levels_) size += level.size();

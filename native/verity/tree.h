@@ -22,10 +22,6 @@ struct Parameters {
 
 Status check(const Parameters& parameters);
 
-// Bytes of the tree over `data_blocks` blocks, superblock not included; 0 for one block. kUsage for no blocks
-// at all, kUnsupported when the size overflows 2^63.
-Result<uint64_t> tree_size(const Parameters& parameters, uint64_t data_blocks);
-
 // A finished tree: root level first, as it lies on disk. A level of more than a megabyte lives mostly in an
 // unlinked file.
 class Tree final : public ByteSource {

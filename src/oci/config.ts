@@ -1,6 +1,7 @@
 import { isDigest } from '../format/digest';
 import { checkPlatformMembers } from './descriptor';
 import { arrayMember, asObject, corrupt, parseJsonObject, withoutNulls, type JsonObject } from './json';
+import { maxLayers } from './manifest';
 import type { ImageConfig, Manifest, Platform } from './types';
 
 /** What containerd looks for among a config's os.features before it gives an image to its EROFS snapshotter. */
@@ -16,7 +17,6 @@ export const dockerBuildMembers = [
   'throwaway',
 ] as const;
 
-const maxLayers = 10_000;
 const maxHistory = 100_000;
 
 /**

@@ -18,8 +18,8 @@ export function emptyIndex(): Index {
   return { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [] };
 }
 
-/** More layers than any program writes: overlayfs stops at a few hundred. */
-const maxLayers = 10_000;
+/** The most layers of an image, in any format. More than any program writes: overlayfs stops at a few hundred. */
+export const maxLayers = 10_000;
 const maxManifests = 10_000;
 /** How many indexes may lie one within the other. */
 const maxIndexDepth = 4;

@@ -2,6 +2,7 @@ import { failure } from '../errors';
 import { isDigest } from '../format/digest';
 import { maxListSize, parseJson } from '../format/json';
 import { arrayMember, asObject, corrupt } from '../oci/json';
+import { maxLayers } from '../oci/manifest';
 
 /** An image as `manifest.json` of a `docker save` archive has it; the paths are of files in the archive. */
 export interface DockerImage {
@@ -13,7 +14,6 @@ export interface DockerImage {
 
 const maxImages = 10_000;
 const maxTags = 10_000;
-const maxLayers = 10_000;
 
 /**
  * Parses `manifest.json` from untrusted bytes.

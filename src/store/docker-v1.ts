@@ -1,5 +1,6 @@
 import { failure } from '../errors';
 import { asObject, corrupt, parseJsonObject, type JsonObject } from '../oci/json';
+import { maxLayers } from '../oci/manifest';
 import type { ImageConfig } from '../oci/types';
 import { isLayerId } from './docker-manifest';
 
@@ -8,8 +9,6 @@ export interface V1Layer {
   id: string;
   json: JsonObject;
 }
-
-const maxLayers = 10_000;
 
 /**
  * The layers of the image whose top layer is `top`, the lowest first, as each names its parent.
