@@ -2,12 +2,15 @@ import { isDeepStrictEqual } from 'node:util';
 import { isForeignLayer, layerFormat } from '../format/media-types';
 import { layersOf } from '../image/image-layers';
 import type { Image } from '../image/image-set';
+import type { JobOptions } from '../job';
 import type { Descriptor, Platform } from '../oci/types';
 import { keepForeignLayer } from './foreign-layer';
-import { convertLayer, hasLayer, type LayerJob } from './layer';
+import { hasLayer } from './copy-blob';
+import { convertLayer } from './layer';
 import { layerKey } from './layer-key';
 import type { ConvertedLayer } from './placed-layers';
 import { rewriteImage, withErofsFeature, withoutErofsFeature, type RewrittenImage } from './rewrite';
+import { layerCall, type ConversionRun, type LayerRun } from './run';
 import { runTogether } from './together';
 
 /** An image whose layers, config and manifest are at the destination. */
@@ -18,27 +21,37 @@ export interface ConvertedImage extends RewrittenImage {
 }
 
 /** Converts an image, its layers side by side; one that occurs twice, in one image or in several, is converted once. */
-export async function convertOne(job: LayerJob, image: Image): Promise<ConvertedImage> {
+export async function convertOne(
+  run: LayerRun,
+  image: Image,
+  { signal: imageSignal, onProgress }: JobOptions,
+): Promise<ConvertedImage> {
+  const { settings, pool, destination } = run;
   const sources = layersOf(image);
-  const layers = await runTogether(sources, job.options.signal, (layer, signal) => {
-    // Profile "erofs-image-spec" has no whiteouts where there is nothing to hide.
-    const bottomLayer = job.settings.profile === 'erofs-image-spec' && layer === sources[0];
-    const ownJob = { ...job, options: { ...job.options, bottomLayer, signal } };
+  const layers = await runTogether(sources, imageSignal, (layer, signal) => {
+    const call = layerCall(run, layer, { signal, onProgress });
     const { mediaType, size } = layer.descriptor;
-    if (job.keepsForeign && isForeignLayer(mediaType)) {
-      return job.pool.open(size, signal, () => keepForeignLayer(ownJob, layer));
+    if (run.asked.keepForeign === true && isForeignLayer(mediaType)) {
+      return pool.open(size, signal, () => keepForeignLayer(run, call));
     }
-    return job.pool.once(layerKey(ownJob, layer), job.destination, {
-      isThere: (made) => hasLayer(job.destination, made),
-      make: () => convertLayer(ownJob, layer),
+    // Profile "erofs-image-spec" has no whiteouts where there is nothing to hide.
+    const bottomLayer = settings.profile === 'erofs-image-spec' && layer === sources[0];
+    const options = { ...call.options, bottomLayer };
+    const key = layerKey({ settings, options }, layer);
+    return pool.once(key, destination, {
+      isThere: (made) => hasLayer(destination, made),
+      make: () => convertLayer(run, { layer, options }, key),
     });
   });
   const { manifest, config, descriptor, platform } = image;
-  const options = { what: descriptor.digest, platform: indexPlatform(job, image, layers) };
-  const rewritten = rewriteImage(manifest, config, layers, options);
-  const written = await keepUnchanged(job, image, rewritten);
+  const newPlatform = indexPlatform(run, image, layers);
+  const rewritten = rewriteImage(manifest, config, layers, {
+    what: descriptor.digest,
+    platform: newPlatform,
+  });
+  const written = await keepUnchanged(run, image, rewritten);
   for (const { descriptor: part, bytes } of [written.config, written.manifest]) {
-    if (!(await job.destination.has(part))) await job.destination.writeBlob(part, bytes);
+    if (!(await destination.has(part))) await destination.writeBlob(part, bytes);
   }
   return { ...written, platform, layers };
 }
@@ -48,7 +61,7 @@ export async function convertOne(job: LayerJob, image: Image): Promise<Converted
  * image out of the index unasked.
  */
 function indexPlatform(
-  { osFeatures, settings }: LayerJob,
+  { asked, settings }: ConversionRun,
   { descriptor: { platform } }: Image,
   layers: readonly ConvertedLayer[],
 ): Platform | undefined {
@@ -57,13 +70,14 @@ function indexPlatform(
     const format = layerFormat(descriptor.mediaType);
     return format?.kind === 'erofs' && format.profile === 'erofs-image-spec';
   };
-  const hasFeature = osFeatures || settings.profile === 'erofs-image-spec' || layers.some(isOfSpec);
+  const hasFeature =
+    asked.osFeatures === true || settings.profile === 'erofs-image-spec' || layers.some(isOfSpec);
   return hasFeature ? withErofsFeature(platform) : withoutErofsFeature(platform);
 }
 
 /** An image in which nothing changes stays as it is, to the byte: another program's way to write JSON is no reason for a new digest. */
 async function keepUnchanged(
-  { source }: LayerJob,
+  { source }: ConversionRun,
   { manifest, config, descriptor }: Image,
   rewritten: RewrittenImage,
 ): Promise<RewrittenImage> {

@@ -1,29 +1,39 @@
-import { resourcesOf } from '../layer/resources';
-import { checkBlobDigest } from '../layer/content-digest';
 import { formatDigest } from '../format/digest';
 import type { ResourceOptions } from '../job';
+import { checkBlobDigest } from '../layer/content-digest';
+import { resourcesOf } from '../layer/resources';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
 import type { BlobDraft, BlobFile, DestinationStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
+import type { NewLayer } from './placed-layers';
 
-interface CopyJob {
-  destination: DestinationStore;
-  options: ResourceOptions;
+/** Whether a destination has a layer, and its chunk index where that is a layer of its own. */
+export async function hasLayer(
+  destination: DestinationStore,
+  { descriptor, index }: Pick<NewLayer, 'descriptor' | 'index'>,
+): Promise<boolean> {
+  return (await destination.has(descriptor)) && (index == null || (await destination.has(index.descriptor)));
 }
 
 /** Copies a blob as it is, unless the destination has it; its digest is checked before it becomes one there. */
-export async function copyBlob(job: CopyJob, file: BlobFile, descriptor: Descriptor): Promise<void> {
-  if (await job.destination.has(descriptor)) return;
-  const draft = await draftOf(job, file, descriptor);
+export async function copyBlob(
+  destination: DestinationStore,
+  file: BlobFile,
+  descriptor: Descriptor,
+  options: ResourceOptions,
+): Promise<void> {
+  if (await destination.has(descriptor)) return;
+  const draft = await draftOf(destination, file, descriptor, options);
   await draft.commit(descriptor);
 }
 
 /** A draft with the bytes of `file`, which are those of `descriptor`; the file is not needed any more. */
 export async function draftOf(
-  { destination, options }: CopyJob,
+  destination: DestinationStore,
   file: BlobFile,
   descriptor: Descriptor,
+  options: ResourceOptions,
 ): Promise<BlobDraft> {
   const { threads } = resourcesOf(options);
   const draft = await destination.createBlob();

@@ -3,36 +3,28 @@ import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { failure } from '../errors';
 import { serializeDmveritySidecar } from '../format/dmverity-sidecar';
-import { isErofsLayer, layerFormat } from '../format/media-types';
-import type { EncodeSettings } from '../format/profiles';
+import { layerFormat } from '../format/media-types';
 import { writeFully } from '../fs/write-fully';
-import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
+import { layersOf, readIndexOf } from '../image/image-layers';
 import type { Image, ImageSet } from '../image/image-set';
+import type { JobOptions } from '../job';
 import { mkfsSettings } from '../layer/mkfs-options';
 import { resourcesOf } from '../layer/resources';
-import { isSeekableLayer } from '../layer/seekable';
-import { openWholeLayer } from '../layer/whole-layer';
 import { verityHead, verityParameters } from '../layer/verity-payload';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
-import type { BlobFile, SourceStore } from '../oci/store';
-import { withLayerImage } from './checked-image';
-import type { ConvertOptions } from './convert-options';
+import type { BlobFile } from '../oci/store';
+import { openStoredImage, withLayerImage } from './checked-image';
 import type { Written } from './convert-result';
 import { ErofsCache } from './erofs-cache';
 import { openLayerFile } from './foreign-layer';
-import { hasTree, withItem } from './layer';
-import type { ConversionPool } from './pool';
+import { layerCall, type ConversionRun, type LayerCall } from './run';
 import { tidy } from './tidy';
 import { runTogether } from './together';
 
-/** What the layers of an image are put into a cache with. */
-interface CacheJob {
-  source: SourceStore;
+/** A conversion into a cache. */
+interface CacheRun extends ConversionRun {
   cache: ErofsCache;
-  settings: EncodeSettings;
-  options: ConvertOptions;
-  pool: ConversionPool;
 }
 
 /** A layer that has an entry in the cache. */
@@ -56,16 +48,21 @@ interface Target {
 }
 
 /** Puts the layers of images into containerd's layer content cache at `path`. */
-export async function fillCache(job: Omit<CacheJob, 'cache'>, set: ImageSet, path: string): Promise<Written> {
-  const { options, pool } = job;
+export async function fillCache(
+  run: ConversionRun,
+  set: ImageSet,
+  path: string,
+  { signal, onProgress }: JobOptions,
+): Promise<Written> {
+  const { asked, pool } = run;
   const key = `erofs-cache:${resolve(path)}`;
-  const cache = await pool.destinations.lease(key, () => ErofsCache.open(path, options));
+  const cache = await pool.destinations.lease(key, () => ErofsCache.open(path, { signal }));
   try {
-    const layers = await runTogether(set.images, options.signal, (image, signal) =>
-      stageImage({ ...job, cache: cache.target, options: { ...options, signal } }, image),
+    const layers = await runTogether(set.images, signal, (image, imageSignal) =>
+      stageImage({ ...run, cache: cache.target }, image, { signal: imageSignal, onProgress }),
     );
     await cache.target.publish(layers.flat().map(({ diffId }) => diffId));
-    await tidy(cache.close(), options);
+    await tidy(cache.close(), asked);
     const manifests = set.images.map(({ platform, descriptor: { digest } }, i) => ({
       platform,
       digest,
@@ -73,7 +70,7 @@ export async function fillCache(job: Omit<CacheJob, 'cache'>, set: ImageSet, pat
     }));
     return { digest: null, manifests, leftOut: { attestations: 0, artifacts: 0 } };
   } catch (error) {
-    await tidy(cache.abort(), options);
+    await tidy(cache.abort(), asked);
     throw error;
   }
 }
@@ -82,39 +79,42 @@ export async function fillCache(job: Omit<CacheJob, 'cache'>, set: ImageSet, pat
  * Stages the entries of an image's layers that the cache lacks, each checked against its digest and DiffID; they are there when the cache
  * is told to publish them.
  */
-async function stageImage(job: CacheJob, image: Image): Promise<CachedImageLayer[]> {
-  const layers = layersOf(image);
-  const mkfs = mkfsSettings(job.options);
-  const how = JSON.stringify([job.settings.verity, mkfs?.mode, mkfs?.options]);
-  const withTree = job.settings.verity !== null;
-  return runTogether(layers, job.options.signal, (layer, signal) => {
-    const { descriptor, diffId } = layer;
-    const options = withItem({ ...job.options, signal }, `blob ${descriptor.digest}`);
-    return job.pool.once(`erofs-cache ${diffId} ${how}`, job.cache, {
-      isThere: async () => (await job.cache.find(diffId, withTree)) !== null,
-      make: () => makeEntry({ ...job, options }, layer),
-    });
-  });
+async function stageImage(
+  run: CacheRun,
+  image: Image,
+  { signal: imageSignal, onProgress }: JobOptions,
+): Promise<CachedImageLayer[]> {
+  const { asked, settings, pool, cache } = run;
+  const mkfs = mkfsSettings(asked);
+  const how = JSON.stringify([settings.verity, mkfs?.mode, mkfs?.options]);
+  const withTree = settings.verity !== null;
+  return runTogether(layersOf(image), imageSignal, (layer, signal) =>
+    pool.once(`erofs-cache ${layer.diffId} ${how}`, cache, {
+      isThere: async () => (await cache.find(layer.diffId, withTree)) !== null,
+      make: () => makeEntry(run, layerCall(run, layer, { signal, onProgress })),
+    }),
+  );
 }
 
-async function makeEntry(job: CacheJob, layer: ImageLayer): Promise<CachedImageLayer> {
-  const { digest, mediaType, size } = layer.descriptor;
-  const { diffId } = layer;
+async function makeEntry(run: CacheRun, call: LayerCall): Promise<CachedImageLayer> {
+  const { diffId, descriptor } = call.layer;
+  const { digest, mediaType, size } = descriptor;
   if (layerFormat(mediaType) === null) {
     throw failure('UNSUPPORTED', `layer ${digest}`, `its media type ${mediaType} is neither a tar nor EROFS`);
   }
-  const known = await job.cache.find(diffId, job.settings.verity !== null);
-  const entry = known ?? (await job.pool.open(size, job.options.signal, () => stageEntry(job, layer)));
+  const known = await run.cache.find(diffId, run.settings.verity !== null);
+  const entry = known ?? (await run.pool.open(size, call.options.signal, () => stageEntry(run, call)));
   const { size: written, imageSize } = entry;
   return { source: digest, diffId, size: written, uncompressedSize: imageSize, reused: known !== null };
 }
 
-async function stageEntry(job: CacheJob, layer: ImageLayer) {
-  const file = await openLayerFile(job, layer.descriptor);
+async function stageEntry(run: CacheRun, call: LayerCall) {
+  const { descriptor, diffId } = call.layer;
+  const file = await openLayerFile(run.source, descriptor, call.options);
   try {
-    return await job.cache.stage(layer.diffId, async (target) => {
-      const imageSize = await writeImage(job, file, layer, target);
-      const tree = await appendTree(job, imageSize, target);
+    return await run.cache.stage(diffId, async (target) => {
+      const imageSize = await writeImage(run, call, file, target);
+      const tree = await appendTree(run, call, imageSize, target);
       return tree ?? { imageSize, sidecar: null };
     });
   } finally {
@@ -123,33 +123,27 @@ async function stageEntry(job: CacheJob, layer: ImageLayer) {
 }
 
 /** Writes the raw image of a layer; returns its size. */
-async function writeImage(job: CacheJob, file: BlobFile, layer: ImageLayer, target: Target): Promise<number> {
-  const indexLayer = await readIndexOf(job.source, layer);
-  const { descriptor, diffId } = layer;
-  const isSeekable = isErofsLayer(descriptor.mediaType) && isSeekableLayer(descriptor, indexLayer);
-  if (!isSeekable && !hasTree(descriptor)) return writeBuiltImage(job, file, layer, target);
-  const own = { ...job.options, descriptor: { ...descriptor, diffId }, indexLayer };
-  // Without a table, the digests of the whole layer vouch for it.
-  const whole = await openWholeLayer(file, { ...own, ...(!isSeekable && { allowUnverified: true }) });
+async function writeImage(run: CacheRun, call: LayerCall, file: BlobFile, target: Target): Promise<number> {
+  const indexLayer = await readIndexOf(run.source, call.layer);
+  const stored = await openStoredImage(run.pool, file, call, indexLayer);
+  if (stored === null) return writeBuiltImage(run, call, file, target);
   try {
-    const { section, imageSize } = whole.blob;
-    await job.pool.compute(section.frames.offsets.length - 1, job.options.signal, (threads) =>
-      whole.decode(target, { ...own, threads }),
-    );
-    await promisify(ftruncate)(target.fd, imageSize);
-    return imageSize;
+    await stored.decode(target);
+    await promisify(ftruncate)(target.fd, stored.blob.imageSize);
+    return stored.blob.imageSize;
   } finally {
-    whole.close();
+    stored.close();
   }
 }
 
 function writeBuiltImage(
-  { options, pool }: CacheJob,
+  { pool }: CacheRun,
+  call: LayerCall,
   file: BlobFile,
-  layer: ImageLayer,
   { fd, name }: Target,
 ): Promise<number> {
-  return withLayerImage(file, layer, options, async (image, check) => {
+  const { options } = call;
+  return withLayerImage(file, call, async (image, check) => {
     // One thread hashes what is written, so more than two have nothing to do.
     await pool.compute(2, options.signal, (threads) =>
       runNative(options, (job) => native.writeSource(image, { fd, name, offset: 0 }, { threads }, job)),
@@ -160,7 +154,12 @@ function writeBuiltImage(
 }
 
 /** Pads an image to a block and puts superblock and tree behind it, where that is asked for. */
-async function appendTree({ settings, options, pool }: CacheJob, size: number, { fd, name }: Target) {
+async function appendTree(
+  { settings, pool }: CacheRun,
+  { options }: LayerCall,
+  size: number,
+  { fd, name }: Target,
+) {
   const { verity } = settings;
   if (verity === null) return null;
   if (size === 0) throw failure('USAGE', 'dm-verity', 'an image of 0 bytes has no tree');

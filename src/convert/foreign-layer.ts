@@ -1,24 +1,25 @@
 import { failure, SeekableErofsError } from '../errors';
 import { isForeignLayer } from '../format/media-types';
-import type { ImageLayer } from '../image/image-layers';
-import type { EncodeOptions } from '../layer/encode';
-import type { BlobFile, DestinationStore, SourceStore } from '../oci/store';
+import type { JobOptions, ResourceOptions } from '../job';
+import type { WarningOptions } from '../layer/resources';
+import type { BlobFile, SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import { copyBlob } from './copy-blob';
 import type { ConvertedLayer } from './placed-layers';
+import type { LayerCall, StoreRun } from './run';
 
 /** Layers that registries don't keep ("foreign", "non-distributable"): clients fetch them from the `urls` of their descriptors. */
 
-interface ForeignJob {
-  source: SourceStore;
-  destination: DestinationStore;
-  options: EncodeOptions;
-}
+/** What copying takes; a warning says what was not there to be copied. */
+export interface CopyOptions extends ResourceOptions, WarningOptions {}
+
+type Stores = Pick<StoreRun, 'source' | 'destination'>;
 
 /** A layer's blob as a file. NOT_FOUND says what can be done about one that registries don't keep. */
 export async function openLayerFile(
-  { source, options }: Pick<ForeignJob, 'source' | 'options'>,
+  source: SourceStore,
   descriptor: Descriptor,
+  options: JobOptions,
 ): Promise<BlobFile> {
   try {
     return await source.openFile(descriptor, options);
@@ -39,28 +40,32 @@ export async function openLayerFile(
 
 /** The layer as it is: its descriptor with the `urls`, and its blob where the source has it. NOT_FOUND when it is nowhere. */
 export async function keepForeignLayer(
-  job: ForeignJob,
-  { descriptor, diffId }: Pick<ImageLayer, 'descriptor' | 'diffId'>,
+  run: Stores,
+  { layer: { descriptor, diffId }, options }: LayerCall,
 ): Promise<ConvertedLayer> {
-  await copyForeignBlob(job, descriptor);
+  await copyForeignBlob(run, descriptor, options);
   return { source: descriptor.digest, descriptor, diffId, uncompressedSize: null, reused: true };
 }
 
 /** Copies a blob that may be left to its `urls`; without any, and without the blob, NOT_FOUND. */
-export async function copyForeignBlob(job: ForeignJob, descriptor: Descriptor): Promise<void> {
-  if (await job.destination.has(descriptor)) return;
+export async function copyForeignBlob(
+  { source, destination }: Stores,
+  descriptor: Descriptor,
+  options: CopyOptions,
+): Promise<void> {
+  if (await destination.has(descriptor)) return;
   let file: BlobFile;
   try {
-    file = await openLayerFile(job, descriptor);
+    file = await openLayerFile(source, descriptor, options);
   } catch (error) {
     if (!isNotFound(error) || (descriptor.urls ?? []).length === 0) throw error;
-    job.options.onWarning?.(
-      `layer ${descriptor.digest}: its blob is not in ${job.source.name}; its urls are carried over`,
+    options.onWarning?.(
+      `layer ${descriptor.digest}: its blob is not in ${source.name}; its urls are carried over`,
     );
     return;
   }
   try {
-    await copyBlob(job, file, descriptor);
+    await copyBlob(destination, file, descriptor, options);
   } finally {
     await file.close();
   }

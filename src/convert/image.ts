@@ -13,6 +13,7 @@ import type { ConvertResult } from './convert-result';
 import { inputFiles } from './input-files';
 import { lostNameWarning } from './onto-itself';
 import { ConversionPool } from './pool';
+import type { ConversionRun } from './run';
 import { tidy } from './tidy';
 import { writeImages } from './write-images';
 
@@ -35,17 +36,22 @@ export async function convertImage(
   const settings = settingsOf(options);
   const [from, to] = [parseReference(source), parseReference(destination)];
   checkFlagsOfCache(to, destination, options);
-  const asked = options.keepForeign === true ? keepingForeign(options, settings) : options;
-  const pool = options.pool ?? new ConversionPool(options);
+  const {
+    signal,
+    onProgress,
+    pool = new ConversionPool(options),
+    ...asked
+  } = options.keepForeign === true ? keepingForeign(options, settings) : options;
   const opened = await openSource(source, options);
   try {
     const found = await openImageSet(opened.store, opened.reference, options);
     const set = { ...found, images: withoutCounterparts(found.images) };
-    const job = { source: opened.store, settings, options: asked, pool };
+    const run: ConversionRun = { source: opened.store, asked, settings, pool };
+    const call = { signal, onProgress };
     const { digest, manifests, leftOut } =
       to.transport === 'erofs-cache'
-        ? await (await import('./fill-erofs-cache.js')).fillCache(job, set, to.path)
-        : await writeImages(job, set, { source, destination, inputs: inputsOf(from, set, options) });
+        ? await (await import('./fill-erofs-cache.js')).fillCache(run, set, to.path, call)
+        : await writeImages(run, set, { source, destination, inputs: inputsOf(from, set, options) }, call);
     const warning = options.appendToIndex === true ? null : await lostNameWarning(from, to, set, digest);
     if (warning !== null) options.onWarning?.(warning);
     const seconds = (performance.now() - started) / 1000;

@@ -8,40 +8,37 @@ import { appendToIndex, type ImagePair } from './append-to-index';
 import { isLone } from './companions';
 import type { ConvertedImage } from './converted-image';
 import { copyManifest } from './copy-manifest';
-import type { ConvertOptions } from './convert-options';
-import type { LayerJob } from './layer';
+import type { CopyOptions } from './foreign-layer';
 import { indexDocument, replaceContent, rewriteIndex, withErofsFeature } from './rewrite';
-
-interface RootJob extends Pick<LayerJob, 'source' | 'destination'> {
-  options: ConvertOptions;
-}
+import type { StoreRun } from './run';
 
 /**
  * One image stands for itself, without a platform, which its config has: containerd imports it without being asked for "erofs" then. Several,
  * or all of an index, are an index, with `companions` in it as they were.
  */
 export async function writeRoot(
-  job: RootJob,
+  run: StoreRun,
   set: ImageSet,
   images: readonly ConvertedImage[],
   companions: readonly Descriptor[],
+  options: CopyOptions,
 ): Promise<Descriptor> {
   const { index, descriptor, images: sources } = set;
-  if (index === null || isLone(set, job.options)) return omit(images[0]!.manifest.descriptor, 'platform');
+  if (index === null || isLone(set, run.asked)) return omit(images[0]!.manifest.descriptor, 'platform');
   const entries = images.map(({ manifest }, i) => ({
     source: sources[i]!.descriptor,
     image: manifest.descriptor,
   }));
   for (const other of companions) {
-    await copyManifest(job, other);
+    await copyManifest(run, other, options);
     entries.push({ source: other, image: other });
   }
-  const document = rewriteIndex(index, entries, job.source.name);
+  const document = rewriteIndex(index, entries, run.source.name);
   if (isDeepStrictEqual(document.value, index)) {
-    await copyManifest(job, descriptor);
+    await copyManifest(run, descriptor, options);
     return descriptor;
   }
-  await writeDocument(job, document);
+  await writeDocument(run, document);
   return document.descriptor;
 }
 
@@ -50,22 +47,23 @@ export async function writeRoot(
  * name, has else stays in it.
  */
 export async function writeAppended(
-  job: RootJob,
+  run: StoreRun,
   set: ImageSet,
   images: readonly ConvertedImage[],
   companions: readonly Descriptor[],
   existing: { descriptor: Descriptor; index: Index } | null,
+  options: CopyOptions,
 ): Promise<Descriptor> {
   const pairs = images.map((image, i) => pairOf(set, set.images[i]!, image));
-  for (const part of [...pairs.map(({ tar }) => tar), ...companions]) await copyManifest(job, part);
+  for (const part of [...pairs.map(({ tar }) => tar), ...companions]) await copyManifest(run, part, options);
   const base = existing?.index ?? { ...(set.index ?? emptyIndex()), manifests: [] };
   const appended = appendToIndex(base, pairs);
   const there = new Set(appended.manifests.map(({ digest }) => digest));
   const manifests = [...appended.manifests, ...companions.filter(({ digest }) => !there.has(digest))];
   const index = { ...appended, manifests };
   if (existing !== null && isDeepStrictEqual(index, existing.index)) return existing.descriptor;
-  const document = indexDocument(index, job.source.name);
-  await writeDocument(job, document);
+  const document = indexDocument(index, run.source.name);
+  await writeDocument(run, document);
   return document.descriptor;
 }
 
@@ -78,7 +76,7 @@ function pairOf({ index }: ImageSet, source: Image, converted: ConvertedImage): 
 }
 
 async function writeDocument(
-  { destination }: RootJob,
+  { destination }: StoreRun,
   { descriptor, bytes }: { descriptor: Descriptor; bytes: Uint8Array },
 ): Promise<void> {
   if (!(await destination.has(descriptor))) await destination.writeBlob(descriptor, bytes);

@@ -1,89 +1,82 @@
 import { resolve } from 'node:path';
 import type { InputFile } from '../fs/same-file';
 import type { ImageSet } from '../image/image-set';
-import type { EncodeSettings } from '../format/profiles';
+import type { JobOptions } from '../job';
 import type { WarningOptions } from '../layer/resources';
 import { checkReferenceName, parseReference } from '../oci/reference';
-import type { SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import { openDestination } from '../store/open';
-import type { DestinationOptions } from '../store/registry/options';
+import type { DestinationOptions, StoreOptions } from '../store/registry/options';
 import { companionsOf, leftOutOf } from './companions';
 import { convertOne, type ConvertedImage } from './converted-image';
 import { checkNothingLost, readExistingIndex } from './existing-index';
-import type { ConvertOptions } from './convert-options';
 import type { ConvertResult, Written } from './convert-result';
-import type { LayerJob } from './layer';
 import type { LayerCache } from './layer-cache';
 import type { ConversionPool } from './pool';
 import { writeAppended, writeRoot } from './root';
+import type { ConversionRun, StoreRun } from './run';
 import { tidy } from './tidy';
 import { runTogether } from './together';
 
-/** What is to be done, to wherever. */
-interface ImagesJob {
-  source: SourceStore;
-  settings: EncodeSettings;
-  options: ConvertOptions;
-  pool: ConversionPool;
-}
-
 /** Converts images, and gives what they become its name at the destination. */
 export async function writeImages(
-  job: ImagesJob,
+  run: ConversionRun,
   set: ImageSet,
   { source, destination, inputs }: { source: string; destination: string; inputs: readonly InputFile[] },
+  { signal, onProgress }: JobOptions,
 ): Promise<Written> {
-  const { options, pool } = job;
+  const { asked, pool } = run;
+  const options = { ...asked, signal, onProgress };
   const replaced =
-    options.appendToIndex === true || options.replace === true
+    asked.appendToIndex === true || asked.replace === true
       ? null
       : await readExistingIndex(destination, options);
-  if (replaced !== null) checkNothingLost(destination, replaced, set, options);
+  if (replaced !== null) checkNothingLost(destination, replaced, set, asked);
   const to = await leaseDestination(pool, destination, { ...options, source, inputs });
+  const storeRun = { ...run, destination: to.target };
   try {
-    const images = await withCache(job, (cache) => {
-      const layerJob = {
-        ...job,
-        destination: to.target,
-        cache,
-        keepsSource: options.appendToIndex === true,
-        keepsForeign: options.keepForeign === true,
-        osFeatures: options.osFeatures === true,
-      };
-      return runTogether(set.images, options.signal, (image, signal) =>
-        convertOne({ ...layerJob, options: { ...options, signal } }, image),
+    const images = await withCache(run, signal, async (cache) => {
+      const layerRun = { ...storeRun, cache };
+      return runTogether(set.images, signal, (image, imageSignal) =>
+        convertOne(layerRun, image, { signal: imageSignal, onProgress }),
       );
     });
     const written = images.map(({ manifest }) => manifest.descriptor);
-    if (replaced !== null) checkNothingLost(destination, replaced, set, options, written);
-    const root = await writeNamed({ ...job, ...to, destination: to.target }, set, images, destination);
+    if (replaced !== null) checkNothingLost(destination, replaced, set, asked, written);
+    const root = await writeNamed(storeRun, set, images, { destination, reference: to.reference }, options);
     await to.close();
-    const leftOut = leftOutOf(set, companionsOf(set, options));
+    const leftOut = leftOutOf(set, companionsOf(set, asked));
     return { digest: root.digest, manifests: images.map(describe), leftOut };
   } catch (error) {
-    await tidy(to.abort(), options);
+    await tidy(to.abort(), asked);
     throw error;
   }
 }
 
 async function writeNamed(
-  { reference, ...job }: ImagesJob & Pick<LayerJob, 'destination'> & { reference: string | undefined },
+  run: StoreRun,
   set: ImageSet,
   images: ConvertedImage[],
-  destination: string,
+  { destination, reference }: { destination: string; reference: string | undefined },
+  options: StoreOptions & WarningOptions,
 ): Promise<Descriptor> {
-  const { options, pool } = job;
-  const companions = companionsOf(set, options);
+  const isAppended = run.asked.appendToIndex === true;
+  const companions = companionsOf(set, run.asked);
   const write = async (): Promise<Descriptor> => {
-    const root =
-      options.appendToIndex === true
-        ? await writeAppended(job, set, images, companions, await readExistingIndex(destination, options))
-        : await writeRoot(job, set, images, companions);
-    await job.destination.setReference(reference, root);
+    const root = isAppended
+      ? await writeAppended(
+          run,
+          set,
+          images,
+          companions,
+          await readExistingIndex(destination, options),
+          options,
+        )
+      : await writeRoot(run, set, images, companions, options);
+    await run.destination.setReference(reference, root);
     return root;
   };
-  return options.appendToIndex === true ? pool.inTurn(write) : write();
+  return isAppended ? run.pool.inTurn(write) : write();
 }
 
 /** A layout is shared with the other conversions of the run: so they find each other's blobs before those have a reference. */
@@ -108,17 +101,20 @@ async function leaseDestination(
 }
 
 async function withCache<T>(
-  { options, pool }: ImagesJob,
+  { asked, pool }: ConversionRun,
+  signal: AbortSignal | undefined,
   use: (cache: LayerCache | null) => Promise<T>,
 ): Promise<T> {
-  const { cache: path } = options;
+  const { cache: path } = asked;
   if (path === undefined) return use(null);
   const { LayerCache } = await import('./layer-cache.js');
-  const cache = await pool.destinations.lease(`cache:${resolve(path)}`, () => LayerCache.open(path, options));
+  const cache = await pool.destinations.lease(`cache:${resolve(path)}`, () =>
+    LayerCache.open(path, { signal }),
+  );
   try {
     return await use(cache.target);
   } finally {
-    await tidy(cache.close(), options);
+    await tidy(cache.close(), asked);
   }
 }
 

@@ -1,0 +1,122 @@
+import { stripSeekableAnnotations } from '../format/annotations';
+import type { EncodeSettings } from '../format/profiles';
+import { openTemporary } from '../fs/temporary';
+import { readIndexOf } from '../image/image-layers';
+import { encodeErofs } from '../layer/encode';
+import type { EncodedLayer } from '../layer/encoded-layer';
+import { warnOfUnusedMkfs } from '../layer/mkfs-options';
+import { native, type NativeSource } from '../native/binding';
+import { omit } from '../oci/json';
+import type { BlobDraft } from '../oci/store';
+import type { Descriptor } from '../oci/types';
+import { isSeekable, openStoredImage, withLayerImage, type StoredImage } from './checked-image';
+import { copyBlob, draftOf } from './copy-blob';
+import { openLayerFile } from './foreign-layer';
+import { findAtDestination, matchesRequest, passedThrough, settingsWithTree } from './pass-through';
+import type { ConvertedLayer } from './placed-layers';
+import type { LayerCall, StoreRun } from './run';
+
+/** A layer that is ready but for its blob's commit; no draft when the destination has the blob. */
+export interface FinishedLayer {
+  layer: ConvertedLayer;
+  draft: BlobDraft | null;
+  /** Of `layer.index`. */
+  indexPayload: Uint8Array | null;
+}
+
+/**
+ * Makes the blob of a layer. A seekable one that is as it was asked for stays as it is; everything else is built, decoded or decompressed,
+ * and wrapped. The source's bytes are checked against descriptor and DiffID on the way. Files of the source are closed when this returns:
+ * a blob may take long to be uploaded.
+ */
+export async function finishLayer(run: StoreRun, call: LayerCall): Promise<FinishedLayer> {
+  const { source, destination, pool } = run;
+  const { layer, options } = call;
+  const { descriptor } = layer;
+  const indexLayer = await readIndexOf(source, layer);
+  if (isSeekable(descriptor, indexLayer)) {
+    const known = await findAtDestination(run, call, indexLayer);
+    if (known !== null) return { layer: known, draft: null, indexPayload: null };
+  }
+  const file = await openLayerFile(source, descriptor, options);
+  try {
+    if (run.asked.appendToIndex === true) await copyBlob(destination, file, descriptor, options);
+    const stored = await openStoredImage(pool, file, call, indexLayer);
+    if (stored === null) {
+      return await withLayerImage(file, call, (image, check) => wrap(run, call, run.settings, image, check));
+    }
+    try {
+      warnOfUnusedMkfs(file.name, options);
+      if (stored.kind !== 'seekable' || !matchesRequest(stored.blob, run, indexLayer)) {
+        return await wrapStored(run, call, stored);
+      }
+      await stored.decode(null); // a layer that is passed on was checked as well
+      const isThere = await destination.has(descriptor);
+      const draft = isThere ? null : await draftOf(destination, file, descriptor, options);
+      return { layer: passedThrough(stored.blob, layer), draft, indexPayload: indexLayer?.payload ?? null };
+    } finally {
+      stored.close();
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** Decodes a layer into a file without a name, and wraps what it holds. */
+async function wrapStored(
+  run: StoreRun,
+  call: LayerCall,
+  { blob, decode }: StoredImage,
+): Promise<FinishedLayer> {
+  const file = await openTemporary(run.asked.tmpDir);
+  try {
+    await decode(file);
+    const name = `blob ${call.layer.descriptor.digest}`;
+    const image = new native.Source({ fd: file.fd, offset: 0, size: blob.imageSize, name });
+    return await wrap(run, call, settingsWithTree(run, blob), image, async () => undefined);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Encodes an image into a draft of the destination, which is returned once `check` has passed. Closes the image. */
+async function wrap(
+  { destination, pool }: StoreRun,
+  { layer: { descriptor: old }, options }: LayerCall,
+  settings: EncodeSettings,
+  image: NativeSource,
+  check: () => Promise<void>,
+): Promise<FinishedLayer> {
+  try {
+    const chunks = Math.ceil(image.size / settings.chunkSize);
+    const draft = await destination.createBlob();
+    try {
+      const encoded = await pool.compute(chunks, options.signal, (threads) =>
+        encodeErofs(image, draft, settings, { ...options, threads }, `blob ${old.digest}`),
+      );
+      await check();
+      const descriptor = descriptorOf(encoded, old);
+      const { diffId, uncompressedSize, indexLayer } = encoded;
+      // Of an index, which is stored as it is, DiffID and digest are the same.
+      const index = indexLayer && { descriptor: indexLayer.descriptor, diffId: indexLayer.descriptor.digest };
+      const layer = { source: old.digest, descriptor, diffId, index, uncompressedSize, reused: false };
+      return { layer, draft, indexPayload: indexLayer?.payload ?? null };
+    } catch (error) {
+      await draft.discard();
+      throw error;
+    }
+  } finally {
+    image.close();
+  }
+}
+
+/** Annotations of the old descriptor that say nothing of its encoding stay, and members that nobody here knows. */
+function descriptorOf({ mediaType, digest, size, annotations }: EncodedLayer, old: Descriptor): Descriptor {
+  return {
+    mediaType,
+    digest,
+    size,
+    annotations: { ...stripSeekableAnnotations(old.annotations ?? {}), ...annotations },
+    ...omit(old, 'mediaType', 'digest', 'size', 'annotations', 'data', 'urls'),
+  };
+}

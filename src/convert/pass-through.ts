@@ -1,0 +1,65 @@
+import type { EncodeSettings } from '../format/profiles';
+import type { ImageLayer } from '../image/image-layers';
+import type { LoneIndex } from '../layer/chunk-index-section';
+import { settingsOf } from '../layer/encode';
+import { isCutInto, openSeekable, type SeekableBlob } from '../layer/seekable';
+import { unlessUnreadable } from '../layer/whole-layer';
+import { hasLayer } from './copy-blob';
+import type { ConvertedLayer } from './placed-layers';
+import type { ConversionRun, LayerCall, StoreRun } from './run';
+
+/** Seekable layers that are as they were asked for: they stay as they are, to the byte. */
+
+/** Such a layer, where the destination has it already: only its table is read. Null for all others. */
+export async function findAtDestination(
+  run: StoreRun,
+  { layer, options }: LayerCall,
+  indexLayer: LoneIndex | undefined,
+): Promise<ConvertedLayer | null> {
+  const { descriptor } = layer;
+  if (!(await hasLayer(run.destination, layer))) return null;
+  const file = await run.source.openBlob(descriptor);
+  try {
+    const blob = await unlessUnreadable(openSeekable(file, { ...options, descriptor, indexLayer }));
+    return blob !== null && matchesRequest(blob, run, indexLayer) ? passedThrough(blob, layer) : null;
+  } finally {
+    await file.close();
+  }
+}
+
+/** What became of a layer that stays as it is. */
+export function passedThrough(blob: SeekableBlob, layer: ImageLayer): ConvertedLayer {
+  return { ...layer, source: layer.descriptor.digest, uncompressedSize: blob.imageSize, reused: true };
+}
+
+/** Whether a blob is as it was asked for. Options that were not given match anything. */
+export function matchesRequest(
+  blob: SeekableBlob,
+  { settings, asked }: ConversionRun,
+  indexLayer: LoneIndex | undefined,
+): boolean {
+  const { profile, section, tree, lacksSuperblock } = blob;
+  if (lacksSuperblock) return false; // nobody could use its tree
+  const vouched = tree?.vouched === true ? tree.superblock : null;
+  const wanted = settings.verity;
+  return (
+    (asked.profile === undefined || settings.profile === profile) &&
+    (asked.chunkSize === undefined || isCutInto(blob, settings.chunkSize)) &&
+    (asked.index === undefined || (settings.index === 'standalone') === (indexLayer !== undefined)) &&
+    (asked.noCompress === undefined || settings.compression === section.frames.compression) &&
+    (asked.dmVerity === undefined || asked.dmVerity === (vouched !== null)) &&
+    (wanted === null ||
+      asked.dmVerityBlockSize === undefined ||
+      wanted.blockSize === vouched?.dataBlockSize) &&
+    (wanted === null || asked.dmVerityHash === undefined || wanted.algorithm === vouched?.algorithm)
+  );
+}
+
+/** A layer that had a tree keeps one when nothing was said of that. */
+export function settingsWithTree(
+  { settings, asked }: ConversionRun,
+  { tree, lacksSuperblock }: SeekableBlob,
+): EncodeSettings {
+  const hadTree = tree?.vouched ?? lacksSuperblock;
+  return asked.dmVerity === undefined && hadTree ? settingsOf({ ...asked, dmVerity: true }) : settings;
+}

@@ -1,0 +1,54 @@
+import type { EncodeSettings } from '../format/profiles';
+import type { ImageLayer } from '../image/image-layers';
+import type { JobOptions } from '../job';
+import type { EncodeOptions } from '../layer/encode';
+import type { DestinationStore, SourceStore } from '../oci/store';
+import type { ConvertOptions } from './convert-options';
+import type { LayerCache } from './layer-cache';
+import type { ConversionPool } from './pool';
+
+/**
+ * What a conversion has from its start to its end, whichever image or layer is worked on. Signal and progress are not here: work side by
+ * side has a signal of its own, so that the first fault ends the rest, and they are passed to each call.
+ */
+export interface ConversionRun {
+  source: SourceStore;
+  /** The options as they were given, without what belongs to one call. */
+  asked: Omit<ConvertOptions, keyof JobOptions | 'bottomLayer' | 'pool'>;
+  /** What the options come to, defaults filled in. */
+  settings: EncodeSettings;
+  pool: ConversionPool;
+}
+
+/** A conversion into a store that has manifests. */
+export interface StoreRun extends ConversionRun {
+  destination: DestinationStore;
+}
+
+/** The same while layers are converted. */
+export interface LayerRun extends StoreRun {
+  /** Of layers converted before. */
+  cache: LayerCache | null;
+}
+
+/** One layer of an image under way. */
+export interface LayerCall {
+  layer: ImageLayer;
+  /** Those of the run, with the signal and the progress of this layer. */
+  options: EncodeOptions;
+}
+
+/** The call that works on `layer`. What has no name in progress is called by the layer's blob. */
+export function layerCall(
+  { asked }: ConversionRun,
+  layer: ImageLayer,
+  { signal, onProgress }: JobOptions,
+): LayerCall {
+  const item = `blob ${layer.descriptor.digest}`;
+  const named: JobOptions['onProgress'] =
+    onProgress &&
+    ((event) => {
+      onProgress({ ...event, item: event.item ?? item });
+    });
+  return { layer, options: { ...asked, signal, onProgress: named } };
+}
