@@ -6,7 +6,7 @@ import { formOf, type ProgressMode } from './progress';
 import { humanBytes, printable, shortDigest } from './text';
 
 /** Shows on stderr how far a batch is. */
-export interface BatchDisplay {
+interface BatchDisplay {
   job(event: BatchJobEvent): void;
   progress(event: BatchProgressEvent): void;
   /** Prints a line of stderr without tearing what is drawn. */

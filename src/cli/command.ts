@@ -23,7 +23,7 @@ export class UsageCommand extends Command {
 }
 
 /** What a command's work gets: the options that every call of the library takes. */
-export interface Context {
+interface Context {
   streams: Streams;
   options: Required<Pick<ResourceOptions, 'signal' | 'onProgress'>> &
     ResourceOptions & { onWarning: (line: string) => void };

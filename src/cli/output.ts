@@ -26,7 +26,7 @@ export interface Report {
 }
 
 /** What a command finds one after the other, printed as it is found: there may be millions. */
-export interface Listing {
+interface Listing {
   items: AsyncIterable<unknown>;
   /** The lines of some of them, in order. */
   describe: (items: never[]) => string[];
@@ -113,7 +113,7 @@ export function warningLine(stderr: Streams['stderr'], line: string): string {
 }
 
 /** `WHAT: WHY (HINT)`. */
-export function errorText({ what, why, hint }: SeekableErofsError): string {
+function errorText({ what, why, hint }: SeekableErofsError): string {
   return `${what}: ${why}${hint === undefined ? '' : ` (${hint})`}`;
 }
 

@@ -7,7 +7,7 @@ export const progressModes = ['auto', 'tty', 'plain', 'json', 'none'] as const;
 export type ProgressMode = (typeof progressModes)[number];
 
 /** Shows on stderr how far a run is. */
-export interface ProgressDisplay {
+interface ProgressDisplay {
   update(event: ProgressEvent): void;
   /** Prints a line of stderr without tearing what is drawn. */
   print(line: string): void;
@@ -71,7 +71,7 @@ class NoProgress extends LineProgress implements ProgressDisplay {
 }
 
 /** One JSON object a line, for programs. */
-export class JsonProgress extends LineProgress implements ProgressDisplay {
+class JsonProgress extends LineProgress implements ProgressDisplay {
   update({ phase, done, total, unit, item }: ProgressEvent): void {
     this.print(JSON.stringify({ phase, done, total, unit, item }));
   }

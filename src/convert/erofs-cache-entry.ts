@@ -16,7 +16,7 @@ export interface CacheEntry {
 }
 
 /** Files that are complete, and wait for their names. */
-export interface EntryFiles {
+interface EntryFiles {
   image: string;
   /** Null without dm-verity. */
   sidecar: string | null;

@@ -12,7 +12,7 @@ import { companionsOf, isAttestation } from './companions';
 import type { ConvertOptions } from './convert-options';
 
 /** The index that a destination's name stands for before it is written. */
-export interface ExistingIndex {
+interface ExistingIndex {
   descriptor: Descriptor;
   index: Index;
   /** What it names, those of nested indexes in their place. */

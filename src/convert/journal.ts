@@ -10,7 +10,7 @@ import { native } from '../native/binding';
  * What happened to a job of a batch; `key` is the same for the same source, destination and options. A run that is killed leaves
  * jobs that have started and neither done nor failed: they are done again.
  */
-export type JournalEvent =
+type JournalEvent =
   | { event: 'start'; key: string; source: string; destination: string }
   | { event: 'done'; key: string; digest: string | null; sourceDigest: string }
   | { event: 'failed'; key: string; code: string; message: string };

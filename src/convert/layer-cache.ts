@@ -20,7 +20,7 @@ const version = 2;
 const maxRecordSize = 1 << 20;
 
 /** A layer as the cache has it: all but the source, which differs in nothing that matters. */
-export interface CachedLayer {
+interface CachedLayer {
   layer: Omit<ConvertedLayer, 'source' | 'reused'>;
   /** Of `layer.index`. */
   indexPayload: Uint8Array | null;

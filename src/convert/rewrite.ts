@@ -9,7 +9,7 @@ import type { Descriptor, ImageConfig, Index, Manifest, Platform } from '../oci/
 import { placeHistory, placeLayers, type NewLayer } from './placed-layers';
 
 /** JSON to be stored: the bytes that `descriptor` is of. */
-export interface Document<T> {
+interface Document<T> {
   value: T;
   bytes: Buffer;
   descriptor: Descriptor;

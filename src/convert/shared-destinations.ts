@@ -5,7 +5,7 @@ interface Endable {
 }
 
 /** A destination in use by one conversion; exactly one of close() and abort() ends that. */
-export interface DestinationLease<T> extends Endable {
+interface DestinationLease<T> extends Endable {
   /** Several leases may have the same one: end the lease, not this. */
   target: T;
 }

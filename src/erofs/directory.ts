@@ -3,7 +3,7 @@ const slash = 0x2f;
 const dot = 0x2e;
 
 /** What directories are refused with. */
-export type Refuse = (why: string) => Error;
+type Refuse = (why: string) => Error;
 
 /**
  * The entries of directory data, in order of their names' bytes, without "." and "..". Data is a row of blocks: dirents, then their

@@ -23,9 +23,9 @@ const fileTypes: Partial<Record<number, FileType>> = {
   0o14: 'socket',
 };
 
-export const layouts = ['plain', 'full', 'inline', 'compact', 'chunks'] as const;
+const layouts = ['plain', 'full', 'inline', 'compact', 'chunks'] as const;
 /** How data is stored; "full" and "compact" are compressed. */
-export type Layout = (typeof layouts)[number];
+type Layout = (typeof layouts)[number];
 
 /** What an image knows about a file, directory … : `stat`. */
 export interface ErofsInode {

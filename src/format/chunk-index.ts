@@ -20,7 +20,7 @@ const compressions = ['none', 'zstd'] as const;
 const offsetsSize = 16;
 
 /** What the first 32 bytes of an index say, and what follows from them. */
-export interface ChunkIndexHeader {
+interface ChunkIndexHeader {
   /** Bytes of the image data, the dm-verity tree included. */
   uncompressedSize: number;
   compression: 'none' | 'zstd';

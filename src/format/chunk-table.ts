@@ -21,7 +21,7 @@ const algorithms = [
 ] as const;
 
 /** What the first 23 bytes of a table say, and what follows from them. */
-export interface ChunkTableHeader {
+interface ChunkTableHeader {
   version: 1;
   /** Bytes of the image. */
   uncompressedSize: number;

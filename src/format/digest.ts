@@ -9,7 +9,7 @@ export type DigestAlgorithm = 'sha256' | 'sha512';
 export const digestSizes: Readonly<Record<DigestAlgorithm, 32 | 64>> = { sha256: 32, sha512: 64 };
 
 /** An OCI digest taken apart. */
-export interface Digest {
+interface Digest {
   algorithm: DigestAlgorithm;
   /** Lower case, exactly as long as the algorithm makes it. */
   hex: string;

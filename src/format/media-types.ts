@@ -30,7 +30,7 @@ export const mediaTypes = {
 } as const;
 
 /** What a layer's media type says about its bytes. */
-export type LayerFormat =
+type LayerFormat =
   | {
       kind: 'tar';
       compression: 'none' | 'gzip' | 'zstd';

@@ -10,21 +10,21 @@ export type Profile = 'containerd' | 'erofs-image-spec';
 export const profiles: readonly Profile[] = ['containerd', 'erofs-image-spec'];
 
 /** Chunk size when none is asked for, in bytes. */
-export const defaultChunkSize = 4 << 20;
+const defaultChunkSize = 4 << 20;
 /** Chunk sizes are multiples of this … */
-export const chunkSizeStep = 4096;
+const chunkSizeStep = 4096;
 /** … and at most this. */
-export const maxChunkSize = 1 << 30;
+const maxChunkSize = 1 << 30;
 /** dm-verity block size when none is asked for, in bytes. */
 export const defaultVerityBlockSize = 4096;
 /** dm-verity block sizes that are written. Kernels refuse larger ones than a page. */
-export const verityBlockSizes: readonly number[] = [512, 1024, 2048, 4096];
+const verityBlockSizes: readonly number[] = [512, 1024, 2048, 4096];
 /** zstd level when none is asked for. */
-export const defaultLevel = 3;
-export const maxLevel = 22;
+const defaultLevel = 3;
+const maxLevel = 22;
 
 /** Where the chunk index of profile "erofs-image-spec" goes: into the blob, or into a layer of its own behind it. */
-export type IndexPlace = 'embedded' | 'standalone';
+type IndexPlace = 'embedded' | 'standalone';
 const indexPlaces: readonly IndexPlace[] = ['embedded', 'standalone'];
 
 interface VerityChoice {
@@ -88,7 +88,7 @@ export function validateEncodeOptions(choices: EncodeChoices): EncodeSettings {
 }
 
 /** USAGE unless `name` is a profile's. */
-export function checkProfile(name: string): Profile {
+function checkProfile(name: string): Profile {
   const profile = profiles.find((known) => known === name);
   if (profile === undefined)
     throw failure('USAGE', 'profile', `there is no "${name}"`, profiles.join(' or '));

@@ -4,7 +4,7 @@ import { asBuffer } from './little-endian';
 /** Magic and size: what stands before the payload of a skippable frame (RFC 8878, section 3.1.2). */
 export const skippableHeaderSize = 8;
 /** The magic that is written. Readers take the sixteen from here on. */
-export const skippableMagic = 0x184d2a50;
+const skippableMagic = 0x184d2a50;
 /** The longest payload that the size field can tell. */
 export const maxSkippablePayload = 0xffff_ffff;
 

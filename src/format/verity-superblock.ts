@@ -12,8 +12,8 @@ import { asBuffer, isIntegerIn, isPowerOfTwo, isZero, readU64, writeU64 } from '
 
 export const veritySuperblockSize = 512;
 export const veritySignature: Uint8Array = Buffer.from('verity\0\0', 'latin1');
-export const minVerityBlockSize = 512;
-export const maxVerityBlockSize = 524_288;
+const minVerityBlockSize = 512;
+const maxVerityBlockSize = 524_288;
 export const maxSaltSize = 256;
 
 const algorithmField = { start: 32, end: 64 };

@@ -4,7 +4,7 @@ import { digestSizes } from './digest';
 import { veritySuperblockSize } from './verity-superblock';
 
 /** What the size of a Merkle tree of hash type 1 depends on. */
-export interface TreeShape {
+interface TreeShape {
   algorithm: DigestAlgorithm;
   /** Bytes, a power of two from 512 on. */
   hashBlockSize: number;

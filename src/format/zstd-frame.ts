@@ -21,7 +21,7 @@ export function maxZstdContent(size: number): number {
 const dictionaryIdSizes = [0, 1, 2, 4] as const;
 const contentSizeSizes = [0, 2, 4, 8] as const;
 
-export interface ZstdFrameHeader {
+interface ZstdFrameHeader {
   /** Bytes from the magic to the first block. */
   headerSize: number;
   /** Bytes that the frame decodes to; null when it doesn't say. */
@@ -35,7 +35,7 @@ export interface ZstdFrameHeader {
   maxBlockSize: number;
 }
 
-export interface ZstdBlockHeader {
+interface ZstdBlockHeader {
   last: boolean;
   type: 'raw' | 'rle' | 'compressed';
   /** Bytes between this header and what follows the block. */

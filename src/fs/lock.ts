@@ -12,7 +12,7 @@ export interface Lock {
   release(): Promise<void>;
 }
 
-export interface LockOptions {
+interface LockOptions {
   /** Ends the waiting with CANCELLED. */
   signal?: AbortSignal | undefined;
   /** Milliseconds to wait for another holder; FAILED after that. Default: 10 minutes. */

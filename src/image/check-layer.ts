@@ -30,7 +30,7 @@ export interface CheckedBlob {
 }
 
 /** What checkLayer() takes. */
-export interface LayerCheckOptions extends ReadOptions {
+interface LayerCheckOptions extends ReadOptions {
   /** The conversion dropped what would hide lower layers, for there are none. */
   bottomLayer?: boolean | undefined;
 }

@@ -4,7 +4,7 @@ import { readXattrs } from './compare-inodes';
 import { countLinks, type TreeNode } from './tree-node';
 
 /** The tree of an image, with the inode behind each node. */
-export interface ImageTree {
+interface ImageTree {
   root: TreeNode;
   inodes: Map<TreeNode, ErofsInode>;
 }

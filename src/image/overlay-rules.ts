@@ -7,7 +7,7 @@ const ownPrefix = 'trusted.overlay.';
 const escapedPrefix = 'trusted.overlay.overlay.';
 
 /** How a directory of a layer stands to those below it. */
-export interface DirectoryMarks {
+interface DirectoryMarks {
   /** Directories of this path in lower layers don't shine through. */
   opaque: boolean;
   /** Its whiteouts may be empty files with an xattr, besides devices. */

@@ -8,7 +8,7 @@ const maxName = 255;
 const maxPath = 4095;
 
 /** What the name of a tar's entry asks for: an entry at this path, or something done to what lower layers have there. */
-export type TarPath =
+type TarPath =
   | { kind: 'entry' | 'whiteout'; folder: string[]; name: string }
   | { kind: 'root' | 'dropped' }
   | { kind: 'opaque'; folder: string[] };

@@ -8,7 +8,7 @@ import { checksumOf, frameRange } from './decoded-range';
 const maxJoin = 16 << 20;
 
 /** A frame as it is stored, not checked against anything when it comes from the blob. */
-export interface StoredFrame {
+interface StoredFrame {
   bytes: Buffer;
   /** Whether it comes out of the cache on disk, and so is verified. */
   isCached: boolean;

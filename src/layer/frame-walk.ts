@@ -20,7 +20,7 @@ const profileOfMagic = new Map<number, Profile>([
 ]);
 
 /** The frame of a chunk table or of a chunk index in a blob. */
-export interface TableFrame {
+interface TableFrame {
   /** Of the skippable frame's header. */
   offset: number;
   payloadSize: number;

@@ -11,7 +11,7 @@ import { resourcesOf, type WarningOptions } from './resources';
 import { sniffLayer } from './sniff';
 
 /** EROFS block size of the images that are built here: the only one that kernels before 5.19 mount. */
-export const builtBlockSize = 4096;
+const builtBlockSize = 4096;
 
 /** A layer's bytes, decompressed where they were compressed. close() it. */
 export interface PlainLayer {
@@ -23,7 +23,7 @@ export interface PlainLayer {
 }
 
 /** The raw EROFS image of a layer, ready to be read anywhere. close() it. */
-export interface LayerImage extends Omit<PlainLayer, 'content'> {
+interface LayerImage extends Omit<PlainLayer, 'content'> {
   image: NativeSource;
   /** What was built of a tar; null when the layer is an image itself. */
   built: { inodes: number; blockSize: number } | null;

@@ -16,7 +16,7 @@ import { sniffBytes, sniffedSize, sniffLayer, type ContentKind } from './sniff';
 export type LayerKind = 'seekable' | 'raw' | 'zstd' | 'tar';
 
 /** What tells the kind of a layer, beside its bytes. */
-export interface KindOptions {
+interface KindOptions {
   descriptor?: (Pick<Descriptor, 'annotations'> & { mediaType?: string | undefined }) | undefined;
   /** Its chunk index, where that is a layer of its own. */
   indexLayer?: unknown;

@@ -11,7 +11,7 @@ import { resourcesOf } from './resources';
 import type { BlobTree } from './verity-section';
 
 /** What the sidecar says of a device that holds image and tree. */
-export interface Materialised {
+interface Materialised {
   /** Of image, superblock and tree, in bytes. */
   size: number;
   dmverity: { rootDigest: string; hashOffset: number };

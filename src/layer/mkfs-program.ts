@@ -12,7 +12,7 @@ const installHint =
 const keptOutput = 16 << 10;
 
 /** What goes into the program, and the file that it inherits as descriptor 3. */
-export interface ProgramFiles {
+interface ProgramFiles {
   input: AsyncIterable<Uint8Array>;
   target: { fd: number };
 }

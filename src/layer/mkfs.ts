@@ -16,7 +16,7 @@ import { asByteSource } from './native-byte-source';
 import { resourcesOf } from './resources';
 
 /** A tar, decompressed. */
-export interface MkfsInput {
+interface MkfsInput {
   source: NativeSource;
   /** `sha256:…`, if it is known. */
   digest: string | null;
@@ -24,7 +24,7 @@ export interface MkfsInput {
 }
 
 /** An image that mkfs.erofs made; its file has no name. */
-export interface MkfsImage {
+interface MkfsImage {
   image: NativeSource;
   inodes: number;
   /** Bytes. */

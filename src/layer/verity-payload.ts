@@ -8,7 +8,7 @@ import { native, type NativeSource, type VerityParameters } from '../native/bind
 export type VeritySettings = NonNullable<EncodeSettings['verity']>;
 
 /** A Merkle tree as native code makes it. */
-export interface NativeTree {
+interface NativeTree {
   tree: NativeSource;
   root: Uint8Array;
   dataBlocks: number;

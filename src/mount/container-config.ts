@@ -5,7 +5,7 @@ import type { ContainerUser } from './container-user';
 import { seccompFilter } from './seccomp';
 
 /** What a container's config needs besides the image's own settings. */
-export interface ContainerParts {
+interface ContainerParts {
   settings: ContainerSettings;
   user: ContainerUser;
   /** Absolute path of the mounted image. */

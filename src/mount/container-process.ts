@@ -12,7 +12,7 @@ import { StarterWatch } from './starter-watch';
  */
 export type SignalRelay = (deliver: (signal: NodeJS.Signals) => void) => () => void;
 
-export interface ProcessOptions {
+interface ProcessOptions {
   terminal: boolean;
   relaySignals?: SignalRelay | undefined;
   signal?: AbortSignal | undefined;

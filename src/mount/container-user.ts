@@ -12,7 +12,7 @@ export interface ContainerUser {
 }
 
 /** The texts of the image's /etc/passwd and /etc/group, empty where it has none. */
-export interface Accounts {
+interface Accounts {
   passwd: string;
   group: string;
 }

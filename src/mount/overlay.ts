@@ -4,7 +4,7 @@ import { callFailure, errno, errnoOf } from './system-call';
 import type { UpperFolders } from './upper';
 
 /** An overlay to be mounted. */
-export interface NewOverlay {
+interface NewOverlay {
   /** What `mount` shows; umount knows it by that. */
   source: string;
   /** Folders, the uppermost first. */

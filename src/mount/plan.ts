@@ -9,7 +9,7 @@ export type VerityPolicy = 'auto' | 'require' | 'off';
 export type TreeStanding = 'vouched' | 'unvouched' | 'absent';
 
 /** What can be had of one layer under a policy. */
-export interface VerityDecision {
+interface VerityDecision {
   mode: VerityMode;
   warning?: string;
 }
@@ -46,7 +46,7 @@ function lacksDmVerity(what: string, whyNot: string): SeekableErofsError {
 }
 
 /** What makes two mounts of a layer the same: not its DiffID alone, which leaves the tree out. */
-export interface LayerIdentity {
+interface LayerIdentity {
   diffId: string;
   /** Of a tree that the kernel checks, else null. */
   rootDigest: string | null;
@@ -64,7 +64,7 @@ export function mountKey({ diffId, rootDigest, extra, files }: LayerIdentity): s
 }
 
 /** One thing to be done; what undoes it is known by its kind and its key. */
-export type Step = { kind: 'loop' | 'verity' | 'erofs'; key: string } | { kind: 'bind' | 'overlay' };
+type Step = { kind: 'loop' | 'verity' | 'erofs'; key: string } | { kind: 'bind' | 'overlay' };
 
 /** How an image is mounted. */
 export interface MountPlan {

@@ -8,7 +8,7 @@
 export type Interpreter = { interpreter: string | null } | { why: string };
 
 /** Reads at most as many bytes as are asked for: fewer at the end of the file. */
-export type ReadBytes = (offset: number, length: number) => Promise<Buffer>;
+type ReadBytes = (offset: number, length: number) => Promise<Buffer>;
 
 /** Machine numbers of programs that Node's architectures execute, those of 32 bits too. */
 const machines: Partial<Record<string, readonly number[]>> = { x64: [62, 3], arm64: [183, 40] };

@@ -16,7 +16,7 @@ interface RuleScope {
 }
 
 /** What a container's filter depends on. */
-export interface SeccompTarget {
+interface SeccompTarget {
   /** As Node calls it. */
   arch: string;
   /** Of the bounding set. */

@@ -35,7 +35,7 @@ export interface StateOptions {
 }
 
 /** What was found in a layer's blob. */
-export interface Vouched {
+interface Vouched {
   unvouchedTree: boolean;
 }
 

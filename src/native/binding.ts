@@ -76,7 +76,7 @@ export interface NativeTreeWriter {
   removeAll(job: NativeJob): Promise<void>;
 }
 
-export interface OpenedInput {
+interface OpenedInput {
   source: NativeSource;
   compression: 'none' | 'gzip' | 'zstd';
   /** SHA-256 of the bytes as they lay in the slice, and of the decompressed ones; null when not compressed (use hashSource). */
@@ -84,7 +84,7 @@ export interface OpenedInput {
   contentDigest: Buffer | null;
 }
 
-export interface PlannedImage {
+interface PlannedImage {
   source: NativeSource;
   inodes: number;
   metadataSize: number;
@@ -124,7 +124,7 @@ export interface ExpectedVerityTree extends VerityParameters {
   treeOffset: number;
 }
 
-export interface DecodedImage {
+interface DecodedImage {
   diffId: Buffer;
   /** SHA-256 of the whole blob. */
   blobDigest: Buffer;
@@ -158,13 +158,13 @@ export interface TarBatch {
 }
 
 /** A tar being read for its headers. */
-export interface NativeTarReader {
+interface NativeTarReader {
   /** The next entries; null at the end. One call at a time. */
   next(job: NativeJob): Promise<TarBatch | null>;
 }
 
 /** The instruction sets in use and the versions of the libraries. */
-export interface NativeFeatures {
+interface NativeFeatures {
   sha512Many: string;
   sha256Many: string;
   sha256Stream: string;
@@ -176,7 +176,7 @@ export interface NativeFeatures {
  * Bare system calls. What they throw is about the call by its name, and has its `errno`. A `null` is a null pointer, as is an empty string
  * in mount(). Descriptors are the caller's to close.
  */
-export interface SystemCalls {
+interface SystemCalls {
   /** With a number, or with memory that the kernel reads and writes: its size must be the request's. */
   ioctl(fd: number, request: number, argument: number | Uint8Array): number;
   /** Gives an open file without a name (O_TMPFILE) one. EEXIST when something has that name. */
@@ -211,7 +211,7 @@ export interface FrameOptions {
  * Exports of native/binding/module.cc. Numbers are checked before they get here; see each file under native/binding. What is passed is
  * copied before a call returns: buffers may be changed, resized or transferred at once.
  */
-export interface Addon {
+interface Addon {
   Job: new () => NativeJob;
   /** The descriptor stays the caller's, and may be closed at once. */
   Source: new (slice: Slice) => NativeSource;

@@ -71,7 +71,7 @@ export function normalizePlatform(platform: Platform): Platform {
  * How well an image for `offered` serves `wanted`: 0 not at all, higher is better. A machine runs images for lower
  * variants of its architecture too (arm/v6 on arm/v7, amd64 on amd64/v3).
  */
-export function platformRank(offered: Platform, wanted: Platform): number {
+function platformRank(offered: Platform, wanted: Platform): number {
   const have = normalizePlatform(offered);
   const want = normalizePlatform(wanted);
   if (have.os !== want.os || have.architecture !== want.architecture) return 0;

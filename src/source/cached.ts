@@ -7,7 +7,7 @@ import { fromSystemError } from '../errors';
 import { unfinishedPrefix } from '../fs/draft';
 
 /** How large a cache gets, and who is told when it can't be written. */
-export interface FrameCacheOptions {
+interface FrameCacheOptions {
   /** Bytes of frames that are kept; default: 4 GiB. Several processes at once may exceed it for a moment. */
   maxBytes?: number | undefined;
   onWarning?: ((line: string) => void) | undefined;

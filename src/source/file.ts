@@ -25,7 +25,7 @@ export function isFileSource(source: ByteSource): source is FileSource {
   return fileSources.has(source);
 }
 
-export interface FileOpenOptions {
+interface FileOpenOptions {
   /** USAGE for a path that is a symbolic link, when false; default: true. */
   followLink?: boolean | undefined;
 }

@@ -28,7 +28,7 @@ export interface HttpResponse {
 }
 
 /** How a client connects; all times in milliseconds. */
-export interface HttpClientOptions {
+interface HttpClientOptions {
   /** The longest silence of a server, and the time over which its least rate counts (see atLeastRate()); default: 30000. */
   timeout?: number | undefined;
   /** The longest that a connection may take to be made; default: 10000. */

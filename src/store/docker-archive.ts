@@ -33,7 +33,7 @@ export async function openDockerArchiveSource(
 }
 
 /** A `docker save` archive that images are read from. Unless it is a layout as well, descriptors and manifest are made here. */
-export class DockerArchiveSource implements SourceStore {
+class DockerArchiveSource implements SourceStore {
   private readonly made: DerivedManifest;
   private layout: LayoutSource | null = null;
 

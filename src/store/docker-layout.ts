@@ -8,7 +8,7 @@ import type { DockerImage } from './docker-manifest';
 import { blobPath, LayoutSource, readLayoutIndex } from './layout-source';
 
 /** An image of an archive that is an image layout as well. */
-export interface LayoutImage {
+interface LayoutImage {
   layout: LayoutSource;
   descriptor: Descriptor;
 }

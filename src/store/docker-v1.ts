@@ -5,7 +5,7 @@ import type { ImageConfig } from '../oci/types';
 import { isLayerId } from './docker-manifest';
 
 /** A layer of Docker's first image format: the file `json` in its folder. */
-export interface V1Layer {
+interface V1Layer {
   id: string;
   json: JsonObject;
 }

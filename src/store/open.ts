@@ -6,7 +6,7 @@ import type { DestinationOptions, StoreOptions } from './registry/options';
 // Each kind of store is loaded when one is opened: most runs need one or two, and that of registries is large.
 
 /** A store, and the name in it that the reference had (for resolve() and setReference()). */
-export interface Opened<Store> {
+interface Opened<Store> {
   store: Store;
   reference: string | undefined;
 }

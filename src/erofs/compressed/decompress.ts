@@ -9,7 +9,7 @@ import { decodeLz4 } from './lz4';
 import { decodeMicroLzma } from './lzma';
 
 /** Stored bytes to decode. */
-export interface Decoding {
+interface Decoding {
   input: Buffer;
   source: Encoded;
   /** Bytes that the extent has. */

@@ -12,7 +12,7 @@ const adviseFragment = 0x20;
 const wholeFragmentBit = 1n << 63n;
 
 /** The whole file is a part of the packed inode's data. */
-export interface WholeFragment {
+interface WholeFragment {
   kind: 'fragment';
   offset: number;
 }
@@ -49,7 +49,7 @@ export interface ExtentHeader {
   fragmentTail: boolean;
 }
 
-export type MapHeader = WholeFragment | ClusterHeader | ExtentHeader;
+type MapHeader = WholeFragment | ClusterHeader | ExtentHeader;
 
 /** Where in the packed inode's data: CORRUPT when no file can be so long. */
 export function fragmentOffset(

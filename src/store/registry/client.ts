@@ -16,7 +16,7 @@ import { catalogueScope, repositoryScope, type Scope } from './scope';
 import { identityOf, readCertificates, trustOf } from './trust';
 
 /** A request to a registry. Its body is made anew when the registry wants to be asked again. */
-export interface RegistryRequest extends Omit<HttpRequest, 'body' | 'authorization'> {
+interface RegistryRequest extends Omit<HttpRequest, 'body' | 'authorization'> {
   body?: (() => NonNullable<HttpRequest['body']>) | undefined;
   /** More than the client's own. */
   scopes?: readonly Scope[] | undefined;

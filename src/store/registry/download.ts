@@ -13,7 +13,7 @@ import { Ticker } from './ticker';
 const worthwhile = 64 * 1024;
 
 /** Takes a blob's bytes in their order. */
-export type BlobSink = (piece: Buffer, offset: number) => Promise<void>;
+type BlobSink = (piece: Buffer, offset: number) => Promise<void>;
 
 /**
  * Fetches a whole blob from `url`. After a broken connection it goes on where that ended, so that nothing is fetched twice but what was

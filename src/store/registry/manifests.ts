@@ -21,7 +21,7 @@ const accept = [
 const fewTags = 10;
 
 /** A manifest or an index, as it came. */
-export interface StoredManifest {
+interface StoredManifest {
   descriptor: Descriptor;
   bytes: Buffer;
 }

@@ -15,7 +15,7 @@ const systemBundles = [
 ];
 
 /** What a folder has for one registry. */
-export interface Certificates {
+interface Certificates {
   folder: string;
   authorities: Buffer[];
   /** What this client shows of itself. */

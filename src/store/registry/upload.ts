@@ -8,7 +8,7 @@ import { readRefusal, type Refusal } from './refusal';
 import { Ticker } from './ticker';
 
 /** A blob up to this size goes in one request, a larger one in several of this size. */
-export const uploadChunkSize = 32 << 20;
+const uploadChunkSize = 32 << 20;
 /** The specification lets a registry ask for larger ones; beyond this the blob goes in one request. */
 const maxChunkSize = 1 << 30;
 /** A registry may have to copy what it has got before it answers; milliseconds. */
@@ -27,7 +27,7 @@ const maxRestarts = 10;
 export type BlobRange = (start: number, end: number) => NonNullable<HttpRequest['body']>;
 
 /** What pushing needs to know besides. */
-export interface PushOptions extends Pick<JobOptions, 'onProgress'> {
+interface PushOptions extends Pick<JobOptions, 'onProgress'> {
   chunkSize?: number | undefined;
 }
 
