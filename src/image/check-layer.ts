@@ -8,6 +8,7 @@ import { openPlainLayer, type PlainLayer } from '../layer/layer-image';
 import { layerKind } from '../layer/layer-kind';
 import { asByteSource } from '../layer/native-byte-source';
 import { sniffLayer } from '../layer/sniff';
+import { reading } from '../native/native-error';
 import { readTarEntries } from '../native/tar-entries';
 import type { BlobFile } from '../oci/store';
 import type { ByteSource } from '../source/byte-source';
@@ -143,7 +144,11 @@ async function expectImage(
   }
 }
 
-async function expectTar(
+function expectTar(content: PlainLayer, name: string, options: LayerCheckOptions): Promise<TreeNode> {
+  return reading(name, readTree(content, name, options));
+}
+
+async function readTree(
   { content }: PlainLayer,
   name: string,
   options: LayerCheckOptions,

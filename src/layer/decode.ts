@@ -2,6 +2,7 @@ import { uncompressedDigestOf } from '../format/annotations';
 import { checkSameDigest, digestBytes, formatDigest } from '../format/digest';
 import type { ResourceOptions } from '../job';
 import { native, type ExpectedVerityTree, type NativeSource } from '../native/binding';
+import { reading } from '../native/native-error';
 import { runNative } from '../native/run';
 import type { BlobFile } from '../oci/store';
 import type { Descriptor } from '../oci/types';
@@ -70,11 +71,12 @@ export async function decodeSource(
   const { threads, tmpDir } = resourcesOf(options);
   const verity = blob.tree && expectedTree(blob.tree);
   const settings = { target, threads, tmpDir, verity };
-  const decoded = await runNative(
+  const decoding = runNative(
     options,
     (job) => native.decodeImage(source, blob.section.frames, settings, job),
     name,
   );
+  const decoded = await reading(name, decoding);
   return {
     diffId: formatDigest('sha256', decoded.diffId),
     blobDigest: formatDigest('sha256', decoded.blobDigest),

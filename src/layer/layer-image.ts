@@ -3,6 +3,7 @@ import { compressionMagicSize, unreadCompression } from '../format/compressions'
 import { formatDigest } from '../format/digest';
 import type { ResourceOptions } from '../job';
 import { native, type NativeSource, type Slice } from '../native/binding';
+import { reading } from '../native/native-error';
 import { runNative } from '../native/run';
 import type { ByteSource } from '../source/byte-source';
 import { mkfsSettings, warnOfUnusedMkfs, type MkfsChoices, type MkfsSettings } from './mkfs-options';
@@ -34,7 +35,8 @@ export async function openPlainLayer(layer: Slice, options: ResourceOptions): Pr
   const { tmpDir } = resourcesOf(options);
   const plain = new native.Source(layer);
   try {
-    const input = await runNative(options, (job) => native.openInput(plain, { tmpDir }, job), layer.name);
+    const opening = runNative(options, (job) => native.openInput(plain, { tmpDir }, job), layer.name);
+    const input = await reading(layer.name, opening);
     return {
       content: input.source,
       sourceDigest: input.sourceDigest && formatDigest('sha256', input.sourceDigest),
@@ -89,11 +91,12 @@ async function planned(
 ): Promise<LayerImage> {
   const { bottomLayer = false } = options;
   const { threads, tmpDir } = resourcesOf(options);
-  const plan = await runNative(
+  const planning = runNative(
     options,
     (job) => native.planImage(content, { blockSize: builtBlockSize, bottomLayer, threads, tmpDir }, job),
     name,
   );
+  const plan = await reading(name, planning);
   for (const line of plan.warnings) options.onWarning?.(line);
   const close = (): void => {
     plan.source.close();

@@ -8,6 +8,7 @@ import { formatUuid } from '../format/verity-superblock';
 import { openTemporary, type TemporaryFile } from '../fs/temporary';
 import type { ResourceOptions } from '../job';
 import { native, type NativeSource } from '../native/binding';
+import { reading } from '../native/native-error';
 import { runNative } from '../native/run';
 import type { ByteSource } from '../source/byte-source';
 import { tarIndexBlockSize, type MkfsSettings } from './mkfs-options';
@@ -86,11 +87,12 @@ export function mkfsArguments(
 /** The built-in builder's warnings are about its own policy, so they are not passed on. */
 async function epochOf({ source, name }: MkfsInput, options: ResourceOptions): Promise<number> {
   const { threads, tmpDir } = resourcesOf(options);
-  const plan = await runNative(
+  const planning = runNative(
     options,
     (job) => native.planImage(source, { blockSize: 4096, bottomLayer: false, threads, tmpDir }, job),
     name,
   );
+  const plan = await reading(name, planning);
   plan.source.close();
   return plan.epoch;
 }

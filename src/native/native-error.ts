@@ -16,6 +16,24 @@ export function fromNativeError(error: unknown): unknown {
   return new SeekableErofsError(code, { what, why, hint });
 }
 
+/** Codes of errors that are about the bytes that were read, not about the system or the output. */
+const codesOfData = new Set<ErrorCode>(['CORRUPT', 'MISMATCH', 'REFUSED', 'UNSUPPORTED']);
+
+/** The addon knows frames and entries, but not always whose: says that they are of the file called `name`. */
+function ofFile(name: string, error: unknown): unknown {
+  if (!(error instanceof SeekableErofsError) || !codesOfData.has(error.code)) return error;
+  const { code, what, why, hint } = error;
+  if ([name, `${name}:`, `${name},`].includes(what.slice(0, name.length + 1))) return error;
+  return new SeekableErofsError(code, { what: `${name}: ${what}`, why, hint, cause: error });
+}
+
+/** Waits for work that reads the file called `name`; errors about parts of it name the file as well. */
+export async function reading<T>(name: string, work: Promise<T>): Promise<T> {
+  return work.catch((error: unknown) => {
+    throw ofFile(name, error);
+  });
+}
+
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 type Constructor = new (...args: never[]) => object;
 

@@ -1,5 +1,6 @@
 import type { JobOptions } from '../job';
 import { native, type NativeSource, type TarBatch } from './binding';
+import { reading } from './native-error';
 import { runNative } from './run';
 
 /** In the order of `tar::EntryType`. */
@@ -32,7 +33,7 @@ export interface TarEntry {
 
 /**
  * The entries of a tar in batches of some thousand, read one batch ahead; file data is not touched. CORRUPT and REFUSED name the entry.
- * @param name what progress is reported on
+ * @param name what progress is reported on, and errors are about
  */
 export async function* readTarEntries(
   tar: NativeSource,
@@ -40,7 +41,10 @@ export async function* readTarEntries(
   name?: string,
 ): AsyncGenerator<TarEntry[]> {
   const reader = new native.TarReader(tar);
-  const next = (): Promise<TarBatch | null> => runNative(options, (job) => reader.next(job), name);
+  const next = (): Promise<TarBatch | null> => {
+    const batch = runNative(options, (job) => reader.next(job), name);
+    return name === undefined ? batch : reading(name, batch);
+  };
   for (let batch = await next(); batch !== null;) {
     const ahead = next();
     ahead.catch(() => undefined); // reported when it is awaited, unless the caller stops before

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { rootOnly, titleOf } from '../conformance/support/machine';
 import { runCli, runJson } from './run-cli';
 import { filesUnder, makeTar, noise, sampleTar } from './sample';
-import { at, expectFailure, folder, put, useFolders, type ErrorDocument } from './workspace';
+import { at, encodeSample, expectFailure, folder, put, useFolders, type ErrorDocument } from './workspace';
 
 useFolders();
 
@@ -116,4 +116,33 @@ describe('failures leave nothing half-written', () => {
     expect(run.stderr).toMatch(/\nerror: .+: (interrupted|terminated)\n$/);
     expect(await filesUnder(folder)).toEqual(['layer.tar']);
   });
+});
+
+test('errors about parts of a file name the file', async () => {
+  const { blob, descriptor } = await encodeSample('--dm-verity');
+  const bytes = await readFile(blob);
+  const flipped = (place: number): Buffer => {
+    const copy = Buffer.from(bytes);
+    copy[place]! ^= 0xff;
+    return copy;
+  };
+  const tar = await readFile(at('layer.tar'));
+  await put('frame', flipped(30));
+  await put('tree', flipped(bytes.length - 20));
+  await put('cut.tar', tar.subarray(0, 100_000));
+  await put('header.tar', Buffer.concat([Buffer.from('x'), tar.subarray(1)]));
+  await put('cut.gz', gzipSync(tar).subarray(0, 500));
+  const cases: [string, string[]][] = [
+    ['frame', ['decode', 'frame', 'out', '--descriptor', descriptor]],
+    ['tree', ['decode', 'tree', 'out', '--descriptor', descriptor]],
+    ['frame', ['verify', 'frame', '--descriptor', descriptor]],
+    ['cut.tar', ['build', 'cut.tar', 'out']],
+    ['cut.tar', ['encode', 'cut.tar', 'out']],
+    ['header.tar', ['build', 'header.tar', 'out']],
+    ['cut.gz', ['build', 'cut.gz', 'out']],
+  ];
+  for (const [name, args] of cases) {
+    const { exitCode, stderr } = await runCli(args, { cwd: folder });
+    expect([exitCode, stderr], args.join(' ')).toEqual([3, expect.stringMatching(`^error: ${name}: `)]);
+  }
 });

@@ -415,13 +415,13 @@ describe('what can not be compared', () => {
   it('is a tar that the policy refuses', async () => {
     writeFileSync(at('refused.tar'), tarBytes([{ name: 'a', type: '1', target: 'nowhere' }]));
     const error = await caught(() => checkImage(at('refused.tar'), at('layer.erofs')));
-    expect(error).toMatchObject({ code: 'REFUSED', what: 'entry a' });
+    expect(error).toMatchObject({ code: 'REFUSED', what: `${at('refused.tar')}: entry a` });
   });
 
   it('is a tar that ends too early', async () => {
     writeFileSync(at('short.tar'), readFileSync(at('layer.tar')).subarray(0, 600_000));
     const error = await caught(() => checkImage(at('short.tar'), at('layer.erofs')));
-    expect(error).toMatchObject({ code: 'CORRUPT', what: 'entry data/big' });
+    expect(error).toMatchObject({ code: 'CORRUPT', what: `${at('short.tar')}: entry data/big` });
   });
 
   it('is a file and an image', async () => {
