@@ -37,7 +37,10 @@ export function checkedValue(what: string, key: string, value: unknown): unknown
   throw failure('USAGE', what, `"${key}" must be ${form}, not ${describeValue(value)}`);
 }
 
-/** `base` with what `over` says in its place; what `over` says puts an end to its opposite in `base`, and to what needs what it turns off. */
+/**
+ * `base`, overridden by `over`. An option of `over` also removes its opposite from `base`, and one that `over` turns off removes the options
+ * of `base` that need it.
+ */
 export function mergeOptions(base: ConvertOptions, over: ConvertOptions): ConvertOptions {
   const merged: ConvertOptions = { ...base };
   for (const { option, rival } of batchKeys.values()) {

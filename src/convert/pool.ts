@@ -64,9 +64,9 @@ export class ConversionPool {
   }
 
   /**
-   * What `make` makes of all that `key` stands for, made once in this run. Whoever wants it at another place than it was made for gets it
-   * when it is there as well by then. When the one who makes it fails, be it only for another layer of its image, the others try for
-   * themselves.
+   * What `make` makes, once in this run for each `key`; other callers wait for it. `place` is the destination that it was made for: a caller
+   * with another one gets it only if `isThere` finds it there as well. When the caller who makes it fails, even by another layer of its
+   * image, the callers that wait make it themselves.
    */
   async once<T>(
     key: string,
