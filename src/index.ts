@@ -58,6 +58,7 @@ export type { ConfigDifference } from './image/compare-configs';
 export type { Difference, DifferenceField, DifferenceValue } from './image/differences';
 export { convertImage } from './convert/image';
 export type { ConvertOptions } from './convert/convert-options';
+export type { LeftOut } from './convert/companions';
 export type { ConvertResult } from './convert/convert-result';
 export { ConversionPool } from './convert/pool';
 export {

@@ -93,7 +93,8 @@ const read = {
 } satisfies Rules;
 
 const view = {
-  ...{ ...read, ...registry },
+  ...read,
+  ...registry,
   platform: { kind: 'text', flag: 'platform' },
   oneLayer: { kind: 'integer', least: 0, flag: 'one-layer' },
   devices: { kind: 'texts', flag: 'device' },
@@ -109,7 +110,9 @@ const convertImage = {
 } satisfies Rules;
 
 const run = {
-  ...{ ...resources, ...read, ...registry },
+  ...resources,
+  ...read,
+  ...registry,
   platform: view.platform,
   devices: view.devices,
   verity: { kind: 'text', choices: ['auto', 'require', 'off'], flag: 'verity' },
@@ -133,21 +136,26 @@ export const optionsOf = {
     onJob: { kind: 'function' },
   },
   decodeBlob: {
-    ...{ ...resources, ...read },
+    ...resources,
+    ...read,
     dmVerity: { kind: 'boolean', flag: 'dm-verity' },
     inputs: { kind: 'texts' },
   },
   verifyImage: { ...resources, ...read, ...registry, platforms: platforms.platforms },
   checkImage: { ...resources, ...read, ...registry, platforms: platforms.platforms },
   inspect: {
-    ...{ ...resources, ...read, ...registry, platforms: platforms.platforms },
+    ...resources,
+    ...read,
+    ...registry,
+    platforms: platforms.platforms,
     depth: { kind: 'integer', least: 0, flag: 'depth' },
     measure: { kind: 'boolean' },
   },
   listEntries: { ...resources, ...view, recursive: { kind: 'boolean', flag: 'recursive' } },
   readImageFile: { ...resources, ...view },
   extractImage: {
-    ...{ ...resources, ...view },
+    ...resources,
+    ...view,
     paths: { kind: 'texts' },
     force: { kind: 'boolean', flag: 'force' },
   },

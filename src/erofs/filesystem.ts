@@ -75,7 +75,12 @@ export class ErofsFilesystem {
     const { blockSize, inodes, blocks, uuid, volumeName, epoch, extraDevices } = image.superblock;
     const end = volumeName.indexOf(0);
     this.info = {
-      ...{ blockSize, inodes, blocks, uuid, epoch, externalDevices: extraDevices },
+      blockSize,
+      inodes,
+      blocks,
+      uuid,
+      epoch,
+      externalDevices: extraDevices,
       volumeName: end < 0 ? volumeName : volumeName.subarray(0, end),
     };
   }
@@ -108,7 +113,7 @@ export class ErofsFilesystem {
     return entries;
   }
 
-  /** As readdir(), entry by entry: a directory of millions takes no more memory than one of thousands. */
+  /** @internal As readdir(), entry by entry: a directory of millions takes no more memory than one of thousands. */
   async openDirectory(path: ErofsPath): Promise<DirectoryCursor> {
     return this.tree.openDirectory(await this.inodeOf(path, ['dir']));
   }

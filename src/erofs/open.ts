@@ -62,7 +62,12 @@ export async function openErofsImage(
   if (root.type !== 'dir')
     throw corrupt(source.name, root.nid, `the root is a ${root.type}, not a directory`);
   return {
-    ...{ name: source.name, imageSize: source.size, signal, superblock, data, root },
+    name: source.name,
+    imageSize: source.size,
+    signal,
+    superblock,
+    data,
+    root,
     inodes: special.inodes,
     directories: new Directories(data, blockSize, source.size),
     xattrs: await special.xattrs(),
@@ -105,7 +110,11 @@ class SpecialInodes {
   context(inode: Inode): CompressedContext {
     const { blockSize, has48Bit, lz4ZeroPadding } = this.superblock;
     return {
-      ...{ name: this.main.name, blockSize, has48Bit, lz4ZeroPadding, algorithms: this.algorithms },
+      name: this.main.name,
+      blockSize,
+      has48Bit,
+      lz4ZeroPadding,
+      algorithms: this.algorithms,
       readMetadata: (offset, length) => inode.area.read(offset, length),
       readData: async (offset, length) => {
         const place = this.space.locate(0, offset, length);

@@ -74,7 +74,9 @@ function linkIfFree(fd: number, path: string): boolean {
     const { errno, code, why } = error as { errno?: number; code?: string; why?: string };
     if (errno === osConstants.errno.EEXIST) return false;
     throw new SeekableErofsError(code === 'NO_SPACE' ? code : 'IO', {
-      ...{ what: path, why: why ?? String(error), cause: error },
+      what: path,
+      why: why ?? String(error),
+      cause: error,
     });
   }
 }

@@ -63,7 +63,10 @@ export async function checkLayer(
 ): Promise<LayerComparison> {
   const { descriptor, indexLayer } = converted;
   const image = await openErofsSource(borrow(converted.file), {
-    ...{ ...options, cacheBytes, descriptor, indexLayer },
+    ...options,
+    cacheBytes,
+    descriptor,
+    indexLayer,
   });
   try {
     const expectation = await expectationOf(source, options);

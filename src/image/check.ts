@@ -56,7 +56,9 @@ export async function checkImage(
   const omitted = differences.count - list.length;
   return {
     ok: differences.count === 0 && config.length === 0 && notCompared.length === 0,
-    ...{ entries, config, notCompared },
+    entries,
+    config,
+    notCompared,
     differences: list,
     ...(omitted > 0 && { omitted }),
     summary: { bytes },

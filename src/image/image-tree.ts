@@ -32,7 +32,13 @@ export async function readImageTree(image: ErofsFilesystem): Promise<ImageTree> 
 async function readNode(image: ErofsFilesystem, inode: ErofsInode): Promise<TreeNode> {
   const { type, mode, uid, gid, mtime, rdev, size } = inode;
   return {
-    ...{ type, mode, uid, gid, ...mtime, size, ...(rdev ?? { major: 0, minor: 0 }) },
+    type,
+    mode,
+    uid,
+    gid,
+    ...mtime,
+    size,
+    ...(rdev ?? { major: 0, minor: 0 }),
     xattrs: await readXattrs(image, inode),
     target: type === 'symlink' ? (await image.readlink(inode)).toString('latin1') : '',
     data: type === 'file' ? await readRanges(image, inode) : [],

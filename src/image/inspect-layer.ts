@@ -131,7 +131,12 @@ function inspectTable(section: FrameSection): TableInspection {
 function inspectVerity({ offset, rootDigest, superblock }: BlobTree): VerityInspection {
   const { algorithm, dataBlockSize, hashBlockSize, dataBlocks, salt, uuid } = superblock;
   return {
-    ...{ offset, rootDigest, hashAlgorithm: algorithm, dataBlockSize, hashBlockSize, dataBlocks },
+    offset,
+    rootDigest,
+    hashAlgorithm: algorithm,
+    dataBlockSize,
+    hashBlockSize,
+    dataBlocks,
     salt: Buffer.from(salt).toString('hex'),
     uuid: formatUuid(uuid),
   };

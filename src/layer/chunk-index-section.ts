@@ -68,7 +68,10 @@ async function readSection(
   const index = parseChunkIndex(payload, offset, what);
   const { compression, starts, checksums, checksumSize } = index;
   const frames = {
-    ...{ compression, starts, checksums, checksumSize },
+    compression,
+    starts,
+    checksums,
+    checksumSize,
     offsets: await exactOffsets(blob, index, signal),
   };
   checkChunkSizes(frames, what);

@@ -106,8 +106,13 @@ function expectedTree({
 }: BlobTree): ExpectedVerityTree {
   const { algorithm, dataBlockSize, hashBlockSize, salt } = superblock;
   return {
-    ...{ algorithm, dataBlockSize, hashBlockSize, salt },
+    algorithm,
+    dataBlockSize,
+    hashBlockSize,
+    salt,
     root: digestBytes(rootDigest),
-    ...{ dataSize, location, treeOffset },
+    dataSize,
+    location,
+    treeOffset,
   };
 }

@@ -72,7 +72,10 @@ export async function withSpecTree(
   return { profile: 'erofs-image-spec', section, tree, imageSize, lacksSuperblock };
 }
 
-/** An index that says of its blob what the media type denies would have readers disagree. */
+/**
+ * Refuses an index that stores its chunks in another way than the media type says: a reader that goes by the one would see other bytes
+ * than a reader that goes by the other.
+ */
 function checkCompression({ frames }: FrameSection, mediaType: string, name: string): void {
   const format = layerFormat(mediaType);
   if (format?.kind !== 'erofs' || format.compression === frames.compression) return;

@@ -123,7 +123,12 @@ function plainSection(size: number): FrameSection {
   );
   const checksums = new Uint8Array();
   return {
-    ...{ version: 1, offset: size, end: size, digest: '', uncompressedSize: size, chunkSize: pieceSize },
+    version: 1,
+    offset: size,
+    end: size,
+    digest: '',
+    uncompressedSize: size,
+    chunkSize: pieceSize,
     hashAlgorithm: 'none',
     frames: { compression: 'none', offsets: starts, starts, checksums, checksumSize: 0 },
   };

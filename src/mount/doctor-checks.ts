@@ -18,11 +18,17 @@ export interface DoctorCheck {
 const ok = (name: string, detail: string): DoctorCheck => ({ name, status: 'ok', detail, hint: '' });
 
 const missing = (name: string, detail: string, hint: string): DoctorCheck => ({
-  ...{ name, status: 'missing', detail, hint },
+  name,
+  status: 'missing',
+  detail,
+  hint,
 });
 
 const unknown = (name: string, detail: string, hint: string): DoctorCheck => ({
-  ...{ name, status: 'unknown', detail, hint },
+  name,
+  status: 'unknown',
+  detail,
+  hint,
 });
 
 /** The addon and the instruction sets that it uses. */

@@ -60,7 +60,10 @@ export function seccompFilter({ arch, capabilities }: SeccompTarget): object {
     ...(own && { architectures: [own.architecture, ...(own.subArchitectures ?? [])] }),
     syscalls: [
       ...rules.map(({ names, action, errnoRet, args }) => ({
-        ...{ names: names.filter((call) => call !== socketcall), action, errnoRet, args },
+        names: names.filter((call) => call !== socketcall),
+        action,
+        errnoRet,
+        args,
       })),
       refuseSocketcall,
     ],
