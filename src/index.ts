@@ -31,7 +31,7 @@ export type { Xattr } from './erofs/xattr';
 export { escapePath, unescapePath } from './format/escaped-path';
 export { buildErofs, type BuiltErofs } from './layer/build';
 export type { BuildOptions } from './layer/layer-image';
-export type { MkfsChoices } from './layer/mkfs-options';
+export type { MkfsChoices } from './layer/mkfs/options';
 export { encodeLayer, type EncodeOptions } from './layer/encode';
 export type { EncodedLayer } from './layer/encoded-layer';
 export type { LayerDescriptor, ReadOptions } from './layer/decode';
@@ -49,7 +49,7 @@ export type { BlobInspection, TableInspection, VerityInspection } from './image/
 export type { MetadataShare } from './image/inspect-tree';
 export { listEntries, listImage, type ListedEntry, type ListOptions } from './image/list';
 export { readImageFile } from './image/cat';
-export { extractImage, type Extracted, type ExtractOptions } from './image/extract';
+export { extractImage, type Extracted, type ExtractOptions } from './image/extract/extract';
 export type { ViewOptions } from './image/open-view';
 export { verifyImage, type LayerVerification, type Verification } from './image/verify';
 export type { VerifiedLayer } from './image/verify-layer';

@@ -1,5 +1,5 @@
 // Entries on their way from JavaScript to a sys::TreeWriter: columns instead of objects, since there are
-// many. src/image/extract-columns.ts is the other side.
+// many. src/image/extract/columns.ts is the other side.
 #pragma once
 
 #include <napi.h>

@@ -8,7 +8,7 @@ import { writeFully } from '../fs/write-fully';
 import { layersOf, readIndexOf } from '../image/image-layers';
 import type { Image, ImageSet } from '../image/image-set';
 import type { JobOptions } from '../job';
-import { mkfsSettings } from '../layer/mkfs-options';
+import { mkfsSettings } from '../layer/mkfs/options';
 import { resourcesOf } from '../layer/resources';
 import { verityHead, verityParameters } from '../layer/verity-payload';
 import { native } from '../native/binding';

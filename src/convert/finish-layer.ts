@@ -4,7 +4,7 @@ import { openTemporary } from '../fs/temporary';
 import { readIndexOf } from '../image/image-layers';
 import { encodeErofs } from '../layer/encode';
 import type { EncodedLayer } from '../layer/encoded-layer';
-import { warnOfUnusedMkfs } from '../layer/mkfs-options';
+import { warnOfUnusedMkfs } from '../layer/mkfs/options';
 import { native, type NativeSource } from '../native/binding';
 import { omit } from '../oci/json';
 import type { BlobDraft } from '../oci/store';

@@ -2,7 +2,7 @@ import { jsonText } from '../format/json';
 import type { EncodeSettings } from '../format/profiles';
 import { omit } from '../oci/json';
 import type { EncodeOptions } from '../layer/encode';
-import { mkfsSettings } from '../layer/mkfs-options';
+import { mkfsSettings } from '../layer/mkfs/options';
 import type { ImageLayer } from '../image/image-layers';
 
 /**

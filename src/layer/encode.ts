@@ -10,7 +10,7 @@ import { openInputFile } from '../source/input-file';
 import { encodeContainerd } from './encode-containerd';
 import type { EncodedBlob, EncodedLayer } from './encoded-layer';
 import { openLayerImage, type BuildOptions } from './layer-image';
-import { mkfsSettings, tarIndexBlockSize } from './mkfs-options';
+import { mkfsSettings, tarIndexBlockSize } from './mkfs/options';
 import { sniffLayer } from './sniff';
 
 /** How a layer is encoded. */

@@ -6,7 +6,7 @@ import { native, type NativeSource, type Slice } from '../native/binding';
 import { reading } from '../native/native-error';
 import { runNative } from '../native/run';
 import type { ByteSource } from '../source/byte-source';
-import { mkfsSettings, warnOfUnusedMkfs, type MkfsChoices, type MkfsSettings } from './mkfs-options';
+import { mkfsSettings, warnOfUnusedMkfs, type MkfsChoices, type MkfsSettings } from './mkfs/options';
 import { asByteSource } from './native-byte-source';
 import { resourcesOf, type WarningOptions } from './resources';
 import { sniffLayer } from './sniff';
@@ -111,7 +111,7 @@ async function madeByMkfs(
   settings: MkfsSettings,
   options: BuildOptions,
 ): Promise<LayerImage> {
-  const { makeImage } = await import('./mkfs.js'); // seldom asked for, and much to load
+  const { makeImage } = await import('./mkfs/mkfs.js'); // seldom asked for, and much to load
   const tar = { source: content, digest: contentDigest, name };
   const { image, tarDigest, ...built } = await makeImage(tar, settings, options);
   rest.close(); // the tar is not needed any more

@@ -1,5 +1,5 @@
 import { SeekableErofsError } from '../errors';
-import { findMkfs } from '../layer/mkfs-program';
+import { findMkfs } from '../layer/mkfs/program';
 import { native } from '../native/binding';
 import type { KernelFeature, Machine } from './machine';
 import { versionOf } from './program';

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { extractImage } from '../../src/image/extract';
+import { extractImage } from '../../src/image/extract/extract';
 import { encodeLayer } from '../../src/layer/encode';
 import { noise } from '../e2e/sample';
 import { refusal } from '../support/refusal';

@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { extractImage, type ExtractOptions } from '../../src/image/extract';
+import { extractImage, type ExtractOptions } from '../../src/image/extract/extract';
 import { encodeLayer } from '../../src/layer/encode';
 import { rootOnly, run, titleOf, whyWithout } from '../conformance/support/machine';
 import { noise } from '../e2e/sample';

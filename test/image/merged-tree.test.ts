@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openErofs } from '../../src/erofs/filesystem';
 import { MergedTree } from '../../src/image/merged-tree';
-import { extractImage } from '../../src/image/extract';
+import { extractImage } from '../../src/image/extract/extract';
 import { listImage } from '../../src/image/list';
 import { lookUp } from '../../src/erofs/tree-lookup';
 import { walkTree } from '../../src/erofs/tree-walk';

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 
-import { splitWords } from '../../src/layer/shell-words';
+import { splitWords } from '../../src/layer/mkfs/shell-words';
 import { refusal } from '../support/refusal';
 
 const lines = [

@@ -2,9 +2,9 @@ import { closeSync, constants, fstatSync } from 'node:fs';
 import { open, readdir, type FileHandle } from 'node:fs/promises';
 import { constants as system } from 'node:os';
 import { basename, dirname } from 'node:path';
-import { isDraftName, newDraftPath } from '../fs/draft';
-import { native } from '../native/binding';
-import { runNative } from '../native/run';
+import { isDraftName, newDraftPath } from '../../fs/draft';
+import { native } from '../../native/binding';
+import { runNative } from '../../native/run';
 
 const { sys } = native;
 const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY;

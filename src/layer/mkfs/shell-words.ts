@@ -1,4 +1,4 @@
-import { failure } from '../errors';
+import { failure } from '../../errors';
 
 /** One piece of a word: quoted in one way or the other, escaped, or plain. */
 const piece = /'([^']*)'|"((?:[^"\\]|\\[^])*)"|\\([^])|([^\s'"\\]+)/y;

@@ -1,5 +1,5 @@
-import type { EntryNotice } from '../native/binding';
-import { showBytes } from '../format/escaped-path';
+import type { EntryNotice } from '../../native/binding';
+import { showBytes } from '../../format/escaped-path';
 
 /** Gathers what couldn't be restored: thousands of entries that lack the same thing make one line, about the first by its path. */
 export class ExtractNotices {

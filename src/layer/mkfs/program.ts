@@ -1,9 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { failure, SeekableErofsError } from '../errors';
-import type { ResourceOptions } from '../job';
-import { resourcesOf } from './resources';
+import { failure, SeekableErofsError } from '../../errors';
+import type { ResourceOptions } from '../../job';
+import { resourcesOf } from '../resources';
 
 const oldest = { major: 1, minor: 8 };
 const installHint =

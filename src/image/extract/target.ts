@@ -1,10 +1,10 @@
 import { closeSync, constants, fstatSync, openSync, readdirSync } from 'node:fs';
 import { constants as system } from 'node:os';
 import { basename, dirname } from 'node:path';
-import { SeekableErofsError, failure, fromSystemError } from '../errors';
-import { checkFileName } from '../fs/file-name';
-import { native } from '../native/binding';
-import { makeExtractDraft } from './extract-drafts';
+import { SeekableErofsError, failure, fromSystemError } from '../../errors';
+import { checkFileName } from '../../fs/file-name';
+import { native } from '../../native/binding';
+import { makeExtractDraft } from './drafts';
 
 /** The folder that an extraction fills. A commit() that succeeds, or discard(), ends it. */
 export interface ExtractTarget {

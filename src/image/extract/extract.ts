@@ -1,19 +1,19 @@
-import { unescapePath } from '../format/escaped-path';
-import type { JobOptions } from '../job';
-import { native, type NativeTreeWriter } from '../native/binding';
-import { runNative } from '../native/run';
-import { resourcesOf } from '../layer/resources';
-import { EntryColumns } from './extract-columns';
-import { Lanes } from './extract-lanes';
-import { ExtractNotices } from './extract-notices';
-import { addDetails, extractEntry, ParcelMaker, type Parcel } from './extract-parcel';
-import { clearExtractDrafts } from './extract-drafts';
-import { openExtractTarget, type ExtractTarget } from './extract-target';
-import type { MergedNode, MergedTree } from './merged-tree';
-import { withView, type View, type ViewOptions } from './open-view';
-import { lookUp, type FoundNode } from '../erofs/tree-lookup';
-import { walkTree, type TreeEntry } from '../erofs/tree-walk';
-import { checkOptions } from '../options';
+import { unescapePath } from '../../format/escaped-path';
+import type { JobOptions } from '../../job';
+import { native, type NativeTreeWriter } from '../../native/binding';
+import { runNative } from '../../native/run';
+import { resourcesOf } from '../../layer/resources';
+import { EntryColumns } from './columns';
+import { Lanes } from './lanes';
+import { ExtractNotices } from './notices';
+import { addDetails, extractEntry, ParcelMaker, type Parcel } from './parcel';
+import { clearExtractDrafts } from './drafts';
+import { openExtractTarget, type ExtractTarget } from './target';
+import type { MergedNode, MergedTree } from '../merged-tree';
+import { withView, type View, type ViewOptions } from '../open-view';
+import { lookUp, type FoundNode } from '../../erofs/tree-lookup';
+import { walkTree, type TreeEntry } from '../../erofs/tree-walk';
+import { checkOptions } from '../../options';
 
 /** What extractImage() takes. */
 export interface ExtractOptions extends ViewOptions {

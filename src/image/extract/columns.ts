@@ -1,4 +1,4 @@
-import type { NativeSource, TreeParcel } from '../native/binding';
+import type { NativeSource, TreeParcel } from '../../native/binding';
 
 /** In the order of `sys::TreeEntry::Kind`. */
 const kinds = ['file', 'dir', 'symlink', 'hardlink', 'char', 'block', 'fifo', 'socket'] as const;

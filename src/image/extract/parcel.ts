@@ -1,9 +1,9 @@
-import type { PlacedExtent } from '../erofs/data';
-import { EntryColumns, type ExtractEntry } from './extract-columns';
-import type { LocalSources } from './local-sources';
-import type { MergedNode, MergedTree } from './merged-tree';
-import type { View } from './open-view';
-import type { TreeEntry } from '../erofs/tree-walk';
+import type { PlacedExtent } from '../../erofs/data';
+import { EntryColumns, type ExtractEntry } from './columns';
+import type { LocalSources } from '../local-sources';
+import type { MergedNode, MergedTree } from '../merged-tree';
+import type { View } from '../open-view';
+import type { TreeEntry } from '../../erofs/tree-walk';
 
 /** Much more would only keep more memory busy, and leave less to do at once: a parcel is written while others are made. */
 const parcelBytes = 8 << 20;

@@ -1,4 +1,4 @@
-import type { JobOptions } from '../job';
+import type { JobOptions } from '../../job';
 
 /** Calls that go on beside each other, a limited number of them: the first failure ends all. */
 export class Lanes {

@@ -1,20 +1,20 @@
 import { fstat, ftruncate } from 'node:fs';
 import { promisify } from 'node:util';
-import { failure, type SeekableErofsError } from '../errors';
-import { BlockSpace } from '../erofs/block-space';
-import { readSuperblock, type Superblock } from '../erofs/superblock';
-import { formatDigest, parseDigest } from '../format/digest';
-import { formatUuid } from '../format/verity-superblock';
-import { openTemporary, type TemporaryFile } from '../fs/temporary';
-import type { ResourceOptions } from '../job';
-import { native, type NativeSource } from '../native/binding';
-import { reading } from '../native/native-error';
-import { runNative } from '../native/run';
-import type { ByteSource } from '../source/byte-source';
-import { tarIndexBlockSize, type MkfsSettings } from './mkfs-options';
-import { findMkfs, inheritedFile, runMkfs } from './mkfs-program';
-import { asByteSource } from './native-byte-source';
-import { resourcesOf } from './resources';
+import { failure, type SeekableErofsError } from '../../errors';
+import { BlockSpace } from '../../erofs/block-space';
+import { readSuperblock, type Superblock } from '../../erofs/superblock';
+import { formatDigest, parseDigest } from '../../format/digest';
+import { formatUuid } from '../../format/verity-superblock';
+import { openTemporary, type TemporaryFile } from '../../fs/temporary';
+import type { ResourceOptions } from '../../job';
+import { native, type NativeSource } from '../../native/binding';
+import { reading } from '../../native/native-error';
+import { runNative } from '../../native/run';
+import type { ByteSource } from '../../source/byte-source';
+import { tarIndexBlockSize, type MkfsSettings } from './options';
+import { findMkfs, inheritedFile, runMkfs } from './program';
+import { asByteSource } from '../native-byte-source';
+import { resourcesOf } from '../resources';
 
 /** A tar, decompressed. */
 interface MkfsInput {
