@@ -73,8 +73,10 @@ export class ExpectedTree {
     }
   }
 
-  private place(folder: Draft, name: string, entry: TarEntry): void {
+  private place(folder: Draft, cut: string, entry: TarEntry): void {
     const { children } = folder;
+    // A part of a text keeps all of it in memory: the whole path, for each of millions of names.
+    const name = Buffer.from(cut, 'latin1').toString('latin1');
     const existing = children!.get(name);
     if (entry.type === 'hardlink') {
       const target = this.linkTarget(entry);

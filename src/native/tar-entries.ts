@@ -53,6 +53,9 @@ export async function* readTarEntries(
   }
 }
 
+/** Shared by all that have none: there may be millions. */
+const noData: number[] = [];
+
 function entriesOf(batch: TarBatch): TarEntry[] {
   let range = 0;
   let xattr = 0;
@@ -75,7 +78,7 @@ function entriesOf(batch: TarBatch): TarEntry[] {
       major: batch.majors[i]!,
       minor: batch.minors[i]!,
       size: batch.sizes[i]!,
-      data: Array.from(batch.ranges.subarray(firstRange, range)),
+      data: range === firstRange ? noData : Array.from(batch.ranges.subarray(firstRange, range)),
       xattrs,
     };
   });
