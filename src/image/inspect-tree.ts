@@ -1,6 +1,7 @@
 import { openErofs } from '../erofs/filesystem';
 import { sniffLayer } from '../layer/sniff';
 import type { ByteSource } from '../source/byte-source';
+import { Extents } from './extents';
 import { listTree, type ListedEntry } from './list';
 import { MergedTree } from './merged-tree';
 import { walkTree } from '../erofs/tree-walk';
@@ -48,8 +49,7 @@ async function measureMetadata(
   blockSize: number,
   signal: AbortSignal | undefined,
 ): Promise<MetadataShare | null> {
-  // Where data begins and where it ends, so that what several files share counts once.
-  const ends = new Map<number, number>();
+  const data = new Extents();
   for await (const { node } of walkTree(tree, { path: '/', node: tree.root }, { signal })) {
     if (node.inode.type !== 'file') continue;
     for await (const { source, address, length } of tree.extents(node)) {
@@ -57,13 +57,9 @@ async function measureMetadata(
       const end = address + length;
       // Blocks that data begins are its own to the end; a tail behind its inode isn't one.
       const taken = address % blockSize === 0 ? Math.ceil(end / blockSize) * blockSize : end;
-      ends.set(address, Math.max(taken, ends.get(address) ?? 0));
+      data.add(address, taken);
     }
   }
-  let [dataBytes, reached] = [0, 0];
-  for (const [start, end] of [...ends].sort(([a], [b]) => a - b)) {
-    dataBytes += Math.max(0, end - Math.max(start, reached));
-    reached = Math.max(reached, end);
-  }
+  const dataBytes = data.length();
   return { metadataBytes: Math.max(0, image.size - dataBytes), imageBytes: image.size };
 }

@@ -28,6 +28,7 @@ test('reading commands take no memory by entry', { timeout: 300_000 }, async () 
     ['ls', ({ image }) => ['ls', '-R', image]],
     ['ls --json', ({ image }) => ['ls', '-R', '--json', image]],
     ['ls of one folder', ({ image }) => ['ls', image, '/one']],
+    ['inspect, with the share of metadata', ({ image }) => ['inspect', '--depth', '1', image]],
   ];
   for (const [name, args] of commands) {
     const peaks: number[] = [];
