@@ -71,12 +71,14 @@ export {
   type BatchResult,
 } from './convert/batch';
 export type { BatchSummary } from './convert/batch-tally';
+export { serveLazily, type ServeOptions } from './lazy/serve';
+export type { LazyOptions } from './mount/lazy-layers';
 export { doctor, type DoctorOptions, type DoctorReport } from './mount/doctor';
 export type { DoctorCheck } from './mount/doctor-checks';
 export { runImage, type RunOptions, type RunResult } from './mount/run';
 export type { SignalRelay } from './mount/container-process';
 export { mountImage, type MountOptions } from './mount/mount';
-export { listMounts, type MountResult } from './mount/mounts';
+export { listMounts, type MountedLazily, type MountResult } from './mount/mounts';
 export { repairMounts, unmountImage, type Unmounted } from './mount/unmount';
 export type { UndoneKind } from './mount/release';
 export type { MountedLayer, VerityMode } from './mount/layer-record';

@@ -109,10 +109,18 @@ const convertImage = {
   feature: { kind: 'text' },
 } satisfies Rules;
 
+const lazy = {
+  lazy: { kind: 'boolean', flag: 'lazy' },
+  mirrors: { kind: 'texts', flag: 'mirror', needs: 'lazy' },
+  background: { kind: 'size', flag: 'background', needs: 'lazy' },
+  ioTimeout: { kind: 'integer', least: 1, flag: 'io-timeout', needs: 'lazy' },
+} satisfies Rules;
+
 const run = {
   ...resources,
   ...read,
   ...registry,
+  ...lazy,
   platform: view.platform,
   devices: view.devices,
   verity: { kind: 'text', choices: ['auto', 'require', 'off'], flag: 'verity' },

@@ -4,6 +4,7 @@
 #include "binding/blob_sink.h"
 #include "binding/environment.h"
 #include "binding/exports.h"
+#include "binding/fuse_server.h"
 #include "binding/job.h"
 #include "binding/source.h"
 #include "binding/tar_reader.h"
@@ -25,6 +26,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   add_class("BlobSink", BlobSinkHandle::define(env), environment.blob_sink);
   exports.Set("TreeWriter", TreeWriterHandle::define(env));
   exports.Set("TarReader", TarReaderHandle::define(env));
+  exports.Set("FuseServer", FuseServerHandle::define(env));
 
   const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(env, function, name));

@@ -23,6 +23,7 @@ const commands: Readonly<Record<string, () => Promise<(session: Session) => Comm
   umount: async () => (await import('./commands/umount.js')).umountCommand,
   mounts: async () => (await import('./commands/mounts.js')).mountsCommand,
   run: async () => (await import('./commands/run.js')).runCommand,
+  serve: async () => (await import('./commands/serve.js')).serveCommand,
   doctor: async () => (await import('./commands/doctor.js')).doctorCommand,
 };
 

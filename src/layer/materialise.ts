@@ -53,6 +53,16 @@ export function sidecarPath(imagePath: string): string {
   return `${imagePath}.dmverity`;
 }
 
+/** The tree of a blob where materialise() puts it. */
+export function materialisedTree(tree: BlobTree): Pick<BlobTree, 'superblock' | 'rootDigest' | 'treeOffset'> {
+  const { superblock, rootDigest, dataSize, payloadOffset, treeOffset, treeSize, location } = tree;
+  const { dataBlockSize, hashBlockSize } = superblock;
+  const hashOffset = Math.ceil(dataSize / dataBlockSize) * dataBlockSize;
+  // A bare superblock gets a whole block; profile "erofs-image-spec" may have none at all.
+  const skipped = treeSize === 0 && location === 'blob' ? hashBlockSize : treeOffset - payloadOffset;
+  return { superblock, rootDigest, treeOffset: hashOffset + skipped };
+}
+
 async function copyPayload(
   blob: BlobFile,
   payload: { offset: number; size: number },

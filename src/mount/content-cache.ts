@@ -6,9 +6,7 @@ import { writeAtomically, type AtomicFile } from '../fs/atomic-file';
 import type { ReadOptions } from '../layer/decode';
 import { materialise } from '../layer/materialise';
 import type { WholeLayer } from '../layer/whole-layer';
-import type { BlobTree } from '../layer/verity-section';
 import type { BlobFile } from '../oci/store';
-import type { VerityDevice } from './dm-verity';
 import type { MountState } from './state';
 
 /*
@@ -65,14 +63,4 @@ export function layerContent(
     else await promisify(ftruncate)(image.fd, blob.imageSize);
   };
   return cached(state, key, { make, check: () => decode(null) }, options.signal);
-}
-
-/** The tree of a blob where materialise() puts it. */
-export function materialisedTree(tree: BlobTree): VerityDevice {
-  const { superblock, rootDigest, dataSize, payloadOffset, treeOffset, treeSize, location } = tree;
-  const { dataBlockSize, hashBlockSize } = superblock;
-  const hashOffset = Math.ceil(dataSize / dataBlockSize) * dataBlockSize;
-  // A bare superblock gets a whole block.
-  const skipped = treeSize === 0 && location === 'blob' ? hashBlockSize : treeOffset - payloadOffset;
-  return { superblock, rootDigest, treeOffset: hashOffset + skipped };
 }

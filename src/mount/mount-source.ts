@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { resolve } from 'node:path';
 import { readSeekableAnnotations } from '../format/annotations';
 import { isTarLayer } from '../format/media-types';
 import { failure } from '../errors';
@@ -8,12 +9,15 @@ import { openImageSet } from '../image/image-set';
 import type { ReadOptions } from '../layer/decode';
 import { layerKind } from '../layer/layer-kind';
 import { openLocation } from '../layer/location';
+import { materialisedTree } from '../layer/materialise';
+import { isSeekableLayer } from '../layer/seekable';
 import { spool } from '../layer/spool';
 import { openWholeLayer, type WholeLayer } from '../layer/whole-layer';
 import { parseReference } from '../oci/reference';
 import type { BlobFile, SourceStore } from '../oci/store';
 import { openSource } from '../store/open';
-import { hasContent, layerContent, materialisedTree } from './content-cache';
+import { hasContent, layerContent } from './content-cache';
+import type { LazySource } from './lazy-layers';
 import type { VerityMode } from './layer-record';
 import { fileIdentities, openRawFile, realPaths } from './raw-file';
 import type { MountSourceOptions, PreparedLayer, SourceLayer } from './source-layer';
@@ -78,6 +82,7 @@ async function openLayerFile(
     tree: isVouched ? 'vouched' : tree === null ? 'absent' : 'unvouched',
     rootDigest: isVouched ? readSpecVerity(options)!.rootDigest : null,
     files: await fileIdentities(devices),
+    lazy: null,
     prepare: async (state, key, mode) => {
       const content = await prepareLayer(state, key, { file, layer, diffId, mode }, options);
       return { ...content, files: [...content.files, ...devices] };
@@ -93,7 +98,7 @@ async function openReference(text: string, options: MountSourceOptions): Promise
   try {
     const platforms = platform === undefined ? undefined : [platform];
     const { images } = await openImageSet(store, reference, { platforms, feature: 'erofs' });
-    const layers = layersOf(images[0]!).map((layer) => storedLayer(store, layer, options));
+    const layers = layersOf(images[0]!).map((layer) => storedLayer(text, store, layer, options));
     if (layers.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
     return { name: text, layers, close: () => store.close() };
   } catch (error) {
@@ -103,7 +108,12 @@ async function openReference(text: string, options: MountSourceOptions): Promise
 }
 
 /** A layer of an image: not fetched when another mount has it, and it was checked against this descriptor. */
-function storedLayer(store: SourceStore, layer: ImageLayer, options: MountSourceOptions): SourceLayer {
+function storedLayer(
+  text: string,
+  store: SourceStore,
+  layer: ImageLayer,
+  options: MountSourceOptions,
+): SourceLayer {
   const { diffId } = layer;
   const descriptor = { ...layer.descriptor, diffId };
   const { digest, mediaType } = descriptor;
@@ -118,6 +128,7 @@ function storedLayer(store: SourceStore, layer: ImageLayer, options: MountSource
     tree: verity === null ? 'absent' : 'vouched',
     rootDigest: verity?.rootDigest ?? null,
     files: [],
+    lazy: lazySource(text, layer, options),
     prepare: async (state, key, mode) => {
       const voucher = voucherOf(layer, mode, options);
       const known = mode === 'kernel' ? null : await vouchedContent(state, key, voucher);
@@ -139,6 +150,28 @@ function storedLayer(store: SourceStore, layer: ImageLayer, options: MountSource
       }
     },
   };
+}
+
+/** Null of a layer without a table of chunks: it is fetched whole and checked. */
+function lazySource(text: string, layer: ImageLayer, options: MountSourceOptions): LazySource | null {
+  const { descriptor, index } = layer;
+  if (options.lazy !== true || !isSeekableLayer(descriptor, index)) return null;
+  return { descriptor, index: index?.descriptor ?? null, source: absolute(text), ...lazyAccess(options) };
+}
+
+function lazyAccess(options: MountSourceOptions) {
+  const { mirrors = [], authFile, certDir, insecureHttp, allowUnverified = false } = options;
+  const absolutePath = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
+  const access = { authFile: absolutePath(authFile), certDir: absolutePath(certDir), insecureHttp };
+  return { mirrors, access, allowUnverified };
+}
+
+/** The server has a working folder of its own. */
+function absolute(text: string): string {
+  const reference = parseReference(text);
+  if (!('path' in reference)) return text;
+  const name = 'reference' in reference ? `:${reference.reference}` : '';
+  return `${reference.transport}:${resolve(reference.path)}${name}`;
 }
 
 /** A name for all that the checks of a layer depend on. */

@@ -6,8 +6,9 @@ import { verityArguments } from './dm-verity';
 import { canMountFile } from './erofs';
 import type { VerityMode } from './layer-record';
 import { openMountSource, type MountSource } from './mount-source';
-import type { MountSourceOptions } from './source-layer';
+import type { MountSourceOptions, PreparedLayer } from './source-layer';
 import { LayerSetUp, type MountableLayer } from './layer-set-up';
+import { LazyLayers } from './lazy-layers';
 import { mountsAt, readMounts } from './mountinfo';
 import { mountOverlay } from './overlay';
 import {
@@ -135,8 +136,10 @@ class Mounting {
     const { verity = 'auto' } = this.options;
     const wantsKernel = verity !== 'off' && layers.some(({ tree }) => tree === 'vouched');
     const whyNot = wantsKernel ? await whyNoDmVerity() : null;
-    const described = layers.map(({ name, diffId, tree, rootDigest, files }) => {
-      const mode = this.decide(name, tree, whyNot);
+    const described = layers.map(({ name, diffId, tree, rootDigest, files, lazy }) => {
+      const decided = this.decide(name, tree, whyNot);
+      // A layer that is not here can't be checked whole; its chunks are checked as they come.
+      const mode = decided === 'userspace' && lazy !== null ? 'none' : decided;
       const extra = mode === 'kernel' ? this.extra : [];
       const key = mountKey({ diffId, rootDigest: mode === 'kernel' ? rootDigest : null, extra, files });
       return { diffId, device: '', verity: mode, key };
@@ -204,19 +207,43 @@ class Mounting {
     if (other) throw failure('FAILED', other.rw!, `${other.target} writes to it`, 'give another folder');
   }
 
-  private async prepare({ layers }: MountRecord): Promise<Map<string, MountableLayer>> {
-    const contents = new Map<string, MountableLayer>();
-    for (const [i, { key, verity }] of layers.entries()) {
-      if (contents.has(key)) continue;
-      const layer = this.image.layers[i]!;
-      const content = await this.step(`content ${contents.size}`, () =>
-        layer.prepare(this.state, key, verity),
-      );
-      if (content.unvouchedTree === true && layer.tree === 'absent')
-        this.decide(layer.name, 'unvouched', null);
-      contents.set(key, { ...content, extra: this.extra });
-      this.options.onProgress?.({ phase: 'mount', done: i + 1, total: layers.length, unit: 'layers' });
+  private async prepare(record: MountRecord): Promise<Map<string, MountableLayer>> {
+    if (!this.image.layers.some(({ lazy }) => lazy !== null)) return this.prepareEach(record, null);
+    const lazy = await LazyLayers.open(this.state, this.options);
+    try {
+      return await this.prepareEach(record, lazy);
+    } finally {
+      lazy.close();
     }
+  }
+
+  /** Lazy layers side by side, since they wait for the network; others in turn. */
+  private async prepareEach(
+    { layers }: MountRecord,
+    lazy: LazyLayers | null,
+  ): Promise<Map<string, MountableLayer>> {
+    const contents = new Map<string, MountableLayer>();
+    const underWay: Promise<void>[] = [];
+    for (const [i, { key, verity, diffId }] of layers.entries()) {
+      if (layers.findIndex((other) => other.key === key) < i) continue;
+      const layer = this.image.layers[i]!;
+      const makeContent = async (): Promise<PreparedLayer> => {
+        if (lazy === null || layer.lazy === null) return layer.prepare(this.state, key, verity);
+        return lazy.content({ key, diffId, withTree: verity === 'kernel' }, layer.lazy);
+      };
+      const making = this.step(`content ${underWay.length}`, makeContent).then((content) => {
+        if (content.unvouchedTree === true && layer.tree === 'absent')
+          this.decide(layer.name, 'unvouched', null);
+        contents.set(key, { ...content, extra: this.extra });
+        const done = contents.size;
+        this.options.onProgress?.({ phase: 'mount', done, total: layers.length, unit: 'layers' });
+      });
+      making.catch(() => undefined); // told of below, after the others
+      underWay.push(making);
+      if (layer.lazy === null) await making;
+    }
+    const failed = (await Promise.allSettled(underWay)).find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
     return contents;
   }
 

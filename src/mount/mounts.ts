@@ -1,4 +1,6 @@
+import type { LazyStatus } from '../lazy/messages';
 import type { MountedLayer } from './layer-record';
+import { lazyStatuses } from './lazy-layers';
 import { mountsAt, readMounts } from './mountinfo';
 import { MountState, type MountRecord, type StateOptions } from './state';
 import { isOurs } from './unmount';
@@ -8,25 +10,42 @@ export interface MountResult {
   /** Absolute, without symbolic links. */
   target: string;
   /** The lowest first. */
-  layers: MountedLayer[];
+  layers: (MountedLayer & { lazy?: MountedLazily })[];
 }
+
+/** How far a layer is that fills as it is read; bytes are the image's but for `bytesFetched`, durations in milliseconds. */
+export type MountedLazily = Omit<LazyStatus, 'key' | 'diffId'>;
 
 /** What is mounted by mountImage(), sorted by target; without layers where the record of it was lost. Changes nothing, and needs no root. */
 export async function listMounts(options: StateOptions = {}): Promise<MountResult[]> {
   const state = await MountState.look(options.state);
   if (state === null) return [];
   const mounts = await readMounts();
+  const lazy = await lazyStatuses(state);
   const listed: MountResult[] = [];
   for (const record of await state.mounts()) {
     const here = mountsAt(mounts, record.target);
     if (record.mounted && here.some((mount) => isOurs(state, record, mount, mounts)))
-      listed.push(resultOf(record));
+      listed.push(resultOf(record, lazy));
   }
   return listed;
 }
 
 /** What a record says to a user. */
-export function resultOf({ target, kind, layers }: MountRecord): MountResult {
+export function resultOf(
+  { target, kind, layers }: MountRecord,
+  lazy: ReadonlyMap<string, LazyStatus> = new Map(),
+): MountResult {
   if (kind === null) return { target, layers: [] };
-  return { target, layers: layers.map(({ diffId, device, verity }) => ({ diffId, device, verity })) };
+  const shown = layers.map(({ diffId, device, verity, key }) => {
+    const status = lazy.get(key);
+    return { diffId, device, verity, ...(status && { lazy: shownStatus(status) }) };
+  });
+  return { target, layers: shown };
+}
+
+function shownStatus(status: LazyStatus): MountedLazily {
+  const { chunks, present, bytesPresent, bytesFetched, requests, waiting, source, bytesRead, p50, p99 } =
+    status;
+  return { chunks, present, bytesPresent, bytesFetched, requests, waiting, source, bytesRead, p50, p99 };
 }

@@ -36,6 +36,7 @@ export async function openRawFile(
     tree: verity === null ? 'absent' : 'vouched',
     rootDigest: verity?.rootDigest ?? null,
     files: await fileIdentities([image, ...devices]),
+    lazy: null,
     prepare: async (_state, _key, mode) => {
       if (verity !== null) await checkTop(image, verity);
       if (verity !== null && mode === 'userspace') await checkWholeTree(image, verity, options);

@@ -2,6 +2,7 @@ import { SeekableErofsError, failure } from '../errors';
 import { native } from '../native/binding';
 import { withDm, type DeviceMapper, type Removal } from './dm-control';
 import { deviceNamesOf } from './dm-verity';
+import { releaseLazyLayers } from './lazy-layers';
 import { detachLoop } from './loop';
 import { mountsAt, readMounts } from './mountinfo';
 import type { MountState } from './state';
@@ -86,5 +87,6 @@ export async function releaseUnused(state: MountState, except?: string): Promise
     undone.push(...(await undoLayer(state, key)));
     await state.removeLayer(key);
   }
+  await releaseLazyLayers(state, used);
   return undone;
 }

@@ -2,11 +2,12 @@ import type { ReadOptions } from '../layer/decode';
 import type { RegistryOptions } from '../store/registry/options';
 import type { VerityMode } from './layer-record';
 import type { MountableLayer } from './layer-set-up';
+import type { LazyOptions, LazySource } from './lazy-layers';
 import type { TreeStanding } from './plan';
 import type { MountState } from './state';
 
 /** What of an image, or which layer, is mounted. */
-export interface MountSourceOptions extends ReadOptions, RegistryOptions {
+export interface MountSourceOptions extends ReadOptions, RegistryOptions, LazyOptions {
   /** `os/arch[/variant]` of an index; default: this machine's. */
   platform?: string | undefined;
   /** Files with the external devices of a single layer's image, in its order. */
@@ -23,6 +24,8 @@ export interface SourceLayer {
   rootDigest: string | null;
   /** Which files are mounted where they lie, if any are. */
   files: readonly string[];
+  /** How the lazy server reads it; null of a layer that must be here as a whole. */
+  lazy: LazySource | null;
   /** Checks it, and makes it a file that the kernel can mount. */
   prepare(state: MountState, key: string, mode: VerityMode): Promise<PreparedLayer>;
 }

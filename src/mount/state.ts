@@ -60,6 +60,8 @@ export class MountState {
   private constructor(
     readonly folder: string,
     private readonly contentFolder: string,
+    /** What open() was given. */
+    readonly option: string | undefined,
   ) {}
 
   /** Opens the folder, and makes it. USAGE when others could write to it. */
@@ -67,7 +69,7 @@ export class MountState {
     const { path, content } = placesOf(folder);
     for (const part of [path, join(path, 'mounts')]) await makePrivate(part, readable);
     for (const part of [join(path, 'layers'), content]) await makePrivate(part, closed);
-    return new MountState(await realpath(path), await realpath(content));
+    return new MountState(await realpath(path), await realpath(content), folder);
   }
 
   /** Like open(), but null where there is none. MACHINE when there is one, and no root to change it. */
@@ -86,7 +88,7 @@ export class MountState {
     if (status === null) return null;
     const isTrusted = status.uid === 0 || status.uid === process.geteuid?.();
     if (!status.isDirectory() || !isTrusted || (status.mode & othersWrite) !== 0) throw notPrivate(path);
-    return new MountState(await realpath(path), content);
+    return new MountState(await realpath(path), content, folder);
   }
 
   /** What the names of a layer's dm-verity devices are made of. */

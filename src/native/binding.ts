@@ -197,6 +197,46 @@ interface SystemCalls {
   moveMount(fd: number, target: string): void;
 }
 
+/** What a FuseServer tells: see native/fuse/server.h. `first` and `last` are chunks of the file `node`. */
+export interface FuseEvent {
+  kind: 'read' | 'missing' | 'initialised' | 'ended';
+  node: number;
+  first: number;
+  last: number;
+  /** Of "initialised": the kernel can repeat requests for a server that takes over. */
+  resends: boolean;
+}
+
+/** A file of a FuseServer: chunk i is its bytes [starts[i], starts[i + 1]). */
+export interface FuseFile {
+  /** Above 1, below 2^53. */
+  node: number;
+  name: string;
+  /** The store's file; the descriptor stays the caller's. */
+  fd: number;
+  starts: Float64Array;
+  /** A bit for each chunk that `fd` has already, the lowest first. */
+  present: Uint8Array;
+}
+
+/** A folder of layer files on /dev/fuse. Events come on JavaScript's thread; after stop() none does. */
+export interface NativeFuseServer {
+  /** Once the mount is there. `takeOver`: the kernel repeats what another server left unanswered. */
+  start(takeOver: boolean): void;
+  /** Reads that wait stay unanswered, for the next server. */
+  stop(): void;
+  add(file: FuseFile): void;
+  /** Reads that wait get EIO. */
+  remove(node: number): void;
+  /** The chunk is in the store's file now. */
+  stored(node: number, chunk: number): void;
+  /** The chunk could not be stored: these bytes answer the reads that wait for it now. */
+  delivered(node: number, chunk: number, bytes: Uint8Array): void;
+  /** Reads that wait for the chunk get this errno. */
+  failed(node: number, chunk: number, errno: number): void;
+  counts(node: number): { reads: number; bytesRead: number; waiting: number } | null;
+}
+
 /** What a frame has to be; `name` is what errors call it. */
 export interface FrameOptions {
   /** Of what it decodes to, in bytes. */
@@ -221,6 +261,11 @@ interface Addon {
     root: { fd: number; name: string },
     options: { replace: boolean; owners: boolean },
   ) => NativeTreeWriter;
+  /** Serves on a descriptor of /dev/fuse, which stays the caller's. */
+  FuseServer: new (
+    options: { fd: number; threads: number },
+    onEvent: (event: FuseEvent) => void,
+  ) => NativeFuseServer;
   /** Reads the tar in `source`, which may be closed. */
   TarReader: new (source: NativeSource) => NativeTarReader;
   /** A source as it is, or inflated into an unlinked file of `tmpDir` when it is gzip or zstd (by content). */

@@ -16,9 +16,10 @@ import {
   type ReadFlags,
   type RegistryFlags,
 } from '../options';
+import { addLazyOptions, lazyOptions, type LazyFlags } from '../lazy-options';
 import { table } from '../text';
 
-interface Flags extends CommonFlags, ReadFlags, RegistryFlags {
+interface Flags extends CommonFlags, ReadFlags, RegistryFlags, LazyFlags {
   verity?: 'auto' | 'require' | 'off';
   rw?: string;
   state?: string;
@@ -54,6 +55,7 @@ export function mountCommand(session: Session): Command {
       ...registryOptions(flags),
       ...given({ verity, rw, state, checkAtMostOnce, verityOptions }),
       ...given({ platform: flags.platform?.at(-1), devices: device }),
+      ...lazyOptions(flags),
     });
     const rows = document.layers.map(({ diffId, device, verity }) => [diffId, device, `verity: ${verity}`]);
     return { document, text: [document.target], summary: table(rows) };
@@ -79,6 +81,7 @@ function addMountOptions(command: Command): void {
     .addOption(
       new Option('--device <file>', "an external device of a layer's image, repeatable").argParser(collect),
     );
+  addLazyOptions(command);
   addPlatformOption(command, "os/arch[/variant] of an index (default: this machine's)");
   addReadOptions(command);
   addRegistryOptions(command);

@@ -2,7 +2,8 @@ import type { Command } from 'commander';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
 import { given, type CommonFlags } from '../options';
-import { table } from '../text';
+import type { MountedLazily } from '../../index';
+import { humanBytes, table } from '../text';
 import { stateFlag } from './mount';
 
 interface Flags extends CommonFlags {
@@ -18,8 +19,20 @@ export function mountsCommand(session: Session): Command {
     const rows = document.flatMap(({ target, layers }) =>
       layers.length === 0
         ? [[target, 'the record of it was lost: umount it']]
-        : layers.map(({ diffId, device, verity }) => [target, diffId, device, `verity: ${verity}`]),
+        : layers.map(({ diffId, device, verity, lazy }) => [
+            target,
+            diffId,
+            device,
+            `verity: ${verity}`,
+            lazy === undefined ? '' : lazyText(lazy),
+          ]),
     );
     return { document, text: table(rows) };
   });
+}
+
+function lazyText({ present, chunks, bytesFetched, waiting, p50, p99, source }: MountedLazily): string {
+  const share = `${present} of ${chunks} chunks, ${humanBytes(bytesFetched)} fetched`;
+  const pace = p50 === null ? '' : `, a reader waited ${Math.round(p50)} ms (p99: ${Math.round(p99!)} ms)`;
+  return `lazy: ${share}${pace}${waiting > 0 ? `, ${waiting} reads wait` : ''}, from ${source}`;
 }

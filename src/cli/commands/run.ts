@@ -3,10 +3,11 @@ import { failure } from '../../errors';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
 import { given, parseCount, type CommonFlags } from '../options';
+import { addLazyOptions, lazyOptions, type LazyFlags } from '../lazy-options';
 import { addViewOptions, viewOptions, type ViewFlags } from '../view-options';
 import { stateFlag } from './mount';
 
-interface Flags extends CommonFlags, Omit<ViewFlags, 'oneLayer'> {
+interface Flags extends CommonFlags, Omit<ViewFlags, 'oneLayer'>, LazyFlags {
   verity?: 'auto' | 'require' | 'off';
   state?: string;
   pidsLimit?: number;
@@ -26,6 +27,7 @@ export function runCommand(session: Session): Command {
     .option('--pids-limit <n>', 'processes and threads at once (default: no limit)', parseCount)
     .option('--memory <size>', 'memory, files that it writes included (default: no limit)')
     .option(...stateFlag);
+  addLazyOptions(command);
   addViewOptions(command, { oneLayer: false });
   return finishCommand(command, session, async ({ options, handOver }, [subject, ...words]) => {
     const flags = command.opts<Flags>();
@@ -37,6 +39,7 @@ export function runCommand(session: Session): Command {
       ...options,
       ...(await viewOptions(subject!, flags)),
       ...given({ verity, state, pidsLimit, memory }),
+      ...lazyOptions(flags),
       relaySignals: handOver,
     });
     session.exitCode = exitCode;

@@ -1,0 +1,391 @@
+#include "fuse/server.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "base/checked.h"
+
+namespace seekable::fuse {
+
+namespace {
+
+constexpr size_t kRequestSize = size_t{64} << 10;  // above what a folder that can't be written gets
+constexpr uint32_t kSectorSize = 512;
+constexpr uint32_t kBlockSize = 4096;
+// What a lookup found stays known to the kernel for this long: layers come and go.
+constexpr uint64_t kValidSeconds = 1;
+constexpr uint16_t kMaxBackground = 64;  // reads ahead of readers, under way at once
+constexpr uint64_t kWake = 1;
+
+Result<File> make_event() {
+  const int descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (descriptor < 0) return system_error("eventfd", errno);
+  return File(descriptor, "eventfd");
+}
+
+void wake(const File& event) {
+  [[maybe_unused]] const ssize_t written = ::write(event.descriptor(), &kWake, sizeof kWake);
+}
+
+Attributes attributes_of_root() {
+  Attributes attributes{};
+  attributes.node = kRootNode;
+  attributes.mode = S_IFDIR | 0500;
+  attributes.links = 2;
+  attributes.block_size = kBlockSize;
+  return attributes;
+}
+
+Attributes attributes_of(const LayerFile& file) {
+  Attributes attributes{};
+  attributes.node = file.node();
+  attributes.size = file.size();
+  attributes.blocks = ceil_divide(file.size(), kSectorSize);
+  attributes.mode = S_IFREG | 0400;
+  attributes.links = 1;
+  attributes.block_size = kBlockSize;
+  return attributes;
+}
+
+// What a READDIR answers: as many entries as its size takes.
+class Listing {
+ public:
+  explicit Listing(size_t room) : room_(room) {}
+  // False when it is full. `next` is where a later READDIR goes on.
+  bool add(uint64_t node, uint64_t next, uint32_t type, std::string_view name) {
+    const size_t size = round_up(sizeof(DirectoryEntry) + name.size(), 8);
+    if (bytes_.size() + size > room_) return false;
+    const DirectoryEntry entry{node, next, static_cast<uint32_t>(name.size()), type};
+    const size_t at = bytes_.size();
+    bytes_.resize(at + size);
+    std::memcpy(bytes_.data() + at, &entry, sizeof entry);
+    std::memcpy(bytes_.data() + at + sizeof entry, name.data(), name.size());
+    return true;
+  }
+  Bytes bytes() const { return bytes_; }
+
+ private:
+  size_t room_;
+  std::vector<uint8_t> bytes_;
+};
+
+}  // namespace
+
+// What the kernel asks. `body` follows the header.
+struct Server::Request {
+  InHeader header;
+  Bytes body;
+
+  // The body's first bytes as a struct; zeros where an older kernel sends less.
+  template <typename T>
+  T as() const {
+    T value{};
+    std::memcpy(&value, body.data(), std::min(sizeof value, body.size()));
+    return value;
+  }
+};
+
+Server::Server(Options options) : options_(std::move(options)) {}
+
+Server::~Server() { stop(); }
+
+Status Server::start(bool take_over) {
+  // Several threads wait for the next request, and one of them gets it.
+  const int device = options_.device.descriptor();
+  if (fcntl(device, F_SETFL, fcntl(device, F_GETFL) | O_NONBLOCK) < 0)
+    return system_error("/dev/fuse", errno);
+  stop_event_ = TRY(make_event());
+  completed_event_ = TRY(make_event());
+  if (take_over) {
+    const OutHeader notice{sizeof(OutHeader), kNotifyResend, 0};
+    if (::write(device, &notice, sizeof notice) < 0) return system_error("FUSE_NOTIFY_RESEND", errno);
+  }
+  for (unsigned i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { serve(); });
+  return ok();
+}
+
+void Server::stop() {
+  if (threads_.empty()) return;
+  wake(stop_event_);
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+Status Server::add(std::shared_ptr<LayerFile> file) {
+  const std::unique_lock lock(files_mutex_);
+  if (files_.contains(file->node()) || nodes_.contains(file->name()))
+    return usage(file->name(), "there is such a file already");
+  nodes_.emplace(file->name(), file->node());
+  files_.emplace(file->node(), std::move(file));
+  return ok();
+}
+
+void Server::remove(uint64_t node) {
+  std::shared_ptr<LayerFile> file;
+  {
+    const std::unique_lock lock(files_mutex_);
+    const auto found = files_.find(node);
+    if (found == files_.end()) return;
+    file = std::move(found->second);
+    nodes_.erase(file->name());
+    files_.erase(found);
+  }
+  complete(waiting_.dropped(*file, -EIO));
+}
+
+std::shared_ptr<LayerFile> Server::find(uint64_t node) const {
+  const std::shared_lock lock(files_mutex_);
+  const auto found = files_.find(node);
+  return found == files_.end() ? nullptr : found->second;
+}
+
+void Server::stored(uint64_t node, uint64_t chunk) {
+  if (const auto file = find(node); file && chunk < file->chunk_count())
+    complete(waiting_.stored(*file, chunk));
+}
+
+void Server::delivered(uint64_t node, uint64_t chunk, Bytes bytes) {
+  const auto file = find(node);
+  if (!file || chunk >= file->chunk_count()) return;
+  if (bytes.size() == file->start(chunk + 1) - file->start(chunk))
+    complete(waiting_.delivered(*file, chunk, bytes));
+  else
+    complete(waiting_.failed(*file, chunk, -EIO));
+}
+
+void Server::failed(uint64_t node, uint64_t chunk, int error) {
+  if (const auto file = find(node); file && chunk < file->chunk_count())
+    complete(waiting_.failed(*file, chunk, error));
+}
+
+// One thread: requests, and answers that had to wait.
+void Server::serve() {
+  Result<Buffer> request = Buffer::allocate(kRequestSize);
+  Result<Buffer> answer = Buffer::allocate(kMaxRead);
+  if (!request.ok() || !answer.ok()) return ended();
+  while (wait_for_request()) {
+    Reads ready;
+    {
+      const std::lock_guard lock(completed_mutex_);
+      ready.swap(completed_);
+    }
+    finish(std::move(ready), answer.value().first(kMaxRead));
+    const ssize_t size = ::read(options_.device.descriptor(), request.value().data(), kRequestSize);
+    if (size < 0) {
+      // Another thread was quicker, or the request was given up.
+      if (errno == EAGAIN || errno == EINTR || errno == ENOENT) continue;
+      return ended();
+    }
+    if (static_cast<size_t>(size) < sizeof(InHeader)) return ended();
+    const uint8_t* bytes = request.value().data();
+    const Request parsed{load_le<InHeader>(bytes),
+                         Bytes(bytes + sizeof(InHeader), static_cast<size_t>(size) - sizeof(InHeader))};
+    handle(parsed, answer.value().first(kMaxRead));
+  }
+}
+
+// False when the server is to stop.
+bool Server::wait_for_request() const {
+  pollfd descriptors[] = {{options_.device.descriptor(), POLLIN, 0},
+                          {completed_event_.descriptor(), POLLIN, 0},
+                          {stop_event_.descriptor(), POLLIN, 0}};
+  while (::poll(descriptors, 3, -1) < 0) {
+    if (errno != EINTR) return false;
+  }
+  if (descriptors[2].revents != 0) return false;
+  uint64_t count;
+  if (descriptors[1].revents != 0) {
+    [[maybe_unused]] const ssize_t got = ::read(completed_event_.descriptor(), &count, sizeof count);
+  }
+  return true;
+}
+
+void Server::ended() {
+  if (!has_ended_.exchange(true)) options_.on_event({.kind = Event::Kind::kEnded});
+}
+
+void Server::handle(const Request& request, MutableBytes bytes) {
+  const uint64_t unique = request.header.unique;
+  switch (static_cast<Opcode>(request.header.opcode)) {
+    case Opcode::kInit: return initialise(request);
+    case Opcode::kLookup: return look_up(request);
+    case Opcode::kGetattr: return get_attributes(request);
+    case Opcode::kOpen: return open(request);
+    case Opcode::kRead: return read_file(request, bytes);
+    case Opcode::kReaddir: return read_folder(request);
+    case Opcode::kOpendir: return answer_with(unique, OpenOut{});
+    case Opcode::kStatfs: return statfs(request);
+    case Opcode::kInterrupt: return interrupt(request);
+    case Opcode::kForget:
+    case Opcode::kBatchForget: return;  // these want no answer
+    case Opcode::kFlush:
+    case Opcode::kRelease:
+    case Opcode::kReleasedir:
+    case Opcode::kDestroy: return answer(unique, 0);
+  }
+  answer(unique, -ENOSYS);
+}
+
+void Server::initialise(const Request& request) {
+  const auto in = request.as<InitIn>();
+  if (in.major != kMajor || in.minor < kMinor) return answer(request.header.unique, -EPROTO);
+  const bool resends = (in.flags & flag::kExtended) != 0 && (in.flags2 & flag::kHasResend2) != 0;
+  InitOut out{};
+  out.major = kMajor;
+  out.minor = kMinor;
+  out.max_readahead = kMaxRead;
+  out.flags = in.flags & (flag::kAsyncRead | flag::kParallelDirectories | flag::kMaxPages | flag::kExtended);
+  out.flags2 = resends ? flag::kHasResend2 : 0;
+  out.max_background = kMaxBackground;
+  out.congestion_threshold = kMaxBackground;
+  out.max_write = kBlockSize;
+  out.time_granularity = 1;
+  out.max_pages = kMaxPages;
+  answer_with(request.header.unique, out);
+  options_.on_event({.kind = Event::Kind::kInitialised, .resends = resends});
+}
+
+void Server::look_up(const Request& request) {
+  std::string_view name = as_text(request.body);
+  name = name.substr(0, name.find('\0'));
+  std::shared_ptr<LayerFile> file;
+  if (request.header.node == kRootNode) {
+    const std::shared_lock lock(files_mutex_);
+    if (const auto found = nodes_.find(name); found != nodes_.end()) file = files_.at(found->second);
+  }
+  if (!file) return answer(request.header.unique, -ENOENT);
+  EntryOut out{};
+  out.node = file->node();
+  out.entry_valid = out.attributes_valid = kValidSeconds;
+  out.attributes = attributes_of(*file);
+  answer_with(request.header.unique, out);
+}
+
+void Server::get_attributes(const Request& request) {
+  const uint64_t node = request.header.node;
+  const auto file = node == kRootNode ? nullptr : find(node);
+  if (node != kRootNode && !file) return answer(request.header.unique, -ENOENT);
+  AttributesOut out{};
+  out.valid = kValidSeconds;
+  out.attributes = file ? attributes_of(*file) : attributes_of_root();
+  answer_with(request.header.unique, out);
+}
+
+void Server::open(const Request& request) {
+  if (!find(request.header.node)) return answer(request.header.unique, -ENOENT);
+  OpenOut out{};
+  out.flags = kKeepCache;  // a layer's bytes never change
+  answer_with(request.header.unique, out);
+}
+
+void Server::read_folder(const Request& request) {
+  const auto in = request.as<ReadIn>();
+  Listing listing(std::min(in.size, kMaxRead));
+  const uint32_t folder = S_IFDIR >> 12;
+  // Where to go on: 1 and 2 after the dots, then after a file's node, which is above both.
+  bool has_room = in.offset >= 1 || listing.add(kRootNode, 1, folder, ".");
+  has_room = has_room && (in.offset >= 2 || listing.add(kRootNode, 2, folder, ".."));
+  const std::shared_lock lock(files_mutex_);
+  for (auto at = files_.upper_bound(in.offset); has_room && at != files_.end(); ++at) {
+    const LayerFile& file = *at->second;
+    has_room = listing.add(file.node(), file.node(), S_IFREG >> 12, file.name());
+  }
+  answer(request.header.unique, 0, listing.bytes());
+}
+
+void Server::read_file(const Request& request, MutableBytes bytes) {
+  const auto in = request.as<ReadIn>();
+  const auto file = find(request.header.node);
+  if (!file) return answer(request.header.unique, -EIO);
+  ++file->reads;
+  if (in.offset >= file->size() || in.size == 0) return answer(request.header.unique, 0);
+  auto read = std::make_unique<PendingRead>();
+  read->unique = request.header.unique;
+  read->file = file;
+  read->offset = in.offset;
+  read->size = static_cast<uint32_t>(std::min<uint64_t>({in.size, kMaxRead, file->size() - in.offset}));
+  const auto [first, last] = file->chunks_of(read->offset, read->size);
+  bool is_first = false;
+  for (uint64_t chunk = first; chunk <= last; ++chunk) {
+    is_first = file->touch(chunk) || is_first;
+    if (file->state(chunk) != ChunkState::kPresent) read->missing.push_back(chunk);
+  }
+  std::vector<uint64_t> asked;
+  if (!read->missing.empty()) read = waiting_.add(std::move(read), asked);
+  for (const uint64_t chunk : asked) options_.on_event({Event::Kind::kMissing, file->node(), chunk, chunk});
+  if (is_first) options_.on_event({Event::Kind::kRead, file->node(), first, last});
+  if (read) answer_read(*read, bytes);
+}
+
+void Server::interrupt(const Request& request) {
+  const auto in = request.as<InterruptIn>();
+  if (waiting_.interrupted(in.unique)) answer(in.unique, -EINTR);
+}
+
+void Server::statfs(const Request& request) {
+  StatfsOut out{};
+  out.block_size = out.fragment_size = kBlockSize;
+  out.max_name = 255;
+  answer_with(request.header.unique, out);
+}
+
+void Server::finish(Reads reads, MutableBytes bytes) {
+  for (const auto& read : reads) answer_read(*read, bytes);
+}
+
+// Answers from memory what came by memory, and from the store's file the rest.
+void Server::answer_read(PendingRead& read, MutableBytes bytes) {
+  LayerFile& file = *read.file;
+  if (read.error != 0) return answer(read.unique, read.error);
+  const MutableBytes out = read.in_memory.empty() ? bytes.first(read.size) : read.bytes.first(read.size);
+  if (read.in_memory.empty()) {
+    if (!file.read(read.offset, out).ok()) return answer(read.unique, -EIO);
+  } else {
+    const auto [first, last] = file.chunks_of(read.offset, read.size);
+    for (uint64_t chunk = first; chunk <= last; ++chunk) {
+      if (std::ranges::find(read.in_memory, chunk) != read.in_memory.end()) continue;
+      const uint64_t from = std::max(read.offset, file.start(chunk));
+      const uint64_t to = std::min(read.offset + read.size, file.start(chunk + 1));
+      if (!file.read(from, out.subspan(from - read.offset, to - from)).ok()) return answer(read.unique, -EIO);
+    }
+  }
+  file.bytes_read += read.size;
+  answer(read.unique, 0, out);
+}
+
+void Server::complete(Reads reads) {
+  if (reads.empty()) return;
+  {
+    const std::lock_guard lock(completed_mutex_);
+    std::ranges::move(reads, std::back_inserter(completed_));
+  }
+  wake(completed_event_);
+}
+
+void Server::answer(uint64_t unique, int error, Bytes body) {
+  OutHeader header{static_cast<uint32_t>(sizeof(OutHeader) + body.size()), error, unique};
+  const iovec parts[] = {{&header, sizeof header}, {const_cast<uint8_t*>(body.data()), body.size()}};
+  const int device = options_.device.descriptor();
+  if (::writev(device, parts, body.empty() ? 1 : 2) >= 0) return;
+  // ENOENT: the request was given up. Anything else must not leave its reader waiting.
+  if (errno == ENOENT || body.empty()) return;
+  header = {sizeof header, -EIO, unique};
+  [[maybe_unused]] const ssize_t written = ::write(device, &header, sizeof header);
+}
+
+template <typename T>
+void Server::answer_with(uint64_t unique, const T& body) {
+  answer(unique, 0, Bytes(reinterpret_cast<const uint8_t*>(&body), sizeof body));
+}
+
+}  // namespace seekable::fuse

@@ -1,0 +1,109 @@
+// Serves a folder of layer files on a descriptor of /dev/fuse. Threads answer what is in the store's files;
+// what is missing is asked for, and answered when it comes. No thread ever touches the mount itself.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/io.h"
+#include "fuse/layer_file.h"
+#include "fuse/protocol.h"
+#include "fuse/waiting_reads.h"
+
+namespace seekable::fuse {
+
+// What the server tells its owner, from any of its threads.
+struct Event {
+  enum class Kind : uint8_t {
+    kRead,         // chunks `first` to `last` were read for the first time
+    kMissing,      // a reader waits for chunk `first` (= `last`), which nobody was asked for
+    kInitialised,  // the kernel has introduced itself: `resends` tells whether it can repeat requests
+    kEnded,        // the mount is gone, or the connection was aborted: nothing comes any more
+  };
+  Kind kind;
+  uint64_t node = 0;
+  uint64_t first = 0;
+  uint64_t last = 0;
+  bool resends = false;
+};
+
+class Server {
+ public:
+  struct Options {
+    File device;  // /dev/fuse; others may hold it too, and take over when this one ends
+    unsigned threads = 1;
+    std::function<void(const Event&)> on_event;
+  };
+  explicit Server(Options options);
+  ~Server();  // stop()
+
+  // Begins to answer. `take_over`: another server answered before, and the kernel is asked to repeat what
+  // that one left unanswered.
+  Status start(bool take_over);
+  // Ends the threads; reads that wait stay unanswered, for the next server. Idempotent.
+  void stop();
+
+  // kUsage when the node or the name is taken.
+  Status add(std::shared_ptr<LayerFile> file);
+  // Readers that wait get EIO. The name is free again; open files go on with what is there.
+  void remove(uint64_t node);
+  // Null when there is none.
+  std::shared_ptr<LayerFile> find(uint64_t node) const;
+
+  // What became of a chunk: see WaitingReads.
+  void stored(uint64_t node, uint64_t chunk);
+  void delivered(uint64_t node, uint64_t chunk, Bytes bytes);
+  void failed(uint64_t node, uint64_t chunk, int error);
+
+ private:
+  struct Request;
+  using Reads = std::vector<std::unique_ptr<PendingRead>>;
+
+  void serve();
+  bool wait_for_request() const;
+  void handle(const Request& request, MutableBytes answer);
+  void initialise(const Request& request);
+  void look_up(const Request& request);
+  void get_attributes(const Request& request);
+  void open(const Request& request);
+  void read_folder(const Request& request);
+  void read_file(const Request& request, MutableBytes answer);
+  void interrupt(const Request& request);
+  void statfs(const Request& request);
+
+  void finish(Reads reads, MutableBytes answer);
+  void answer_read(PendingRead& read, MutableBytes answer);
+  void complete(Reads reads);
+  void answer(uint64_t unique, int error, Bytes body = {});
+  template <typename T>
+  void answer_with(uint64_t unique, const T& body);
+  void ended();
+
+  Options options_;
+  File stop_event_;
+  std::vector<std::thread> threads_;
+  std::atomic<bool> has_ended_{false};
+
+  mutable std::shared_mutex files_mutex_;
+  std::map<uint64_t, std::shared_ptr<LayerFile>> files_;  // in the order of READDIR
+  std::map<std::string, uint64_t, std::less<>> nodes_;
+
+  WaitingReads waiting_;
+  // For answers to reads that had to wait: they come from the owner's thread, which must not wait for a disk.
+  std::mutex completed_mutex_;
+  Reads completed_;
+  File completed_event_;
+};
+
+}  // namespace seekable::fuse

@@ -1,0 +1,53 @@
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { collect, given, parseInteger } from './options';
+
+/** Flags of the lazy server: as `serve` takes them, and as `mount` and `run` hand them on to one that they start. */
+export interface ServerFlags {
+  background?: string;
+  ioTimeout?: number;
+}
+
+/** Flags of `mount` and `run`. */
+export interface LazyFlags extends ServerFlags {
+  lazy?: true;
+  mirror?: string[];
+}
+
+/** A day: a longer wait is none that anybody meant. */
+const maxSeconds = 86_400;
+
+/** Adds the flags of a mount that fetches what is read. */
+export function addLazyOptions(command: Command): void {
+  command
+    .option('--lazy', 'mount at once and fetch what is read, by the lazy server (see serve)')
+    .addOption(
+      new Option('--mirror <host>', 'a registry that has the same blobs, repeatable').argParser(collect),
+    );
+  addServerOptions(command, 'of a server that is started: ');
+}
+
+/** Adds the flags of the lazy server. */
+export function addServerOptions(command: Command, prefix = ''): void {
+  command
+    .option(
+      '--background <rate>',
+      `${prefix}fetch the rest after 10 s of quiet: auto, off, or bytes a second (default: auto)`,
+    )
+    .addOption(
+      new Option(
+        '--io-timeout <seconds>',
+        `${prefix}how long a reader waits for what can't be had (default: 60)`,
+      ).argParser(parseSeconds),
+    );
+}
+
+/** What the flags of a mount say, as the library takes it. */
+export function lazyOptions({ lazy, mirror, background, ioTimeout }: LazyFlags) {
+  return given({ lazy, mirrors: mirror, background, ioTimeout });
+}
+
+function parseSeconds(text: string): number {
+  const seconds = parseInteger(text);
+  if (seconds >= 1 && seconds <= maxSeconds) return seconds;
+  throw new InvalidArgumentError(`Give seconds, at most ${maxSeconds}.`);
+}

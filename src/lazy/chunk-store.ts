@@ -1,0 +1,162 @@
+import { fdatasync, fsync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { fromSystemError } from '../errors';
+import { writeFully } from '../fs/write-fully';
+
+/** Names in a store's folder. */
+const dataName = 'data';
+const bitmapName = 'present';
+
+/**
+ * The chunks of one layer that are here: a sparse file with each chunk at its place, and a bitmap. A bit is written only after the data
+ * that it speaks for was synced, so a crash costs chunks and never serves wrong ones. One process writes at a time: the lazy server.
+ */
+export class ChunkStore {
+  /** Chunks in the file, synced or not. */
+  readonly present: Uint8Array;
+  /** Chunks in the file whose bit is not on disk yet. */
+  private unsynced: number[] = [];
+  private syncing: Promise<void> = Promise.resolve();
+  /** How many chunks are here, and the bytes of them. */
+  count = 0;
+  bytes = 0;
+
+  private constructor(
+    readonly folder: string,
+    private readonly data: FileHandle,
+    private readonly bitmap: FileHandle,
+    private readonly starts: Float64Array,
+    bits: Uint8Array,
+  ) {
+    this.present = bits;
+    for (let chunk = 0; chunk < this.chunks; chunk++) if (this.has(chunk)) this.add(chunk);
+  }
+
+  /**
+   * Opens the store in `folder`, which must be there, and makes what it lacks. Chunk i is the bytes [starts[i], starts[i + 1]) of the layer's
+   * file. A bitmap of another length is of another layer: it is emptied.
+   * @throws IO, NO_SPACE
+   */
+  static async open(folder: string, starts: Float64Array): Promise<ChunkStore> {
+    const size = starts.at(-1)!;
+    const bitmapSize = Math.ceil((starts.length - 1) / 8);
+    const bitmap = await openFile(join(folder, bitmapName)).catch((error: unknown) => {
+      throw fromSystemError(folder, error);
+    });
+    try {
+      const data = await openFile(join(folder, dataName));
+      try {
+        const bits = new Uint8Array(bitmapSize);
+        const isOurs = (await bitmap.stat()).size === bitmapSize && (await data.stat()).size === size;
+        if (isOurs) await bitmap.read(bits, 0, bitmapSize, 0);
+        else await empty(bitmap, data, bitmapSize, size);
+        return new ChunkStore(folder, data, bitmap, starts, bits);
+      } catch (error) {
+        await data.close();
+        throw error;
+      }
+    } catch (error) {
+      await bitmap.close();
+      throw fromSystemError(folder, error);
+    }
+  }
+
+  get chunks(): number {
+    return this.starts.length - 1;
+  }
+
+  get isComplete(): boolean {
+    return this.count === this.chunks;
+  }
+
+  /** For native code that reads from it. It stays this store's. */
+  get fd(): number {
+    return this.data.fd;
+  }
+
+  /** Where the layer's bytes are. */
+  get path(): string {
+    return join(this.folder, dataName);
+  }
+
+  has(chunk: number): boolean {
+    return (this.present[chunk >> 3]! & (1 << (chunk & 7))) !== 0;
+  }
+
+  /** Puts a verified chunk at its place; its bit follows with the next sync(). NO_SPACE leaves the chunk absent. */
+  async write(chunk: number, bytes: Uint8Array): Promise<void> {
+    if (this.has(chunk)) return;
+    try {
+      await writeFully(this.data.fd, bytes, this.starts[chunk]!);
+    } catch (error) {
+      throw fromSystemError(this.path, error);
+    }
+    if (this.has(chunk)) return;
+    this.present[chunk >> 3]! |= 1 << (chunk & 7);
+    this.add(chunk);
+    this.unsynced.push(chunk);
+  }
+
+  /** Makes what was written last: data first, then the bits that speak for it. Calls take turns. */
+  async sync(): Promise<void> {
+    this.syncing = this.syncing.then(() => this.syncOnce());
+    return this.syncing;
+  }
+
+  /** Syncs, and lets go of the files. */
+  async close(): Promise<void> {
+    try {
+      await this.sync();
+    } finally {
+      await this.data.close();
+      await this.bitmap.close();
+    }
+  }
+
+  private async syncOnce(): Promise<void> {
+    const chunks = this.unsynced;
+    if (chunks.length === 0) return;
+    this.unsynced = [];
+    try {
+      await promisify(fdatasync)(this.data.fd);
+      for (const [at, byte] of this.bytesOfBits(chunks)) await writeFully(this.bitmap.fd, byte, at);
+      await promisify(fdatasync)(this.bitmap.fd);
+    } catch (error) {
+      this.unsynced.push(...chunks);
+      throw fromSystemError(this.folder, error);
+    }
+  }
+
+  /** Bytes of the bitmap with the bits of synced chunks alone: a neighbour's bit waits for the neighbour's data. */
+  private bytesOfBits(chunks: readonly number[]): Map<number, Uint8Array> {
+    const bytes = new Map<number, Uint8Array>();
+    const waiting = new Set(this.unsynced);
+    for (const at of new Set(chunks.map((chunk) => chunk >> 3))) {
+      let byte = this.present[at]!;
+      for (let bit = 0; bit < 8; bit++) if (waiting.has(at * 8 + bit)) byte &= ~(1 << bit);
+      bytes.set(at, Uint8Array.of(byte));
+    }
+    return bytes;
+  }
+
+  private add(chunk: number): void {
+    this.count++;
+    this.bytes += this.starts[chunk + 1]! - this.starts[chunk]!;
+  }
+}
+
+async function openFile(path: string): Promise<FileHandle> {
+  return open(path, 'r+', 0o600).catch(() => open(path, 'wx+', 0o600));
+}
+
+/** The bitmap first: bits must never outlive their data. */
+async function empty(bitmap: FileHandle, data: FileHandle, bitmapSize: number, size: number): Promise<void> {
+  await bitmap.truncate(0);
+  await bitmap.truncate(bitmapSize);
+  await promisify(fsync)(bitmap.fd);
+  await data.truncate(0);
+  await data.truncate(size);
+  await promisify(fsync)(data.fd);
+}

@@ -1,0 +1,221 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { constants } from 'node:fs';
+import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { SeekableErofsError, failure, fromSystemError } from '../errors';
+import { parseByteSize } from '../format/byte-size';
+import { acquireLock } from '../fs/lock';
+import { native } from '../native/binding';
+import { fromNativeError } from '../native/native-error';
+import { LazyFolder } from './lazy-folder';
+
+/** A server that died has this long to be back, before readers get errors; in milliseconds. */
+const recoveryTime = 5000;
+const restartPause = 100;
+/** A client holds the lock for a moment to see whether there is a keeper; in milliseconds. */
+const lockTime = 500;
+/** Longer than any chunk takes to be written and synced; in milliseconds. */
+const stopTime = 10_000;
+const detach = 2; // MNT_DETACH
+const nosuidNodevNoexec = 2 | 4 | 8;
+/** Descriptor of the FUSE device in the server, after its standard ones and that of its messages. */
+export const deviceDescriptor = 4;
+
+/** What a lazy server is started with. */
+export interface LazyServeOptions {
+  /** Folder with sockets and mounts; default: `/run/seekable-erofs`, and what is kept in `/var/lib/seekable-erofs`. */
+  state?: string | undefined;
+  /** What is fetched after 10 s of quiet: `auto` (the default: all, as fast as it goes), `off`, or so many bytes a second. */
+  background?: string | number | undefined;
+  /** Seconds that a reader waits for what can't be had, before it gets an error; default: 60. */
+  ioTimeout?: number | undefined;
+  /** End when no layer is in use any more. */
+  untilIdle?: boolean | undefined;
+}
+
+/** Who watches a server. */
+export interface KeeperOptions extends LazyServeOptions {
+  /** Ends server and keeper; layers that are mounted then can't be read any more. */
+  signal?: AbortSignal | undefined;
+  onReady?: ((socket: string) => void) | undefined;
+  onWarning?: ((line: string) => void) | undefined;
+}
+
+/** Bytes a second that an option stands for. USAGE for what is no rate. */
+export function backgroundRate(option: string | number = 'auto'): number {
+  if (option === 'auto') return Infinity;
+  if (option === 'off') return 0;
+  return typeof option === 'number' ? option : parseByteSize(option);
+}
+
+/** What a server tells its keeper. */
+export type ServerMessage = { ready: true } | { resends: boolean } | { idle: true } | { ended: true };
+
+/**
+ * Mounts the FUSE folder of a state folder, and keeps a server running on it in a process of its own: when that dies, the next one takes
+ * the mount over where the kernel can repeat requests (Linux 6.9), else the connection is given up and readers get errors instead of
+ * waiting for ever. Resolves when the server has ended as it should. FAILED when another keeper has the folder, MACHINE without root or FUSE.
+ */
+export async function keepServer(options: KeeperOptions = {}): Promise<void> {
+  backgroundRate(options.background); // before anything is done, for its errors
+  const folder = await LazyFolder.open(options.state);
+  const lock = await acquireLock(folder.lock, { timeout: lockTime }).catch((error: unknown) => {
+    const isHeld = error instanceof SeekableErofsError && error.code === 'FAILED';
+    throw isHeld ? failure('FAILED', folder.folder, 'a lazy server runs there already') : error;
+  });
+  try {
+    const device = await mountFuse(folder.mountPoint);
+    try {
+      await new Keeper(folder, device, options).run();
+    } finally {
+      await device.close();
+      unmount(folder.mountPoint);
+      await rm(folder.socket, { force: true });
+    }
+  } finally {
+    await lock.release();
+  }
+}
+
+async function mountFuse(mountPoint: string): Promise<FileHandle> {
+  unmount(mountPoint); // what a keeper that was killed left, if anything
+  await mkdir(mountPoint, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw fromSystemError(mountPoint, error);
+  });
+  const device = await open('/dev/fuse', constants.O_RDWR).catch((error: unknown) => {
+    throw failure('MACHINE', '/dev/fuse', fromSystemError('/dev/fuse', error).why, 'modprobe fuse, as root');
+  });
+  try {
+    const data = `fd=${device.fd},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,max_read=${1 << 20}`;
+    const source = 'seekable-erofs';
+    native.sys.mount({
+      source,
+      target: mountPoint,
+      type: 'fuse.seekable-erofs',
+      flags: nosuidNodevNoexec | 1,
+      data,
+    });
+    return device;
+  } catch (error) {
+    await device.close();
+    throw failure(
+      'MACHINE',
+      mountPoint,
+      (fromNativeError(error) as Error).message,
+      'FUSE is mounted by root',
+    );
+  }
+}
+
+/** Also while layers are mounted from it: then the kernel lets go of it with the last of them. */
+function unmount(mountPoint: string): void {
+  try {
+    native.sys.unmount(mountPoint, detach);
+  } catch {
+    // Nothing is mounted there.
+  }
+}
+
+class Keeper {
+  /** Whether the kernel can repeat requests; null until it has said so. */
+  private resends: boolean | null = null;
+  private isFirst = true;
+  private isDone = false;
+  private child: ChildProcess | null = null;
+
+  constructor(
+    private readonly folder: LazyFolder,
+    private readonly device: FileHandle,
+    private readonly options: KeeperOptions,
+  ) {}
+
+  async run(): Promise<void> {
+    const stop = (): void => {
+      this.end();
+    };
+    this.options.signal?.addEventListener('abort', stop, { once: true });
+    process.on('SIGHUP', this.restart);
+    try {
+      await this.keep();
+    } finally {
+      process.off('SIGHUP', this.restart);
+      this.options.signal?.removeEventListener('abort', stop);
+    }
+  }
+
+  /** One server after the other, until one has ended as it should or there is no point in another. */
+  private async keep(): Promise<void> {
+    let goneSince: number | null = null;
+    for (;;) {
+      const wasReady = await this.runServer();
+      if (this.isDone || this.options.signal?.aborted === true) return;
+      if (wasReady || goneSince === null) goneSince = performance.now();
+      if (this.resends === false)
+        throw this.lost('this kernel can not repeat requests for another (Linux 6.9 can)');
+      if (performance.now() - goneSince > recoveryTime) throw this.lost('no other could be started');
+      this.options.onWarning?.('the lazy server has died: another one takes over');
+      await sleep(restartPause);
+    }
+  }
+
+  /** Starts a server and waits for its end. Whether it had begun to serve. */
+  private async runServer(): Promise<boolean> {
+    if (this.options.signal?.aborted === true) return false;
+    const { background, ioTimeout, state, untilIdle } = this.options;
+    const settings = JSON.stringify({
+      state,
+      background,
+      ioTimeout,
+      untilIdle,
+      takeOver: !this.isFirst,
+    });
+    this.isFirst = false;
+    const child = spawn(process.execPath, [join(__dirname, 'server-main.js'), settings], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc', this.device.fd],
+    });
+    this.child = child;
+    let wasReady = false;
+    child.on('message', (message: ServerMessage) => {
+      if ('ready' in message) {
+        wasReady = true;
+        this.options.onReady?.(this.folder.socket);
+      }
+      if ('resends' in message) this.resends = message.resends;
+      if ('idle' in message) this.end();
+      if ('ended' in message) this.end();
+    });
+    await new Promise<void>((resolve) => {
+      child.once('exit', () => {
+        resolve();
+      });
+      child.once('error', () => {
+        resolve();
+      });
+    });
+    this.child = null;
+    return wasReady;
+  }
+
+  /** The next server runs what is installed now: so an upgrade takes effect while layers are read. */
+  private readonly restart = (): void => {
+    this.stopChild();
+  };
+
+  private end(): void {
+    this.isDone = true;
+    this.stopChild();
+  }
+
+  private stopChild(): void {
+    const { child } = this;
+    if (child === null) return;
+    child.kill('SIGTERM');
+    setTimeout(() => child.kill('SIGKILL'), stopTime).unref();
+  }
+
+  private lost(why: string): Error {
+    const hint = 'umount what is mounted lazily, or doctor --repair; then mount it again';
+    return failure('FAILED', 'lazy server', `it has died, and ${why}`, hint);
+  }
+}

@@ -1,0 +1,100 @@
+import { checkDigestOf } from '../format/digest';
+import { openLocation } from '../layer/location';
+import type { LoneIndex } from '../layer/chunk-index-section';
+import type { SourceStore } from '../oci/store';
+import { parseReference } from '../oci/reference';
+import type { Descriptor } from '../oci/types';
+import type { ByteSource } from '../source/byte-source';
+import { openSource } from '../store/open';
+import type { LazyLayerRequest } from './messages';
+
+/** Attempts of one read: layers that readers wait for are tried again by the layer itself, for longer. */
+const retry = { attempts: 2, firstPause: 100, longestPause: 1000 } as const;
+
+/** The same repository at another host; undefined for what is in no registry. */
+export function mirrorOf(source: string, host: string): string | undefined {
+  const reference = parseReference(source);
+  if (reference.transport !== 'docker') return undefined;
+  const { repository, digest, tag } = reference;
+  return `docker://${host}/${repository}${digest === undefined ? `:${tag ?? 'latest'}` : `@${digest}`}`;
+}
+
+/**
+ * The stores that layers are read from, each opened once for all layers of an image and for all mounts with the same credentials: so
+ * connections and tokens are shared. A store is closed with the last of its sources.
+ */
+export class LayerSources {
+  private readonly stores = new Map<string, { store: Promise<SourceStore>; users: number }>();
+
+  /** Opens a layer's blob at every place that has it, the preferred one first. Mirrors that can't be opened are left out, with a warning. */
+  async open(request: LazyLayerRequest, onWarning: (line: string) => void): Promise<ByteSource[]> {
+    const { source, mirrors, descriptor } = request;
+    const sources = [await this.openAt(source, request, descriptor)];
+    for (const host of mirrors) {
+      const mirror = mirrorOf(source, host);
+      if (mirror === undefined) continue;
+      const opened = await this.openAt(mirror, request, descriptor).catch((error: unknown) => {
+        onWarning(`mirror ${host}: ${(error as Error).message}`);
+        return null;
+      });
+      if (opened !== null) sources.push({ ...bound(opened), name: `${opened.name} (${host})` });
+    }
+    return sources;
+  }
+
+  /** The chunk index that is a layer of its own, checked. */
+  async readIndex(request: LazyLayerRequest): Promise<LoneIndex | undefined> {
+    const { index, source } = request;
+    if (index === null) return undefined;
+    const blob = await this.openAt(source, request, index);
+    try {
+      const payload = await blob.read(0, index.size);
+      checkDigestOf(`chunk index ${index.digest}`, index.digest, payload);
+      return { payload, digest: index.digest };
+    } finally {
+      await blob.close();
+    }
+  }
+
+  private async openAt(
+    place: string,
+    request: LazyLayerRequest,
+    descriptor: Descriptor,
+  ): Promise<ByteSource> {
+    if (parseReference(place).transport === 'http') return openLocation(place, { descriptor });
+    const key = JSON.stringify([place, request.access]);
+    const known = this.stores.get(key) ?? { store: this.openStore(place, request), users: 0 };
+    this.stores.set(key, known);
+    known.users++;
+    try {
+      const blob = await (await known.store).openBlob(descriptor);
+      return { ...bound(blob), close: () => this.release(key, known, blob) };
+    } catch (error) {
+      await this.release(key, known, null);
+      throw error;
+    }
+  }
+
+  private async openStore(place: string, { access }: LazyLayerRequest): Promise<SourceStore> {
+    return (await openSource(place, { ...access, retry, concurrency: 64 })).store;
+  }
+
+  private async release(
+    key: string,
+    entry: { store: Promise<SourceStore>; users: number },
+    blob: ByteSource | null,
+  ): Promise<void> {
+    await blob?.close();
+    if (--entry.users > 0) return;
+    if (this.stores.get(key) === entry) this.stores.delete(key);
+    await entry.store.then(
+      (store) => store.close(),
+      () => undefined,
+    );
+  }
+}
+
+function bound(source: ByteSource): ByteSource {
+  const { name, size } = source;
+  return { name, size, read: source.read.bind(source), close: source.close.bind(source) };
+}

@@ -1,0 +1,159 @@
+import type { Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { exitCodes, failure, SeekableErofsError, type ErrorCode } from '../errors';
+import type { VeritySuperblock } from '../format/verity-superblock';
+import type { Descriptor } from '../oci/types';
+import type { LazyCounts } from './lazy-layer';
+
+/** How registries and web servers are spoken to; names of files with secrets, never a secret. */
+export interface LazyAccess {
+  authFile?: string | undefined;
+  certDir?: string | undefined;
+  insecureHttp?: boolean | undefined;
+}
+
+/** A layer, as a mount describes it to the server. */
+export interface LazyLayerRequest {
+  /** Names its file and its store: layers that are the same share both. */
+  key: string;
+  diffId: string;
+  descriptor: Descriptor;
+  /** Of profile "erofs-image-spec": the index where it is a layer of its own. */
+  index: Descriptor | null;
+  /** The kernel is going to check the layer: its tree is behind the image. */
+  withTree: boolean;
+  /** A reference of the image, or the address of the blob. */
+  source: string;
+  /** Registries that have the same blobs, in the order of trying. */
+  mirrors: readonly string[];
+  access: LazyAccess;
+  allowUnverified: boolean;
+}
+
+/** What a server says of a layer that it serves now. */
+export interface LazyLayerAnswer {
+  /** The layer's file. */
+  path: string;
+  size: number;
+  /** Of a layer with its tree; the salt and the UUID in hexadecimal. */
+  verity: { superblock: PlainSuperblock; rootDigest: string; treeOffset: number } | null;
+}
+
+/** A superblock as JSON has it. */
+export type PlainSuperblock = Omit<VeritySuperblock, 'uuid' | 'salt'> & { uuid: string; salt: string };
+
+/** A lazy layer in figures. */
+export interface LazyStatus extends LazyCounts {
+  key: string;
+  diffId: string;
+  /** Reads that wait now. */
+  waiting: number;
+  /** Bytes that readers were given. */
+  bytesRead: number;
+}
+
+/** What may be asked of a server, and what it answers. */
+export interface LazyCalls {
+  add: { request: LazyLayerRequest; answer: LazyLayerAnswer };
+  /** Layers that no mount has any more. */
+  release: { request: { keys: string[] }; answer: Record<string, never> };
+  status: { request: Record<string, never>; answer: { pid: number; version: string; layers: LazyStatus[] } };
+}
+
+interface Request {
+  id: number;
+  call: keyof LazyCalls;
+  request: unknown;
+}
+
+type Response =
+  | { id: number; answer: unknown }
+  | { id: number; error: { code: ErrorCode; what: string; why: string; hint?: string | undefined } };
+
+/** A line may hold a descriptor with its annotations, and no more. */
+const maxLine = 1 << 20;
+
+/** Answers the calls that come on a connection: a JSON object a line. */
+export function answerCalls(
+  socket: Socket,
+  calls: {
+    [Call in keyof LazyCalls]: (request: LazyCalls[Call]['request']) => Promise<LazyCalls[Call]['answer']>;
+  },
+): void {
+  socket.on('error', () => socket.destroy());
+  limitLines(socket);
+  createInterface({ input: socket, crlfDelay: Infinity }).on('line', (line) => {
+    void (async () => {
+      const { id, call, request } = JSON.parse(line) as Request;
+      const response: Response = await (calls[call] as (request: unknown) => Promise<unknown>)(request).then(
+        (answer) => ({ id, answer }),
+        (error: unknown) => ({ id, error: plainError(error) }),
+      );
+      socket.write(`${JSON.stringify(response)}\n`);
+    })().catch(() => socket.destroy());
+  });
+}
+
+/** Calls over one connection; those that are under way when it ends fail with MACHINE. */
+export class LazyConnection {
+  private readonly waiting = new Map<
+    number,
+    { resolve: (answer: unknown) => void; reject: (error: Error) => void }
+  >();
+  private next = 0;
+
+  constructor(private readonly socket: Socket) {
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      for (const { reject } of this.waiting.values())
+        reject(failure('MACHINE', 'lazy server', 'it has ended'));
+      this.waiting.clear();
+    });
+    createInterface({ input: socket, crlfDelay: Infinity }).on('line', (line) => {
+      this.take(JSON.parse(line) as Response);
+    });
+  }
+
+  async call<Call extends keyof LazyCalls>(
+    call: Call,
+    request: LazyCalls[Call]['request'],
+  ): Promise<LazyCalls[Call]['answer']> {
+    const id = this.next++;
+    const answer = new Promise<unknown>((resolve, reject) => this.waiting.set(id, { resolve, reject }));
+    this.socket.write(`${JSON.stringify({ id, call, request } satisfies Request)}\n`);
+    return answer as Promise<LazyCalls[Call]['answer']>;
+  }
+
+  close(): void {
+    this.socket.end();
+    this.socket.unref();
+  }
+
+  private take(response: Response): void {
+    const waiting = this.waiting.get(response.id);
+    this.waiting.delete(response.id);
+    if ('answer' in response) waiting?.resolve(response.answer);
+    else waiting?.reject(new SeekableErofsError(knownCode(response.error.code), response.error));
+  }
+}
+
+function limitLines(socket: Socket): void {
+  let length = 0;
+  socket.on('data', (piece: Buffer) => {
+    const end = piece.lastIndexOf(0x0a);
+    length = end < 0 ? length + piece.length : piece.length - end - 1;
+    if (length > maxLine) socket.destroy();
+  });
+}
+
+function plainError(error: unknown) {
+  if (!(error instanceof SeekableErofsError)) {
+    return { code: 'FAILED' as const, what: 'lazy server', why: (error as Error).message };
+  }
+  const { code, what, why, hint } = error;
+  return { code, what, why, hint };
+}
+
+function knownCode(code: string): ErrorCode {
+  return code in exitCodes ? (code as ErrorCode) : 'FAILED';
+}

@@ -1,0 +1,12 @@
+import { keepServer, type KeeperOptions } from './keeper';
+
+/** What serveLazily() takes. */
+export type ServeOptions = Omit<KeeperOptions, 'untilIdle'>;
+
+/**
+ * Runs the machine's lazy server until `signal` is aborted: mounts with `lazy: true` and the same state folder use it instead of starting one
+ * of their own. FAILED when one runs already, MACHINE without root or FUSE.
+ */
+export function serveLazily(options: ServeOptions = {}): Promise<void> {
+  return keepServer(options);
+}

@@ -1,0 +1,55 @@
+// The process of the lazy server: started by its keeper, which holds the FUSE device as well.
+import { backgroundRate, deviceDescriptor, type LazyServeOptions, type ServerMessage } from './keeper';
+import { LazyFolder } from './lazy-folder';
+import { LazyServer } from './server';
+
+const defaultIoTimeout = 60; // seconds
+
+function tell(message: ServerMessage): void {
+  if (process.connected) process.send?.(message);
+}
+
+async function main(settings: string): Promise<void> {
+  const { state, background, ioTimeout, untilIdle, takeOver } = JSON.parse(settings) as LazyServeOptions & {
+    takeOver: boolean;
+  };
+  let isStopping = false;
+  const server = new LazyServer(await LazyFolder.open(state), deviceDescriptor, {
+    ioTimeout: (ioTimeout ?? defaultIoTimeout) * 1000,
+    backgroundRate: backgroundRate(background),
+    onWarning: (line) => {
+      console.error(`warning: ${line}`);
+    },
+    onInitialised: (resends) => {
+      tell({ resends });
+    },
+    onEnded: () => {
+      tell({ ended: true });
+      if (!process.connected) stop();
+    },
+    onIdle: () => {
+      if (untilIdle !== true) return;
+      tell({ idle: true });
+      if (!process.connected) stop(); // its keeper was killed
+    },
+  });
+  const stop = (): void => {
+    if (isStopping) return;
+    isStopping = true;
+    server.stop().then(
+      () => process.exit(0),
+      () => process.exit(1),
+    );
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', () => undefined); // the keeper's, from a terminal
+  process.on('SIGHUP', () => undefined);
+  process.on('disconnect', () => undefined); // goes on without a keeper
+  await server.start(takeOver);
+  tell({ ready: true });
+}
+
+main(process.argv[2]!).catch((error: unknown) => {
+  console.error(`error: ${(error as Error).message}`);
+  process.exit(1);
+});

@@ -1,0 +1,288 @@
+import { Semaphore } from 'async-mutex';
+import { writeFile } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { isDeepStrictEqual, promisify } from 'node:util';
+import { fromSystemError } from '../errors';
+import { writeAtomically } from '../fs/atomic-file';
+import { metadataSize } from '../layer/metadata-size';
+import { materialisedTree } from '../layer/materialise';
+import { native, type FuseEvent, type NativeFuseServer } from '../native/binding';
+import { FetchQueue } from './fetch-queue';
+import { chunkAt } from './layer-chunks';
+import { LayerSources } from './layer-sources';
+import { nodeOf, type LazyFolder } from './lazy-folder';
+import { LazyLayer } from './lazy-layer';
+import { answerCalls, type LazyLayerAnswer, type LazyLayerRequest, type LazyStatus } from './messages';
+import { checkDescriptor, openLayer, type OpenedLayer } from './open-layer';
+
+/** Requests under way at once, over all layers. */
+const defaultRequests = 24;
+/** Chunks decoded at once: what is in memory of them is bounded by this and their size. */
+const decodersAtOnce = 2;
+const fuseThreads = 2;
+/** What is stored becomes lasting this often; in milliseconds. */
+const syncInterval = 1000;
+/** Quiet before the background begins; in milliseconds. */
+const quietTime = 10_000;
+/** Of metadata that is fetched before a mount returns. */
+const maxMetadata = 64 << 20;
+
+/** How a lazy server behaves. */
+export interface LazyServerOptions {
+  /** How long a reader waits for what can't be had; in milliseconds. */
+  ioTimeout: number;
+  /** Bytes a second of the background; Infinity: as fast as it goes; 0: none. */
+  backgroundRate: number;
+  onWarning: (line: string) => void;
+  /** The FUSE mount was set up with the kernel; whether another server could take over. */
+  onInitialised?: ((resends: boolean) => void) | undefined;
+  /** The FUSE mount is gone. */
+  onEnded?: (() => void) | undefined;
+  /** No layer is in use any more. */
+  onIdle?: (() => void) | undefined;
+}
+
+interface ServedLayer {
+  request: LazyLayerRequest;
+  layer: LazyLayer;
+  answer: LazyLayerAnswer;
+}
+
+/**
+ * Serves layers as files of a FUSE mount, which fill as they are read, and takes the calls of mounts on a socket. It never touches the mount
+ * itself. What is in use is on disk: a server that takes over goes on with the same layers.
+ */
+export class LazyServer {
+  private readonly layers = new Map<string, Promise<ServedLayer>>();
+  private readonly byNode = new Map<number, LazyLayer>();
+  private readonly sources = new LayerSources();
+  private readonly queue: FetchQueue;
+  private readonly decoding = new Semaphore(decodersAtOnce);
+  private readonly fuse: NativeFuseServer;
+  private readonly timers: NodeJS.Timeout[] = [];
+  private server: Server | null = null;
+  private lastRead = performance.now();
+  private lastAdd = performance.now();
+  private writing: Promise<void> = Promise.resolve();
+
+  /** @param device of the FUSE mount, which is there already */
+  constructor(
+    private readonly folder: LazyFolder,
+    device: number,
+    private readonly options: LazyServerOptions,
+  ) {
+    this.queue = new FetchQueue({ requests: defaultRequests, backgroundRate: options.backgroundRate });
+    this.fuse = new native.FuseServer({ fd: device, threads: fuseThreads }, (event) => {
+      this.onEvent(event);
+    });
+  }
+
+  /** Goes on with the layers of a server before, answers the kernel, then listens. `takeOver`: that one had answered the kernel. */
+  async start(takeOver: boolean): Promise<void> {
+    await this.reopen();
+    this.fuse.start(takeOver);
+    this.timers.push(
+      setInterval(() => void this.syncStores(), syncInterval),
+      setInterval(() => {
+        this.fillInBackground();
+        // One that took over may have come after the last layer went.
+        if (this.layers.size === 0 && performance.now() - this.lastAdd > quietTime) this.options.onIdle?.();
+      }, syncInterval),
+    );
+    await this.listen();
+  }
+
+  /** Leaves the mount to the next server: reads that wait stay unanswered. What was stored becomes lasting. */
+  async stop(): Promise<void> {
+    for (const timer of this.timers.splice(0)) clearInterval(timer);
+    this.server?.close();
+    this.fuse.stop();
+    await Promise.allSettled([...this.layers.values()].map(async (served) => (await served).layer.close()));
+  }
+
+  private onEvent(event: FuseEvent): void {
+    if (event.kind === 'initialised') {
+      this.options.onInitialised?.(event.resends);
+    } else if (event.kind === 'ended') {
+      this.options.onEnded?.();
+    } else {
+      this.lastRead = performance.now();
+      this.byNode.get(event.node)?.onEvent(event);
+    }
+  }
+
+  private async listen(): Promise<void> {
+    await rm(this.folder.socket, { force: true });
+    this.server = createServer((socket) => {
+      answerCalls(socket, {
+        add: (request) => this.add(request),
+        release: ({ keys }) => this.release(keys),
+        status: () => this.status(),
+      });
+    });
+    const previous = process.umask(0o177);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.server!.once('error', reject).listen(this.folder.socket, resolve);
+      });
+    } catch (error) {
+      throw fromSystemError(this.folder.socket, error);
+    } finally {
+      process.umask(previous);
+    }
+  }
+
+  /** Serves a layer, if it does not yet; resolves when its metadata is here. */
+  private async add(request: LazyLayerRequest): Promise<LazyLayerAnswer> {
+    this.lastAdd = performance.now();
+    const known = await this.layers.get(request.key);
+    if (known !== undefined) return this.share(known, request);
+    const served = this.serve(request);
+    this.layers.set(request.key, served);
+    try {
+      const { layer, answer } = await served;
+      await fetchMetadata(layer, answer.size);
+      await this.saveLayers();
+      return answer;
+    } catch (error) {
+      await this.drop(request.key);
+      throw error;
+    }
+  }
+
+  /** A layer that is served already: another descriptor of it is held against its own blob, which is not read further. */
+  private async share(known: ServedLayer, request: LazyLayerRequest): Promise<LazyLayerAnswer> {
+    if (!isSameBlob(known.request, request))
+      await checkDescriptor(request, this.sources, this.options.onWarning);
+    return known.answer;
+  }
+
+  private async serve(request: LazyLayerRequest): Promise<ServedLayer> {
+    const { onWarning } = this.options;
+    const opened = await openLayer(this.folder.storeOf(request.key), request, this.sources, onWarning);
+    const node = nodeOf(request.key);
+    const { chunks, store, sources } = opened;
+    const layer = new LazyLayer({
+      ...{ node, chunks, store, sources, onWarning },
+      fuse: this.fuse,
+      queue: this.queue,
+      decoding: this.decoding,
+      ioTimeout: this.options.ioTimeout,
+    });
+    try {
+      this.fuse.add({ node, name: request.key, fd: store.fd, starts: chunks.starts, present: store.present });
+    } catch (error) {
+      await layer.close();
+      throw error;
+    }
+    this.byNode.set(node, layer);
+    return { request, layer, answer: this.describe(request, opened) };
+  }
+
+  private describe({ key, withTree }: LazyLayerRequest, { blob, chunks }: OpenedLayer): LazyLayerAnswer {
+    const path = this.folder.fileOf(key);
+    if (!withTree || blob.tree === null) {
+      return { path, size: Math.min(chunks.starts.at(-1)!, blob.imageSize), verity: null };
+    }
+    const { superblock, rootDigest, treeOffset } = materialisedTree(blob.tree);
+    const plain = {
+      ...superblock,
+      uuid: Buffer.from(superblock.uuid).toString('hex'),
+      salt: Buffer.from(superblock.salt).toString('hex'),
+    };
+    return { path, size: chunks.starts.at(-1)!, verity: { superblock: plain, rootDigest, treeOffset } };
+  }
+
+  private async release(keys: readonly string[]): Promise<Record<string, never>> {
+    for (const key of keys) await this.drop(key);
+    await this.saveLayers();
+    if (this.layers.size === 0) setImmediate(() => this.options.onIdle?.());
+    return {};
+  }
+
+  private async drop(key: string): Promise<void> {
+    const served = await this.layers.get(key)?.catch(() => null);
+    this.layers.delete(key);
+    if (served == null) return;
+    const { layer } = served;
+    this.fuse.remove(layer.node);
+    this.byNode.delete(layer.node);
+    await layer.close();
+  }
+
+  private async status() {
+    const served = await Promise.allSettled(this.layers.values());
+    const layers = served.flatMap((result) =>
+      result.status === 'fulfilled' ? [this.statusOf(result.value)] : [],
+    );
+    return { pid: process.pid, version: '1', layers };
+  }
+
+  private statusOf({ request: { key, diffId }, layer }: ServedLayer): LazyStatus {
+    const { waiting = 0, bytesRead = 0 } = this.fuse.counts(layer.node) ?? {};
+    return { key, diffId, ...layer.counts(), waiting, bytesRead };
+  }
+
+  private async reopen(): Promise<void> {
+    for (const request of await readLayers(this.folder.layers)) {
+      try {
+        const served = await this.serve(request);
+        this.layers.set(request.key, Promise.resolve(served));
+      } catch (error) {
+        // Its readers get EIO: the file is not there.
+        this.options.onWarning(`layer ${request.diffId}: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  private async saveLayers(): Promise<void> {
+    this.writing = this.writing
+      .catch(() => undefined)
+      .then(async () => {
+        const served = await Promise.allSettled(this.layers.values());
+        const requests = served.flatMap((result) =>
+          result.status === 'fulfilled' ? [result.value.request] : [],
+        );
+        await writeAtomically(this.folder.layers, async ({ fd }) => {
+          await promisify(writeFile)(fd, `${JSON.stringify({ version: 1, layers: requests })}\n`);
+        });
+      });
+    return this.writing;
+  }
+
+  private async syncStores(): Promise<void> {
+    for (const layer of this.byNode.values()) {
+      await layer.store.sync().catch((error: unknown) => {
+        this.options.onWarning((error as Error).message);
+      });
+    }
+  }
+
+  private fillInBackground(): void {
+    if (this.options.backgroundRate === 0 || performance.now() - this.lastRead < quietTime) return;
+    for (const layer of this.byNode.values()) {
+      if (this.queue.waiting(layer) > 0 || layer.wantInBackground()) return;
+    }
+  }
+}
+
+function isSameBlob(a: LazyLayerRequest, b: LazyLayerRequest): boolean {
+  return isDeepStrictEqual([a.descriptor, a.index], [b.descriptor, b.index]);
+}
+
+/** Resolves when the layer's metadata is here. */
+async function fetchMetadata(layer: LazyLayer, size: number): Promise<void> {
+  const end = Math.min(await metadataSize(layer.asSource(size)), maxMetadata);
+  if (end > 0) await layer.fetchNow(0, chunkAt(layer, end - 1) + 1);
+}
+
+async function readLayers(path: string): Promise<LazyLayerRequest[]> {
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw fromSystemError(path, error);
+  });
+  if (text === null) return [];
+  const { layers } = JSON.parse(text) as { layers: LazyLayerRequest[] };
+  return layers;
+}

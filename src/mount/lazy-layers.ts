@@ -1,0 +1,85 @@
+import { connectOrStart, connectToServer } from '../lazy/client';
+import type { LazyConnection, LazyLayerAnswer, LazyLayerRequest, LazyStatus } from '../lazy/messages';
+import type { WarningOptions } from '../layer/resources';
+import type { VerityDevice } from './dm-verity';
+import type { MountState } from './state';
+
+/** How layers are read that are not here yet. */
+export interface LazyOptions {
+  /** Mount at once, and fetch chunks as they are read: by the machine's lazy server, which is started when none runs. */
+  lazy?: boolean | undefined;
+  /** Registries that have the same blobs, tried in this order when the image's own fails. */
+  mirrors?: readonly string[] | undefined;
+  /** Of a server that is started: what it fetches after 10 s of quiet: `auto` (the default: all, as fast as it goes), `off`, bytes a second. */
+  background?: string | number | undefined;
+  /** Of a server that is started: seconds that a reader waits for what can't be had; default: 60. */
+  ioTimeout?: number | undefined;
+}
+
+/** What the lazy server needs to read a layer. */
+export type LazySource = Pick<
+  LazyLayerRequest,
+  'descriptor' | 'index' | 'source' | 'mirrors' | 'access' | 'allowUnverified'
+>;
+
+/** The layers of one mount, as the lazy server serves them. */
+export class LazyLayers {
+  private constructor(private readonly server: LazyConnection) {}
+
+  /** @throws MACHINE when no server comes up */
+  static async open(state: MountState, options: LazyOptions & WarningOptions): Promise<LazyLayers> {
+    const { background, ioTimeout, onWarning } = options;
+    return new LazyLayers(await connectOrStart({ state: state.option, background, ioTimeout, onWarning }));
+  }
+
+  /** Has a layer served. Resolves when its metadata is here. Errors as openBlob(). */
+  async content(
+    layer: { key: string; diffId: string; withTree: boolean },
+    source: LazySource,
+  ): Promise<{ files: string[]; verity: VerityDevice | null }> {
+    const answer = await this.server.call('add', { ...layer, ...source });
+    return { files: [answer.path], verity: answer.verity && verityDevice(answer.verity) };
+  }
+
+  close(): void {
+    this.server.close();
+  }
+}
+
+/** Tells the lazy server, if one runs, which layers are in use; it lets go of the others. The state is locked. */
+export async function releaseLazyLayers(state: MountState, used: ReadonlySet<string>): Promise<void> {
+  const server = await connectToServer(state.option);
+  if (server === null) return;
+  try {
+    const { layers } = await server.call('status', {});
+    const keys = layers.map(({ key }) => key).filter((key) => !used.has(key));
+    if (keys.length > 0 || layers.length === 0) await server.call('release', { keys });
+  } finally {
+    server.close();
+  }
+}
+
+/** What the lazy server says of its layers, by key; empty when none runs. */
+export async function lazyStatuses(state: MountState): Promise<Map<string, LazyStatus>> {
+  const server = await connectToServer(state.option).catch(() => null);
+  if (server === null) return new Map();
+  try {
+    const { layers } = await server.call('status', {});
+    return new Map(layers.map((status) => [status.key, status]));
+  } finally {
+    server.close();
+  }
+}
+
+function verityDevice({
+  superblock,
+  rootDigest,
+  treeOffset,
+}: NonNullable<LazyLayerAnswer['verity']>): VerityDevice {
+  const { uuid, salt } = superblock;
+  return {
+    superblock: { ...superblock, uuid: Buffer.from(uuid, 'hex'), salt: Buffer.from(salt, 'hex') },
+    rootDigest,
+    treeOffset,
+  };
+}
