@@ -107,6 +107,20 @@ function same(binary, target, folder) {
   return isSame;
 }
 
+/**
+ * npm runs a script of this name before each `npm run build` as well, where it has nothing to do: compiling for other machines takes minutes.
+ * Nothing but npm's title says which of the two was asked for.
+ */
+function isHookOfBuild() {
+  for (let pid = process.ppid, depth = 0; pid > 1 && depth < 4; depth++) {
+    const title = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+    if (/ run(-script)? build(?![\w:-])/.test(title.replaceAll('\0', ' '))) return true;
+    pid = Number(/^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]);
+  }
+  return false;
+}
+if (process.env.npm_lifecycle_event === 'prebuild' && isHookOfBuild()) process.exit(0);
+
 const { values: options, positionals } = parseArgs({
   options: { check: { type: 'string' } },
   allowPositionals: true,
