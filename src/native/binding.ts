@@ -46,7 +46,7 @@ export interface VerityParameters {
   salt: Uint8Array;
 }
 
-/** Entries for a TreeWriter in columns (src/image/extract-columns.ts). */
+/** Entries for a TreeWriter in columns (src/image/extract/columns.ts). */
 export interface TreeParcel {
   numbers: Float64Array;
   text: Uint8Array;
