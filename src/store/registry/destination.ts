@@ -13,8 +13,9 @@ import { hasBlob } from './blobs';
 import { RegistryClient } from './client';
 import { getManifestOf, hasManifest, isKeptAsManifest, putManifest } from './manifests';
 import { mountBlob } from './mount';
+import { OpenUploads } from './open-uploads';
 import type { DestinationOptions, StoreOptions } from './options';
-import { pushBlob, type BlobRange, type OpenUploads } from './upload';
+import { pushBlob, type BlobRange } from './upload';
 
 /** What a registry is written with. */
 export interface RegistryDestinationOptions extends DestinationOptions {
@@ -31,7 +32,7 @@ export class RegistryDestination implements DestinationStore {
   /** Manifests that were written: setReference() needs one of them again. */
   private readonly manifests = new Map<string, Uint8Array>();
   private readonly present = new Set<string>();
-  private readonly uploads: OpenUploads = new Set();
+  private readonly uploads = new OpenUploads();
 
   private constructor(
     private readonly client: RegistryClient,
@@ -107,19 +108,19 @@ export class RegistryDestination implements DestinationStore {
   }
 
   async close(): Promise<void> {
+    await this.uploads.cancel(this.client);
     await this.client.close();
   }
 
   async abort(): Promise<void> {
     this.client.stop();
-    const locations = [...this.uploads];
-    await Promise.all(locations.map((location) => this.client.sendLast(location, { method: 'DELETE' })));
+    await this.uploads.cancel(this.client);
     await this.client.close();
   }
 
   private async hasOrMounts(descriptor: Descriptor): Promise<boolean> {
     if (await hasBlob(this.client, descriptor)) return true;
-    return this.mountFrom !== null && mountBlob(this.client, descriptor, this.mountFrom);
+    return this.mountFrom !== null && mountBlob(this.client, descriptor, this.mountFrom, this.uploads);
   }
 
   private async commit({ fd }: TemporaryFile, descriptor: Descriptor): Promise<void> {

@@ -1,15 +1,17 @@
 import type { Descriptor } from '../../oci/types';
 import type { RegistryClient } from './client';
+import { begunUpload, type OpenUploads } from './open-uploads';
 import { repositoryScope } from './scope';
 
 /**
  * Asks the registry to take a blob over from another of its repositories. False when it doesn't, for whatever reason: the blob can be sent
- * all the same.
+ * all the same. What the registry can't mount it expects to be sent now: the upload that it begins for that is kept in `uploads`.
  */
 export async function mountBlob(
   client: RegistryClient,
   { digest }: Pick<Descriptor, 'digest'>,
   from: string,
+  uploads: OpenUploads,
 ): Promise<boolean> {
   const url = client.url('blobs/uploads/');
   url.searchParams.set('mount', digest);
@@ -20,10 +22,9 @@ export async function mountBlob(
     scopes: [repositoryScope(from, 'pull')],
   });
   await response.discard();
-  const location = response.header('location');
-  // What it can't mount it expects to be sent now.
-  if (response.status === 202 && location !== undefined && URL.canParse(location, response.url.href)) {
-    await client.sendLast(new URL(location, response.url), { method: 'DELETE' });
+  if (response.status === 202) {
+    const upload = begunUpload(response);
+    if (typeof upload !== 'string') uploads.keep(upload);
   }
   return response.status === 201;
 }

@@ -4,6 +4,7 @@ import type { Descriptor } from '../../oci/types';
 import type { HttpRequest, HttpResponse } from '../../source/http-client';
 import { hasBlob } from './blobs';
 import type { RegistryClient } from './client';
+import { begunUpload, uploadLocation, type BegunUpload, type OpenUploads } from './open-uploads';
 import { readRefusal, type Refusal } from './refusal';
 import { Ticker } from './ticker';
 
@@ -31,10 +32,7 @@ interface PushOptions extends Pick<JobOptions, 'onProgress'> {
   chunkSize?: number | undefined;
 }
 
-/** Uploads that were begun and not ended, to be cancelled when all is given up. */
-export type OpenUploads = Set<URL>;
-
-/** Makes a blob of the repository. One that is there is not sent. */
+/** Makes a blob of the repository. One that is there is not sent. An upload that `open` keeps is used before another is begun. */
 export async function pushBlob(
   client: RegistryClient,
   descriptor: Descriptor,
@@ -87,14 +85,20 @@ class Upload {
 
   private async begin(): Promise<void> {
     this.isUncertain = false;
+    const { location, minChunkSize } = this.open.take() ?? (await this.beginAnother());
+    this.moveTo(location);
+    if (minChunkSize > maxChunkSize) this.isWhole = true;
+    else if (minChunkSize > this.chunkSize) this.chunkSize = minChunkSize;
+  }
+
+  private async beginAnother(): Promise<BegunUpload> {
     const url = this.client.url('blobs/uploads/');
     const response = await this.client.send(url, { method: 'POST', headers: { 'content-length': '0' } });
     if (response.status !== 202) throw await this.client.refused(this.what, response);
-    this.takeLocation(response);
-    const smallest = Number(response.header('oci-chunk-min-length') ?? 0);
-    if (smallest > maxChunkSize) this.isWhole = true;
-    else if (smallest > this.chunkSize) this.chunkSize = smallest;
     await response.discard();
+    const upload = begunUpload(response);
+    if (typeof upload === 'string') throw this.refuse(upload);
+    return upload;
   }
 
   private async sendChunk(location: URL): Promise<void> {
@@ -183,15 +187,13 @@ class Upload {
 
   /** Where the registry wants to be asked next; where it always was when it doesn't say. */
   private takeLocation(response: HttpResponse): void {
-    const text = response.header('location');
-    if (text === undefined && this.location !== null) return;
-    const base = response.url;
-    const location = text !== undefined && URL.canParse(text, base.href) ? new URL(text, base) : null;
-    if (location === null || !/^https?:$/.test(location.protocol))
-      throw this.refuse('names no place for the upload');
-    if (base.protocol === 'https:' && location.protocol !== 'https:') {
-      throw this.refuse('wants the upload over http://, which is not encrypted');
-    }
+    if (response.header('location') === undefined && this.location !== null) return;
+    const location = uploadLocation(response);
+    if (typeof location === 'string') throw this.refuse(location);
+    this.moveTo(location);
+  }
+
+  private moveTo(location: URL): void {
     if (this.location !== null) this.open.delete(this.location);
     this.location = location;
     this.open.add(location);

@@ -107,6 +107,36 @@ describe('a blob', () => {
     }
   });
 
+  it('that the registry does not mount is sent by the upload that it begins instead', async () => {
+    const [foreign, other] = [noise(1000), noise(3 * chunk)];
+    const source = `docker://${registry.host}/team/base:one`;
+    await withDestination(
+      async (store) => {
+        for (const bytes of [foreign, other]) expect(await store.has(describeBytes(bytes))).toBe(false);
+        for (const bytes of [foreign, other]) await commitBlob(store, bytes);
+      },
+      { source },
+    );
+    for (const bytes of [foreign, other]) expect(stored(bytes)?.equals(bytes)).toBe(true);
+    const asked = ['HEAD', 'POST', 'HEAD', 'POST'];
+    expect(methods()).toEqual([...asked, 'HEAD', 'PUT', 'HEAD', 'PATCH', 'PATCH', 'PATCH', 'PUT']);
+    expect(registry.uploads.size).toBe(0);
+  });
+
+  it('is sent anew when the registry has forgotten that upload', async () => {
+    const bytes = noise(1000);
+    await withDestination(
+      async (store) => {
+        expect(await store.has(describeBytes(bytes))).toBe(false);
+        registry.uploads.clear();
+        await commitBlob(store, bytes);
+      },
+      { source: `docker://${registry.host}/team/base:one` },
+    );
+    expect(stored(bytes)?.equals(bytes)).toBe(true);
+    expect(methods()).toEqual(['HEAD', 'POST', 'HEAD', 'PUT', 'DELETE', 'POST', 'PUT']);
+  });
+
   it('has the size that its descriptor says, or is not sent', async () => {
     const bytes = noise(1000);
     const longer = { ...describeBytes(bytes), size: 1001 };
