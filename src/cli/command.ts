@@ -1,10 +1,10 @@
 import { Command } from 'commander';
 import type { SignalRelay } from '../index';
-import type { ProgressEvent, ResourceOptions } from '../job';
+import type { ResourceOptions } from '../job';
 import { failure } from '../errors';
 import { addCommonOptions, type CommonFlags } from './options';
 import { Output, toFailure, warningLine, type Report, type Streams } from './output';
-import { createProgress } from './progress';
+import { createProgress, type ProgressDisplay } from './progress';
 import { SignalWatch } from './signals';
 import { StatusReport } from './status-report';
 
@@ -23,7 +23,7 @@ export class UsageCommand extends Command {
 }
 
 /** What a command's work gets: the options that every call of the library takes. */
-interface Context {
+export interface Context {
   streams: Streams;
   options: Required<Pick<ResourceOptions, 'signal' | 'onProgress'>> &
     ResourceOptions & { onWarning: (line: string) => void };
@@ -63,27 +63,16 @@ export function finishCommand(
 
 async function perform(
   session: Session,
-  { json = false, quiet = false, progress: mode, threads, tmpDir }: CommonFlags,
+  flags: CommonFlags,
   work: (context: Context) => Promise<Report>,
 ): Promise<void> {
-  const { stderr } = session.streams;
+  const { json = false, quiet = false, progress: mode } = flags;
   const output = new Output(session.streams, { json, quiet });
   const status = new StatusReport(mode === 'json');
   const signals = new SignalWatch(process, (code) => process.exit(code), status.show);
-  const progress = await createProgress(mode, stderr, quiet);
+  const progress = await createProgress(mode, session.streams.stderr, quiet);
   status.printBy(progress);
-  const options = {
-    signal: signals.signal,
-    onProgress: (event: ProgressEvent): void => {
-      status.update(event);
-      progress.update(event);
-    },
-    onWarning: (line: string): void => {
-      if (!quiet) progress.print(warningLine(stderr, line));
-    },
-    threads,
-    tmpDir,
-  };
+  const options = contextOptions(session, flags, { signal: signals.signal, status, progress });
   try {
     const started = performance.now();
     const elapsed = (): number => (performance.now() - started) / 1000;
@@ -107,4 +96,23 @@ async function perform(
     progress.stop();
     signals.dispose();
   }
+}
+
+function contextOptions(
+  { streams }: Session,
+  { quiet = false, threads, tmpDir }: CommonFlags,
+  { signal, status, progress }: { signal: AbortSignal; status: StatusReport; progress: ProgressDisplay },
+): Context['options'] {
+  return {
+    signal,
+    onProgress: (event) => {
+      status.update(event);
+      progress.update(event);
+    },
+    onWarning: (line) => {
+      if (!quiet) progress.print(warningLine(streams.stderr, line));
+    },
+    threads,
+    tmpDir,
+  };
 }

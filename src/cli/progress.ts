@@ -7,7 +7,7 @@ export const progressModes = ['auto', 'tty', 'plain', 'json', 'none'] as const;
 export type ProgressMode = (typeof progressModes)[number];
 
 /** Shows on stderr how far a run is. */
-interface ProgressDisplay {
+export interface ProgressDisplay {
   update(event: ProgressEvent): void;
   /** Prints a line of stderr without tearing what is drawn. */
   print(line: string): void;

@@ -2,11 +2,11 @@ import type { Command } from 'commander';
 import { failure, type SeekableErofsError } from '../../errors';
 import type { BatchResult, BatchSummary } from '../../index';
 import { createBatchDisplay } from '../batch-progress';
-import { defineCommand, finishCommand, type Session } from '../command';
+import { defineCommand, finishCommand, type Context, type Session } from '../command';
 import { addConvertOptions, convertOptions, type ConvertFlags } from '../convert-options';
 import { library } from '../library';
 import { given, parseThreads, type CommonFlags } from '../options';
-import { warningLine } from '../output';
+import { warningLine, type Report } from '../output';
 import { humanBytes, humanWork, leftOutLines, shortDigest, table } from '../text';
 
 interface Flags extends CommonFlags, ConvertFlags {
@@ -24,40 +24,43 @@ export function batchCommand(session: Session): Command {
     .option('--jobs <n>', 'images at once (default: four for each core, at most 16)', parseThreads)
     .option('--restart', 'convert everything again, whatever the journal says is done');
   addConvertOptions(command);
-  return finishCommand(command, session, async ({ options, streams, status }, [file]) => {
-    const flags = command.opts<Flags>();
-    const { convertBatch } = await library();
-    const display = await createBatchDisplay(flags.progress, streams.stderr, flags.quiet === true);
-    status.printBy(display);
-    try {
-      const { summary, ...document } = await convertBatch(file!, {
-        signal: options.signal,
-        threads: options.threads,
-        tmpDir: options.tmpDir,
-        onWarning: (line) => {
-          if (flags.quiet !== true) display.print(warningLine(streams.stderr, line));
-        },
-        onJob: (event) => {
-          status.update({ phase: 'batch', done: event.ended, total: event.total, unit: 'images' });
-          display.job(event);
-        },
-        onProgress: (event) => {
-          status.update(event);
-          display.progress(event);
-        },
-        ...given({ jobs: flags.jobs, restart: flags.restart }),
-        defaults: await convertOptions(flags),
-      });
-      return {
-        document,
-        text: describe(document.jobs),
-        summary: [describeAll(summary), ...leftOutLines(summary.leftOut)],
-        failure: verdict(file!, document.jobs),
-      };
-    } finally {
-      display.stop();
-    }
-  });
+  return finishCommand(command, session, (context, [file]) =>
+    runBatch(file!, command.opts<Flags>(), context),
+  );
+}
+
+async function runBatch(file: string, flags: Flags, { options, streams, status }: Context): Promise<Report> {
+  const { convertBatch } = await library();
+  const display = await createBatchDisplay(flags.progress, streams.stderr, flags.quiet === true);
+  status.printBy(display);
+  try {
+    const { summary, ...document } = await convertBatch(file, {
+      signal: options.signal,
+      threads: options.threads,
+      tmpDir: options.tmpDir,
+      onWarning: (line) => {
+        if (flags.quiet !== true) display.print(warningLine(streams.stderr, line));
+      },
+      onJob: (event) => {
+        status.update({ phase: 'batch', done: event.ended, total: event.total, unit: 'images' });
+        display.job(event);
+      },
+      onProgress: (event) => {
+        status.update(event);
+        display.progress(event);
+      },
+      ...given({ jobs: flags.jobs, restart: flags.restart }),
+      defaults: await convertOptions(flags),
+    });
+    return {
+      document,
+      text: describe(document.jobs),
+      summary: [describeAll(summary), ...leftOutLines(summary.leftOut)],
+      failure: verdict(file, document.jobs),
+    };
+  } finally {
+    display.stop();
+  }
 }
 
 function describe(jobs: BatchResult['jobs']): string[] {
