@@ -58,9 +58,7 @@ export async function openErofsImage(
     signal,
   );
   await special.connect(data);
-  const root = await special.inodes.get(superblock.rootNid);
-  if (root.type !== 'dir')
-    throw corrupt(source.name, root.nid, `the root is a ${root.type}, not a directory`);
+  const root = await readRoot(special.inodes, superblock, source.name);
   return {
     name: source.name,
     imageSize: source.size,
@@ -72,6 +70,12 @@ export async function openErofsImage(
     directories: new Directories(data, blockSize, source.size),
     xattrs: await special.xattrs(),
   };
+}
+
+async function readRoot(inodes: InodeTable, { rootNid }: Superblock, name: string): Promise<Inode> {
+  const root = await inodes.get(rootNid);
+  if (root.type === 'dir') return root;
+  throw corrupt(name, root.nid, `the root is a ${root.type}, not a directory`);
 }
 
 /**
