@@ -107,7 +107,7 @@ async function openReference(text: string, options: MountSourceOptions): Promise
   }
 }
 
-/** A layer of an image: not fetched when another mount has it, and it was checked against this descriptor. */
+/** A layer of an image. */
 function storedLayer(
   text: string,
   store: SourceStore,
@@ -129,27 +129,37 @@ function storedLayer(
     rootDigest: verity?.rootDigest ?? null,
     files: [],
     lazy: lazySource(text, layer, options),
-    prepare: async (state, key, mode) => {
-      const voucher = voucherOf(layer, mode, options);
-      const known = mode === 'kernel' ? null : await vouchedContent(state, key, voucher);
-      if (known !== null) return known;
-      const own = { ...options, descriptor, indexLayer: await readIndexOf(store, layer) };
-      const file = await store.openFile(descriptor, options);
-      try {
-        const opened = await openWholeLayer(file, own);
-        try {
-          const content = await prepareLayer(state, key, { file, layer: opened, diffId, mode }, own);
-          const { unvouchedTree = false } = content;
-          await state.writeVouched(key, voucher, { unvouchedTree });
-          return content;
-        } finally {
-          opened.close();
-        }
-      } finally {
-        await file.close();
-      }
-    },
+    prepare: (state, key, mode) => fetchLayer(store, layer, { state, key, mode }, options),
   };
+}
+
+/** Fetches a layer, unless another mount did and it was checked against this descriptor. */
+async function fetchLayer(
+  store: SourceStore,
+  layer: ImageLayer,
+  { state, key, mode }: { state: MountState; key: string; mode: VerityMode },
+  options: MountSourceOptions,
+): Promise<PreparedLayer> {
+  const { diffId } = layer;
+  const voucher = voucherOf(layer, mode, options);
+  const known = mode === 'kernel' ? null : await vouchedContent(state, key, voucher);
+  if (known !== null) return known;
+  const descriptor = { ...layer.descriptor, diffId };
+  const own = { ...options, descriptor, indexLayer: await readIndexOf(store, layer) };
+  const file = await store.openFile(descriptor, options);
+  try {
+    const opened = await openWholeLayer(file, own);
+    try {
+      const content = await prepareLayer(state, key, { file, layer: opened, diffId, mode }, own);
+      const { unvouchedTree = false } = content;
+      await state.writeVouched(key, voucher, { unvouchedTree });
+      return content;
+    } finally {
+      opened.close();
+    }
+  } finally {
+    await file.close();
+  }
 }
 
 /** Null of a layer without a table of chunks: it is fetched whole and checked. */
