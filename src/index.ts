@@ -53,9 +53,9 @@ export { extractImage, type Extracted, type ExtractOptions } from './image/extra
 export type { ViewOptions } from './image/open-view';
 export { verifyImage, type LayerVerification, type Verification } from './image/verify';
 export type { VerifiedLayer } from './image/verify-layer';
-export { checkImage, type CheckOptions, type CheckResult } from './image/check';
-export type { ConfigDifference } from './image/compare-configs';
-export type { Difference, DifferenceField, DifferenceValue } from './image/differences';
+export { checkImage, type CheckOptions, type CheckResult } from './image/check/check';
+export type { ConfigDifference } from './image/check/compare-configs';
+export type { Difference, DifferenceField, DifferenceValue } from './image/check/differences';
 export { convertImage } from './convert/image';
 export type { ConvertOptions } from './convert/convert-options';
 export type { LeftOut } from './convert/companions';

@@ -7,7 +7,7 @@ import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
 import type { ConvertOptions } from '../../src/convert/convert-options';
 import { convertImage } from '../../src/convert/image';
-import { checkImage } from '../../src/image/check';
+import { checkImage } from '../../src/image/check/check';
 import { inspect, type ImageInspection } from '../../src/image/inspect';
 import { listImage } from '../../src/image/list';
 import { verifyImage } from '../../src/image/verify';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ConvertOptions } from '../../src/convert/convert-options';
 import { convertImage } from '../../src/convert/image';
-import { checkImage } from '../../src/image/check';
+import { checkImage } from '../../src/image/check/check';
 import { listImage } from '../../src/image/list';
 import { verifyImage } from '../../src/image/verify';
 import { buildErofs } from '../../src/layer/build';

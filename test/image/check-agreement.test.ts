@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SeekableErofsError } from '../../src/errors';
-import { checkImage } from '../../src/image/check';
+import { checkImage } from '../../src/image/check/check';
 import { buildErofs } from '../../src/layer/build';
 import { randomEntries } from '../support/random-tar';
 import { tarBytes } from '../support/tar-bytes';

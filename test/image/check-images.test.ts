@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { convertImage } from '../../src/convert/image';
-import { checkImage } from '../../src/image/check';
+import { checkImage } from '../../src/image/check/check';
 import { formatPlatform, hostPlatform } from '../../src/oci/platform';
 import type { Descriptor, ImageConfig, Index, Manifest } from '../../src/oci/types';
 import { blobPath, readBlob, sha256, writeLayout } from '../e2e/sample';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openErofs } from '../../src/erofs/filesystem';
-import { checkImage, type CheckResult } from '../../src/image/check';
+import { checkImage, type CheckResult } from '../../src/image/check/check';
 import { buildErofs } from '../../src/layer/build';
 import { encodeLayer } from '../../src/layer/encode';
 import { caught } from '../support/caught';

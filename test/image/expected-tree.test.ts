@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, describe, expect, it } from 'vitest';
 import { SeekableErofsError } from '../../src/errors';
-import { ExpectedTree } from '../../src/image/expected-tree';
+import { ExpectedTree } from '../../src/image/check/expected-tree';
 import { showBytes } from '../../src/format/escaped-path';
-import type { TreeNode } from '../../src/image/tree-node';
+import type { TreeNode } from '../../src/image/check/tree-node';
 import { native } from '../../src/native/binding';
 import { readTarEntries } from '../../src/native/tar-entries';
 

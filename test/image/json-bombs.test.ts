@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { convertBatch } from '../../src/convert/batch';
 import { convertImage } from '../../src/convert/image';
 import { parseDmveritySidecar } from '../../src/format/dmverity-sidecar';
-import { checkImage } from '../../src/image/check';
+import { checkImage } from '../../src/image/check/check';
 import { inspect } from '../../src/image/inspect';
 import { listImage } from '../../src/image/list';
 import { verifyImage } from '../../src/image/verify';

@@ -1,17 +1,17 @@
-import { failure, SeekableErofsError } from '../errors';
-import { isForeignLayer, isTarLayer, layerFormat } from '../format/media-types';
-import type { ReadOptions } from '../layer/decode';
-import { parseReference } from '../oci/reference';
-import type { SourceStore } from '../oci/store';
-import { openInputFile } from '../source/input-file';
-import { openSource } from '../store/open';
-import type { RegistryOptions } from '../store/registry/options';
-import { checkLayer, type CheckedBlob, type LayerComparison } from './check-layer';
+import { failure, SeekableErofsError } from '../../errors';
+import { isForeignLayer, isTarLayer, layerFormat } from '../../format/media-types';
+import type { ReadOptions } from '../../layer/decode';
+import { parseReference } from '../../oci/reference';
+import type { SourceStore } from '../../oci/store';
+import { openInputFile } from '../../source/input-file';
+import { openSource } from '../../store/open';
+import type { RegistryOptions } from '../../store/registry/options';
+import { checkLayer, type CheckedBlob, type LayerComparison } from './layer';
 import { compareConfigs, type ConfigDifference } from './compare-configs';
 import { DifferenceList, type Difference } from './differences';
-import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
-import { openImageSet, type Image, type PlatformSelection } from './image-set';
-import { checkOptions } from '../options';
+import { layersOf, readIndexOf, type ImageLayer } from '../image-layers';
+import { openImageSet, type Image, type PlatformSelection } from '../image-set';
+import { checkOptions } from '../../options';
 
 /** What a conversion was found to have kept. */
 export interface CheckResult {

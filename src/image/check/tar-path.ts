@@ -1,5 +1,5 @@
-import { failure, type SeekableErofsError } from '../errors';
-import { showBytes } from '../format/escaped-path';
+import { failure, type SeekableErofsError } from '../../errors';
+import { showBytes } from '../../format/escaped-path';
 
 const whiteoutPrefix = '.wh.';
 const aufsPrefix = '.wh..wh.';

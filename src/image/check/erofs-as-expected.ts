@@ -1,16 +1,16 @@
-import type { ErofsFilesystem } from '../erofs/filesystem';
-import type { ErofsInode } from '../erofs/inode';
+import type { ErofsFilesystem } from '../../erofs/filesystem';
+import type { ErofsInode } from '../../erofs/inode';
 import { readXattrs } from './compare-inodes';
 import { countLinks, type TreeNode } from './tree-node';
 
 /** The tree of an image, with the inode behind each node. */
-interface ImageTree {
+interface ErofsTreeNodes {
   root: TreeNode;
   inodes: Map<TreeNode, ErofsInode>;
 }
 
 /** Reads the whole tree of an image, as what another image of it should have. CORRUPT when the image breaks its format. */
-export async function readImageTree(image: ErofsFilesystem): Promise<ImageTree> {
+export async function readErofsTree(image: ErofsFilesystem): Promise<ErofsTreeNodes> {
   const nodes = new Map<bigint, TreeNode>();
   const directories = new Map<string, TreeNode>();
   const inodes = new Map<TreeNode, ErofsInode>();

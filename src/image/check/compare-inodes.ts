@@ -1,7 +1,7 @@
-import type { ErofsFilesystem } from '../erofs/filesystem';
-import type { ErofsInode } from '../erofs/inode';
+import type { ErofsFilesystem } from '../../erofs/filesystem';
+import type { ErofsInode } from '../../erofs/inode';
 import type { DifferenceField, DifferenceValue } from './differences';
-import { showBytes } from '../format/escaped-path';
+import { showBytes } from '../../format/escaped-path';
 import type { TreeNode } from './tree-node';
 
 /** Only there to make overlayfs list a directory properly: not part of what a layer says. */

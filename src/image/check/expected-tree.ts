@@ -1,4 +1,4 @@
-import type { TarEntry } from '../native/tar-entries';
+import type { TarEntry } from '../../native/tar-entries';
 import { cleanPath, isWhiteoutName, readTarPath, refuseEntry } from './tar-path';
 import { countLinks, type TreeNode } from './tree-node';
 

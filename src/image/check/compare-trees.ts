@@ -1,9 +1,9 @@
-import { failure } from '../errors';
-import type { DirectoryCursor } from '../erofs/directory-cursor';
-import type { ErofsFilesystem } from '../erofs/filesystem';
-import type { ErofsInode } from '../erofs/inode';
-import { NidSet } from '../erofs/nid-set';
-import { maxPath } from '../erofs/tree-walk';
+import { failure } from '../../errors';
+import type { DirectoryCursor } from '../../erofs/directory-cursor';
+import type { ErofsFilesystem } from '../../erofs/filesystem';
+import type { ErofsInode } from '../../erofs/inode';
+import { NidSet } from '../../erofs/nid-set';
+import { maxPath } from '../../erofs/tree-walk';
 import type { ContentComparison } from './compare-content';
 import { compareInodes } from './compare-inodes';
 import type { DifferenceList } from './differences';

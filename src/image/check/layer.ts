@@ -1,23 +1,23 @@
-import { openErofs } from '../erofs/filesystem';
-import { failure } from '../errors';
-import { checkSameDigest } from '../format/digest';
-import { checkBlobDigest } from '../layer/content-digest';
-import type { ReadOptions } from '../layer/decode';
-import { openErofsSource } from '../layer/erofs-source';
-import { openPlainLayer, type PlainLayer } from '../layer/layer-image';
-import { layerKind } from '../layer/layer-kind';
-import { asByteSource } from '../layer/native-byte-source';
-import { sniffLayer } from '../layer/sniff';
-import { reading } from '../native/native-error';
-import { readTarEntries } from '../native/tar-entries';
-import type { BlobFile } from '../oci/store';
-import type { ByteSource } from '../source/byte-source';
+import { openErofs } from '../../erofs/filesystem';
+import { failure } from '../../errors';
+import { checkSameDigest } from '../../format/digest';
+import { checkBlobDigest } from '../../layer/content-digest';
+import type { ReadOptions } from '../../layer/decode';
+import { openErofsSource } from '../../layer/erofs-source';
+import { openPlainLayer, type PlainLayer } from '../../layer/layer-image';
+import { layerKind } from '../../layer/layer-kind';
+import { asByteSource } from '../../layer/native-byte-source';
+import { sniffLayer } from '../../layer/sniff';
+import { reading } from '../../native/native-error';
+import { readTarEntries } from '../../native/tar-entries';
+import type { BlobFile } from '../../oci/store';
+import type { ByteSource } from '../../source/byte-source';
 import { ContentComparison } from './compare-content';
 import { TreeComparison } from './compare-trees';
 import type { DifferenceList } from './differences';
 import { ErofsContent, TarContent, type ExpectedContent } from './expected-content';
 import { ExpectedTree } from './expected-tree';
-import { readImageTree } from './image-tree';
+import { readErofsTree } from './erofs-as-expected';
 import type { TreeNode } from './tree-node';
 
 /** Of decoded chunks, for each of the two images: they are read from front to back. */
@@ -139,7 +139,7 @@ async function expectImage(
 ): Promise<Expectation> {
   try {
     const image = await openErofs(source, { signal });
-    const { root, inodes } = await readImageTree(image);
+    const { root, inodes } = await readErofsTree(image);
     return { root, content: new ErofsContent(source.size, image, inodes), close };
   } catch (error) {
     await close();

@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
-import { dockerBuildMembers, erofsFeature } from '../oci/config';
-import { omit } from '../oci/json';
-import type { ImageConfig } from '../oci/types';
-import { isIndexLayer } from './image-layers';
-import type { Image } from './image-set';
+import { dockerBuildMembers, erofsFeature } from '../../oci/config';
+import { omit } from '../../oci/json';
+import type { ImageConfig } from '../../oci/types';
+import { isIndexLayer } from '../image-layers';
+import type { Image } from '../image-set';
 
 /** A member of an image's config that is not what it was. */
 export interface ConfigDifference {

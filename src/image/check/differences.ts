@@ -1,4 +1,4 @@
-import { showBytes } from '../format/escaped-path';
+import { showBytes } from '../../format/escaped-path';
 
 /** What of a path differs; `links` is which names belong to one file, and how many the file says it has. */
 export type DifferenceField =

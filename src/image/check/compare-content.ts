@@ -1,5 +1,5 @@
-import type { ErofsFilesystem } from '../erofs/filesystem';
-import type { ErofsInode } from '../erofs/inode';
+import type { ErofsFilesystem } from '../../erofs/filesystem';
+import type { ErofsInode } from '../../erofs/inode';
 import type { DifferenceList } from './differences';
 import {
   firstDiscrepancy,

@@ -1,7 +1,7 @@
-import type { ErofsFilesystem } from '../erofs/filesystem';
-import type { ErofsInode } from '../erofs/inode';
-import { native, type NativeSource } from '../native/binding';
-import { fromNativeError } from '../native/native-error';
+import type { ErofsFilesystem } from '../../erofs/filesystem';
+import type { ErofsInode } from '../../erofs/inode';
+import { native, type NativeSource } from '../../native/binding';
+import { fromNativeError } from '../../native/native-error';
 import type { TreeNode } from './tree-node';
 
 /** Where a piece differs from the source: the index of its first such byte. */

@@ -1,4 +1,4 @@
-import type { FileType } from '../erofs/inode';
+import type { FileType } from '../../erofs/inode';
 
 /** An inode that a layer should have. Names, targets and xattrs are byte strings: one character (0–255) a byte. */
 export interface TreeNode {
