@@ -1,6 +1,8 @@
 // Memory for chunks and frames: large, uninitialised, and a failed allocation is an Error.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -21,7 +23,16 @@ class Buffer {
       return Error{ErrorCode::kNoMemory, "buffer", "no memory for " + std::to_string(size) + " bytes",
                    "use fewer threads or smaller chunks"};
     }
-    return Buffer(static_cast<uint8_t*>(memory), size);
+    return Buffer(static_cast<uint8_t*>(memory), size, false);
+  }
+  // The same for what somebody else lets go of, whenever that is: the memory goes back to the system at once,
+  // where an allocator would keep that of each thread for its next one.
+  static Result<Buffer> allocate_to_give(size_t size) {
+    constexpr size_t kLeast = size_t{1} << 20;
+    if (size < kLeast) return allocate(size);
+    void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) return allocate(size);
+    return Buffer(static_cast<uint8_t*>(memory), size, true);
   }
 
   uint8_t* data() { return memory_.get(); }
@@ -31,9 +42,18 @@ class Buffer {
 
  private:
   struct Free {
-    void operator()(uint8_t* memory) const { std::free(memory); }
+    Free() : mapped(0) {}
+    explicit Free(size_t bytes) : mapped(bytes) {}
+    size_t mapped;  // bytes; 0 when it is not mapped
+    void operator()(uint8_t* memory) const {
+      if (mapped == 0) {
+        std::free(memory);
+      } else {
+        munmap(memory, mapped);
+      }
+    }
   };
-  Buffer(uint8_t* memory, size_t size) : memory_(memory), size_(size) {}
+  Buffer(uint8_t* memory, size_t size, bool mapped) : memory_(memory, Free{mapped ? size : 0}), size_(size) {}
 
   std::unique_ptr<uint8_t, Free> memory_;
   size_t size_ = 0;

@@ -62,7 +62,7 @@ struct FrameDecoder {
   std::string name;
 
   Result<Buffer> decode(Bytes frame) const {
-    Buffer out = TRY(Buffer::allocate(length));
+    Buffer out = TRY(Buffer::allocate_to_give(length));
     TRY(layer::decode_frame(frame, compressed, checksum, out.first(length), name));
     return out;
   }

@@ -14,7 +14,7 @@ Napi::Value decompress_zstd(const Napi::CallbackInfo& info) {
   return ShortWork::start(
       info.Env(),
       [length, whole, name = string_of(options, "name"), input = copy(info[0])]() -> Result<Buffer> {
-        Buffer out = TRY(Buffer::allocate(length));
+        Buffer out = TRY(Buffer::allocate_to_give(length));
         TRY(zstd::decode_prefix(input, out.first(length), whole, name));
         return out;
       });

@@ -26,6 +26,9 @@ export interface ViewOptions extends ReadOptions, RegistryOptions {
   devices?: readonly string[] | undefined;
 }
 
+/** Of decoded chunks, of all layers of an image together; each keeps one at least. */
+const cachedBytes = 64 << 20;
+
 /** An image or a layer, open for reading its files. */
 export interface View {
   tree: MergedTree;
@@ -112,7 +115,9 @@ async function openReference(text: string, options: ViewOptions, resources: Reso
   const layers = layersOf(images[0]!);
   const chosen = oneLayer === undefined ? layers : [layerAt(layers, oneLayer, text)];
   const opened: OpenLayer[] = [];
-  for (const layer of chosen) opened.push(await openStored(store, layer, options, resources));
+  const cacheBytes = Math.floor(cachedBytes / Math.max(chosen.length, 1));
+  for (const layer of chosen)
+    opened.push(await openStored(store, layer, { ...options, cacheBytes }, resources));
   if (opened.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
   return MergedTree.open(opened, oneLayer === undefined);
 }
@@ -130,7 +135,7 @@ function layerAt(layers: readonly ImageLayer[], number: number, what: string): I
 async function openStored(
   store: SourceStore,
   layer: ImageLayer,
-  options: ViewOptions,
+  options: ViewOptions & Pick<ErofsSourceOptions, 'cacheBytes'>,
   resources: Resources,
 ): Promise<OpenLayer> {
   const { descriptor } = layer;
