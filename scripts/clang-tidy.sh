@@ -17,4 +17,4 @@ fi
 export FLAGS="-std=c++20 -w -DNAPI_VERSION=9 -DNAPI_CPP_EXCEPTIONS -Inative -I$(node scripts/zstd-sources.mjs --include) \
   -Inode_modules/node-addon-api -Inode_modules/node-api-headers/include"
 find native -name '*.cc' -not -path 'native/test/*' -print0 |
-  xargs -0 -n 4 -P "$(nproc)" sh -c '"$0" --quiet "$@" -- $FLAGS' "$program"
+  xargs -0 -n 4 -P "$(nproc)" sh -c '"$0" --quiet "$@" -- $FLAGS' "$program" 2> >(grep -v 'warnings\? generated' >&2)
