@@ -42,6 +42,10 @@ function fail(reason) {
   process.exit(1);
 }
 
+if (process.argv.length > 2) {
+  console.log('Usage: seekable-erofs-build\n\nCompiles the addon of seekable-erofs-native for this machine.');
+  process.exit(process.argv[2] === '--help' ? 0 : 2);
+}
 const missing = missingTools();
 if (missing.length > 0) fail(`to compile the addon, this machine lacks ${missing.join(', ')}`);
 console.error(

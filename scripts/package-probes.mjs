@@ -1,14 +1,23 @@
 // What check-package.mjs runs in a folder that has the package installed.
+import { createCipheriv } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { once } from 'node:events';
 import { pack } from 'tar-stream';
 
-/** Writes a small layer tar and returns its path. */
-export async function createLayer(path) {
+/** Writes a small layer tar, of `files` more files that hardly compress, and returns its path. */
+export async function createLayer(path, { files = 0 } = {}) {
   const tar = pack();
   tar.entry({ name: 'etc/', type: 'directory', mode: 0o755 });
   tar.entry({ name: 'etc/motd', mode: 0o644 }, 'seekable\n'.repeat(5000));
   tar.entry({ name: 'etc/issue', type: 'symlink', linkname: 'motd' });
+  for (let i = 0; i < files; ++i) {
+    const key = Buffer.alloc(32, `${i}`);
+    const cipher = createCipheriv('aes-256-ctr', key, Buffer.alloc(16));
+    tar.entry(
+      { name: `etc/file-${i}`, mode: 0o600, mtime: new Date(i * 1e6) },
+      cipher.update(Buffer.alloc(i * 331)),
+    );
+  }
   tar.finalize();
   const file = createWriteStream(path);
   tar.pipe(file);

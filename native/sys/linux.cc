@@ -27,6 +27,7 @@ namespace {
 
 // glibc has functions for these since 2.36 only.
 constexpr unsigned kCloseOnExec = 1;          // FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
+constexpr unsigned kNoReplace = 1;            // RENAME_NOREPLACE, which musl lacks
 constexpr unsigned kMoveFromEmptyPath = 0x4;  // MOVE_MOUNT_F_EMPTY_PATH
 constexpr uint64_t kResolveNoSymlinks = 0x4;  // RESOLVE_NO_SYMLINKS
 
@@ -123,7 +124,7 @@ Status remove_folder(int folder, const std::string& name) {
 
 Status rename_entry(int folder, const std::string& from, const std::string& to) {
   if (!is_name(from) || !is_name(to)) return status_of("rename", no_name());
-  if (renameat2(folder, from.c_str(), folder, to.c_str(), RENAME_NOREPLACE) == 0) return ok();
+  if (syscall(SYS_renameat2, folder, from.c_str(), folder, to.c_str(), kNoReplace) == 0) return ok();
   if (errno != EINVAL && errno != ENOSYS) return system_error("rename", errno);
   return status_of("rename", renameat(folder, from.c_str(), folder, to.c_str()));
 }
