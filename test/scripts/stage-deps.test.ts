@@ -9,7 +9,8 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'stage-deps-'));
   for (const path of ['scripts', 'node_modules/zstd-napi/deps/zstd/lib'])
     mkdirSync(join(folder, path), { recursive: true });
-  writeFileSync(join(folder, 'node_modules/zstd-napi/deps/zstd/LICENSE'), '');
+  for (const path of ['binding.gyp', 'node_modules/zstd-napi/deps/zstd/LICENSE'])
+    writeFileSync(join(folder, path), '');
   copyFileSync(resolve(__dirname, '../../scripts/stage-deps.mjs'), join(folder, 'scripts/stage-deps.mjs'));
 });
 afterEach(() => {

@@ -71,7 +71,8 @@ describe('a layout is not written through a symbolic link', () => {
   });
 
   test('that is in a place of a blob: it gives way to the blob', async () => {
-    const { digest } = await convertImage(`oci:${source}`, `${ref()}:new`);
+    const { manifests } = await convertImage(`oci:${source}`, `${ref()}:new`);
+    const digest = manifests[0]!.layers[0]!.digest; // the manifest's own is read before: whose name is it?
     const bytes = await readFile(blobPath(layout, digest!));
     await linked(blobPath('', digest!));
     await convertImage(`oci:${source}`, `${ref()}:new`);
