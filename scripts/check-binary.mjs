@@ -7,7 +7,10 @@ const machines = { x64: 'Advanced Micro Devices X86-64', arm64: 'AArch64' };
 
 /** The dynamic symbols: name, version, whether the binary defines it. */
 function symbols(binary) {
-  const text = execFileSync('readelf', ['--wide', '--dyn-syms', binary], { encoding: 'utf8' });
+  const text = execFileSync('readelf', ['--wide', '--dyn-syms', binary], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  });
   return text
     .split('\n')
     .map((line) => line.trim().split(/\s+/))
