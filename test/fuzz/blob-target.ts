@@ -14,7 +14,6 @@ import { mutate, type Range } from './mutate';
 import type { Random } from './random';
 
 const maxOfRead = 256 << 10; // bytes
-const mediaType = 'application/vnd.erofs.layer.v1+zstd';
 const digestNames: readonly string[] = [containerdAnnotations.tableDigest, specAnnotations.indexDigest];
 const numberNames = [
   containerdAnnotations.tableOffset,
@@ -34,6 +33,8 @@ interface Descriptor {
 
 /** A seekable blob that is damaged, and vouched for by a descriptor all the same: else nothing of it would be parsed. */
 export class BlobTarget implements Target {
+  /** One that the chunk index does not contradict. */
+  private readonly mediaType: string;
   /** Goes with the worker's folder for temporary files. */
   private readonly folder = mkdtempSync(join(tmpdir(), 'fuzz-blob-'));
 
@@ -41,7 +42,10 @@ export class BlobTarget implements Target {
     readonly name: string,
     private readonly sealed: SealedBlob,
     private readonly layout: SeekableBlob,
-  ) {}
+  ) {
+    const { compression } = layout.section.frames;
+    this.mediaType = `application/vnd.erofs.layer.v1${compression === 'zstd' ? '+zstd' : ''}`;
+  }
 
   static async create(name: string, sealed: SealedBlob): Promise<BlobTarget> {
     const { blob, descriptor } = sealed;
@@ -50,6 +54,7 @@ export class BlobTarget implements Target {
 
   files(random: Random | null): BlobFiles {
     const { blob, descriptor } = this.sealed;
+    const { mediaType } = this;
     if (random === null) return { blob, descriptor: serialize({ mediaType, ...descriptor }) };
     const damaged = mutate(random, blob, this.hotRanges());
     if (random.chance(0.6)) this.fixChecksums(damaged);
@@ -121,7 +126,7 @@ export class BlobTarget implements Target {
         ]);
       }
     }
-    return serialize({ mediaType, digest: digestOf(blob), size: blob.length, annotations });
+    return serialize({ mediaType: this.mediaType, digest: digestOf(blob), size: blob.length, annotations });
   }
 }
 
