@@ -107,7 +107,7 @@ describe.skipIf(reason !== null)(titleOf('an index of 3 platforms with 5 layers 
     expect(pushed).toHaveLength(distinct.size + architectures.length);
     expect(from.stored).toEqual([]);
 
-    expect(await verifyImage(destination, options)).toMatchObject({ ok: true });
+    expect(await verifyImage(destination, { tmpDir: options.tmpDir })).toMatchObject({ ok: true });
     for (const architecture of architectures) {
       const platforms = [`linux/${architecture}`];
       expect(await checkImage(source, destination, { tmpDir: options.tmpDir, platforms })).toMatchObject({

@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import { linkSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { startCli } from '../conformance/support/running';
+import { tarHeader } from '../support/tar-bytes';
 import { documentOf, runCli, runJson } from './run-cli';
 import { filesUnder, makeTar, noise, sampleTar, writeLayout } from './sample';
 import { at, encodeSample, expectFailure, folder, put, useFolders } from './workspace';
@@ -105,19 +106,27 @@ test("convert of a single image's name onto itself warns", async () => {
 const large = makeTar([{ name: 'noise', content: noise(24_000_000, 'large') }]);
 const putLarge = async (): Promise<string> => put('large.tar', await large);
 
+/** A tar of one file, 2 GiB by default, which takes no room: more than is written before a signal comes. */
+async function putHuge(size = 2 ** 31): Promise<void> {
+  const file = await open(at('huge.tar'), 'w');
+  await file.write(tarHeader({ name: 'zeros' }, size));
+  await file.truncate(512 + size + 1024);
+  await file.close();
+}
+
 /** The phase in which the output is written. */
 const outputs: [name: string, args: string[], phase: string][] = [
-  ['build', ['build', 'large.tar', 'out/file'], 'write'],
+  ['build', ['build', 'huge.tar', 'out/file'], 'write'],
   ['encode', ['encode', 'large.tar', 'out/file', '--level', '15'], 'encode'],
-  ['decode', ['decode', 'large.blob', 'out/file'], 'decode'],
+  ['decode', ['decode', 'huge.blob', 'out/file'], 'decode'],
 ];
 
 describe.each(outputs)('%s, ended in the middle', (name, args, phase) => {
   const start = async () => {
-    await putLarge();
+    await (name === 'encode' ? putLarge() : putHuge(name === 'decode' ? 2 ** 29 : undefined));
     await mkdir(at('out'));
     await writeFile(at('out/file'), 'old');
-    if (name === 'decode') await documentOf(['encode', 'large.tar', 'large.blob'], { cwd: folder });
+    if (name === 'decode') await documentOf(['encode', 'huge.tar', 'huge.blob'], { cwd: folder });
     const running = startCli([...args, '--progress', 'json', '--threads', '1'], folder);
     await running.saw(new RegExp(`"phase":"${phase}"`));
     return running;
