@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { join, resolve } from 'node:path';
@@ -17,7 +18,7 @@ const lastLines = 5;
 
 /** The server of a state folder; null when none runs. One that was killed is waited for while its keeper starts the next. */
 export async function connectToServer(state?: string): Promise<LazyConnection | null> {
-  const folder = await LazyFolder.open(state);
+  const folder = LazyFolder.at(state);
   for (const deadline = performance.now() + startTime; performance.now() < deadline;) {
     const connected = await connectTo(folder.socket);
     if (connected !== null) return new LazyConnection(connected);
@@ -28,6 +29,7 @@ export async function connectToServer(state?: string): Promise<LazyConnection | 
 }
 
 async function hasKeeper({ lock }: LazyFolder): Promise<boolean> {
+  if (!existsSync(lock)) return false;
   try {
     await (await acquireLock(lock, { timeout: 0 })).release();
     return false;

@@ -20,14 +20,17 @@ export class LazyFolder {
     readonly stores: string,
   ) {}
 
+  /** Where it is; nothing is made. */
+  static at(state?: string): LazyFolder {
+    const content = state === undefined ? defaultContentFolder : join(state, 'content');
+    return new LazyFolder(join(resolve(state ?? defaultStateFolder), 'lazy'), join(resolve(content), 'lazy'));
+  }
+
   /** Makes what is missing, for this user alone. @throws USAGE when others could write there, IO */
   static async open(state?: string): Promise<LazyFolder> {
-    const content = state === undefined ? defaultContentFolder : join(state, 'content');
-    const folder = join(resolve(state ?? defaultStateFolder), 'lazy');
-    const stores = join(resolve(content), 'lazy');
-    await makePrivate(folder);
-    await makePrivate(stores);
-    const opened = new LazyFolder(folder, stores);
+    const opened = LazyFolder.at(state);
+    await makePrivate(opened.folder);
+    await makePrivate(opened.stores);
     return opened;
   }
 
