@@ -64,7 +64,7 @@ sources_of() {
   case "$1" in
     tar | pax) printf '%s\n' native/tar/*.cc ;;
     tree)
-      printf '%s\n' native/tar/*.cc native/erofs/tree.cc
+      printf '%s\n' native/tar/*.cc native/erofs/tree.cc native/erofs/xattr.cc
       printf 'native/layer/%s.cc\n' entry_inode name_index path resolve settle tar_to_tree tree_builder warnings whiteout
       ;;
     frame) printf '%s\n' native/zstd/frame.cc && node scripts/zstd-sources.mjs ;;

@@ -38,7 +38,9 @@ export interface LazyServeOptions {
 export interface KeeperOptions extends LazyServeOptions {
   /** Ends server and keeper; layers that are mounted then can't be read any more. */
   signal?: AbortSignal | undefined;
+  /** Called with the server's socket whenever one has begun to serve. */
   onReady?: ((socket: string) => void) | undefined;
+  /** Told when a server has died, and what its successor is up to. */
   onWarning?: ((line: string) => void) | undefined;
 }
 
