@@ -34,7 +34,8 @@ zstd_flags() {
 }
 
 # Objects outlive a run: what has not changed since is not compiled again (headers and this script are compared as a whole).
-newest=$(find native "$zstd" "$0" \( -name '*.h' -o -name fuzz.sh \) -printf '%T@ %p\n' | sort -rn | head -n 1 | cut -d' ' -f2-)
+# sed reads all of its input: `head` would end sort with SIGPIPE, and this script without a word.
+newest=$(find native "$zstd" "$0" \( -name '*.h' -o -name fuzz.sh \) -printf '%T@ %p\n' | sort -rn | sed -n 1p | cut -d' ' -f2-)
 object_of() { echo "$out/$(echo "$1" | tr / _).o"; }
 compile_one() {
   local source=$1 object

@@ -22,7 +22,7 @@ for action in configure build; do
   node_modules/.bin/cmake-js "$action" --log-level warn --out "build-$mode" --target core_test "${flags[@]}"
 done
 echo "took $((SECONDS - started)) s"
-program=$(find "build-$mode" -name core_test -type f -perm -u+x | head -n 1)
+program=$(find "build-$mode" -name core_test -type f -perm -u+x -print -quit)
 # A test asks for more memory than there is, to see NO_MEMORY.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1:allocator_may_return_null=1}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
