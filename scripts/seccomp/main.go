@@ -1,6 +1,6 @@
-// Prints Docker's default seccomp profile, with its origin: src/mount/seccomp-profile.json. From the folder of this file:
+// Prints Docker's default seccomp profile, with its origin: src/mount/container/seccomp-profile.json. From the folder of this file:
 //
-//	go run . > ../../src/mount/seccomp-profile.json
+//	go run . > ../../src/mount/container/seccomp-profile.json
 package main
 
 import (

@@ -1,10 +1,10 @@
 import { failure } from '../errors';
-import { withDm, type DeviceMapper } from './dm-control';
-import { deviceNames, maxNames, verityTarget, type VerityDevice } from './dm-verity';
-import { mountErofs } from './erofs';
+import { withDm, type DeviceMapper } from './kernel/dm-control';
+import { deviceNames, maxNames, verityTarget, type VerityDevice } from './kernel/dm-verity';
+import { mountErofs } from './kernel/erofs';
 import type { Backing, LayerRecord } from './layer-record';
-import { attachLoop, type LoopDevice } from './loop';
-import { mountsAt, readMounts } from './mountinfo';
+import { attachLoop, type LoopDevice } from './kernel/loop';
+import { mountsAt, readMounts } from './kernel/mountinfo';
 import { undoLayer } from './release';
 import type { MountState } from './state';
 import { perform, type OnStep } from './steps';

@@ -1,7 +1,7 @@
 import { connectOrStart, connectToServer } from '../lazy/client';
 import type { LazyConnection, LazyLayerAnswer, LazyLayerRequest, LazyStatus } from '../lazy/messages';
 import type { WarningOptions } from '../layer/resources';
-import type { VerityDevice } from './dm-verity';
+import type { VerityDevice } from './kernel/dm-verity';
 import type { MountState } from './state';
 
 /** How layers are read that are not here yet. */

@@ -1,16 +1,16 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { failure, fromSystemError } from '../errors';
 import { native } from '../native/binding';
-import { whyNoDmVerity } from './dm-control';
-import { verityArguments } from './dm-verity';
-import { canMountFile } from './erofs';
+import { whyNoDmVerity } from './kernel/dm-control';
+import { verityArguments } from './kernel/dm-verity';
+import { canMountFile } from './kernel/erofs';
 import type { VerityMode } from './layer-record';
 import { openMountSource, type MountSource } from './mount-source';
 import type { MountSourceOptions, PreparedLayer } from './source-layer';
 import { LayerSetUp, type MountableLayer } from './layer-set-up';
 import { LazyLayers } from './lazy-layers';
-import { mountsAt, readMounts } from './mountinfo';
-import { mountOverlay } from './overlay';
+import { mountsAt, readMounts } from './kernel/mountinfo';
+import { mountOverlay } from './kernel/overlay';
 import {
   backingOf,
   decideVerity,
@@ -23,7 +23,7 @@ import {
 import { resultOf, type MountResult } from './mounts';
 import { MountState, resolveTarget, type MountRecord } from './state';
 import { perform, type OnStep } from './steps';
-import { call, requireRoot } from './system-call';
+import { call, requireRoot } from './kernel/system-call';
 import { isOurs, undoMount } from './unmount';
 import { WritableFolder } from './upper';
 import { checkOptions } from '../options';

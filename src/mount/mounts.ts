@@ -1,7 +1,7 @@
 import type { LazyStatus } from '../lazy/messages';
 import type { MountedLayer } from './layer-record';
 import { lazyStatuses } from './lazy-layers';
-import { mountsAt, readMounts } from './mountinfo';
+import { mountsAt, readMounts } from './kernel/mountinfo';
 import { MountState, type MountRecord, type StateOptions } from './state';
 import { isOurs } from './unmount';
 

@@ -10,7 +10,7 @@ import {
 import { verityTreeOffset, verityTreeSize } from '../format/verity-tree-size';
 import { checkBlobDigest, digestOfFile } from '../layer/content-digest';
 import type { BlobFile } from '../oci/store';
-import type { VerityDevice } from './dm-verity';
+import type { VerityDevice } from './kernel/dm-verity';
 import type { MountSourceOptions, SourceLayer } from './source-layer';
 import { checkTop, checkWholeTree } from './verity-check';
 

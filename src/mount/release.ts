@@ -1,12 +1,12 @@
 import { SeekableErofsError, failure } from '../errors';
 import { native } from '../native/binding';
-import { withDm, type DeviceMapper, type Removal } from './dm-control';
-import { deviceNamesOf } from './dm-verity';
+import { withDm, type DeviceMapper, type Removal } from './kernel/dm-control';
+import { deviceNamesOf } from './kernel/dm-verity';
 import { releaseLazyLayers } from './lazy-layers';
-import { detachLoop } from './loop';
-import { mountsAt, readMounts } from './mountinfo';
+import { detachLoop } from './kernel/loop';
+import { mountsAt, readMounts } from './kernel/mountinfo';
 import type { MountState } from './state';
-import { call, errno, errnoOf } from './system-call';
+import { call, errno, errnoOf } from './kernel/system-call';
 
 /** What umount undoes: the overlay of layers, mounts of EROFS, dm-verity devices, loop devices. */
 export type UndoneKind = 'overlay' | 'erofs' | 'dm' | 'loop';

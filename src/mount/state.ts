@@ -8,8 +8,8 @@ import { writeAtomically } from '../fs/atomic-file';
 import { unfinishedPrefix } from '../fs/draft';
 import { acquireLock, type Lock } from '../fs/lock';
 import type { LayerRecord, MountedLayer } from './layer-record';
-import { mountsAt, readMounts, type MountEntry } from './mountinfo';
-import { requireRoot } from './system-call';
+import { mountsAt, readMounts, type MountEntry } from './kernel/mountinfo';
+import { requireRoot } from './kernel/system-call';
 
 /** What the journal has of one mount: written before anything of it is done, so that it can be undone from there. */
 export interface MountRecord {

@@ -1,8 +1,8 @@
 import { failure } from '../errors';
-import { mountsAt, readMounts, type MountEntry } from './mountinfo';
+import { mountsAt, readMounts, type MountEntry } from './kernel/mountinfo';
 import { releaseUnused, undoneKinds, unmount, type UndoneKind } from './release';
 import { MountState, removeFolder, resolveTarget, type MountRecord, type StateOptions } from './state';
-import { requireRoot } from './system-call';
+import { requireRoot } from './kernel/system-call';
 
 /** What was undone of a mount. */
 export interface Unmounted {

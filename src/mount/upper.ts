@@ -2,14 +2,9 @@ import { constants } from 'node:fs';
 import { lstat, mkdir, open, readlink, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failure, fromSystemError } from '../errors';
+import type { UpperFolders } from './kernel/overlay';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
-
-/** Paths of open folders: the kernel takes backslashes in the options of an overlay for escapes, and these have none. */
-export interface UpperFolders {
-  upper: string;
-  work: string;
-}
 
 /**
  * The folder of a writable mount, open from the first look to the mount: who owns it, or the folder above it, can't lead the kernel to

@@ -8,7 +8,7 @@ import { resourcesOf } from '../layer/resources';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
 import { openFileSource } from '../source/file';
-import type { VerityDevice } from './dm-verity';
+import type { VerityDevice } from './kernel/dm-verity';
 
 /**
  * MISMATCH unless the top of a device's tree (of one block of data: that block) has the root digest. The kernel opens a device with another

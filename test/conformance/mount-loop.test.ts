@@ -1,6 +1,6 @@
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { detachLoop } from '../../src/mount/loop';
+import { detachLoop } from '../../src/mount/kernel/loop';
 import { native } from '../../src/native/binding';
 import { at, useFolders } from '../e2e/workspace';
 import { hasProgram, run, titleOf } from './support/machine';

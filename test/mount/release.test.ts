@@ -1,15 +1,15 @@
 import { beforeEach, expect, test, vi } from 'vitest';
-import { withDm, type DeviceMapper } from '../../src/mount/dm-control';
-import { detachLoop } from '../../src/mount/loop';
-import { readMounts } from '../../src/mount/mountinfo';
+import { withDm, type DeviceMapper } from '../../src/mount/kernel/dm-control';
+import { detachLoop } from '../../src/mount/kernel/loop';
+import { readMounts } from '../../src/mount/kernel/mountinfo';
 import { undoLayer } from '../../src/mount/release';
 import type { MountState } from '../../src/mount/state';
 import { native } from '../../src/native/binding';
 
-vi.mock('../../src/mount/dm-control');
-vi.mock('../../src/mount/loop');
-vi.mock('../../src/mount/mountinfo', async (original) => ({
-  ...(await original<typeof import('../../src/mount/mountinfo')>()),
+vi.mock('../../src/mount/kernel/dm-control');
+vi.mock('../../src/mount/kernel/loop');
+vi.mock('../../src/mount/kernel/mountinfo', async (original) => ({
+  ...(await original<typeof import('../../src/mount/kernel/mountinfo')>()),
   readMounts: vi.fn(),
 }));
 

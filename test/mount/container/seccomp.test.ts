@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { seccompFilter } from '../../src/mount/seccomp';
-import data from '../../src/mount/seccomp-profile.json';
+import { seccompFilter } from '../../../src/mount/container/seccomp';
+import data from '../../../src/mount/container/seccomp-profile.json';
 
 interface Filter {
   defaultAction: string;

@@ -1,11 +1,11 @@
 import { readdir } from 'node:fs/promises';
 import { posix } from 'node:path';
-import { SeekableErofsError, failure } from '../errors';
-import type { MergedNode, MergedTree } from '../image/merged-tree';
-import { lookUp } from '../erofs/tree-lookup';
-import { defaultPath } from './container-config';
-import type { ContainerSettings } from './container-settings';
-import type { ContainerUser } from './container-user';
+import { SeekableErofsError, failure } from '../../errors';
+import type { MergedNode, MergedTree } from '../../image/merged-tree';
+import { lookUp } from '../../erofs/tree-lookup';
+import { defaultPath } from './config';
+import type { ContainerSettings } from './settings';
+import type { ContainerUser } from './user';
 import { programInterpreter, type Interpreter } from './program-format';
 
 /** What the container has mounted over the image: nothing is known of it. */

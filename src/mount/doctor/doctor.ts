@@ -1,8 +1,8 @@
-import { repairContainers } from './container-repair';
-import { addonCheck, kernelChecks, programChecks, type DoctorCheck } from './doctor-checks';
+import { repairContainers } from '../container/repair';
+import { addonCheck, kernelChecks, programChecks, type DoctorCheck } from './checks';
 import { Machine } from './machine';
-import type { StateOptions } from './state';
-import { repairMounts, type Unmounted } from './unmount';
+import type { StateOptions } from '../state';
+import { repairMounts, type Unmounted } from '../unmount';
 
 /** What doctor() takes. */
 export interface DoctorOptions extends StateOptions {

@@ -1,6 +1,6 @@
-import { failure } from '../errors';
-import { parseDigest } from '../format/digest';
-import type { VeritySuperblock } from '../format/verity-superblock';
+import { failure } from '../../errors';
+import { parseDigest } from '../../format/digest';
+import type { VeritySuperblock } from '../../format/verity-superblock';
 
 /*
  * Device-mapper's messages (linux/dm-ioctl.h). struct dm_ioctl, 312 bytes:

@@ -1,9 +1,9 @@
-import { SeekableErofsError } from '../errors';
-import { findMkfs } from '../layer/mkfs/program';
-import { native } from '../native/binding';
+import { SeekableErofsError } from '../../errors';
+import { findMkfs } from '../../layer/mkfs/program';
+import { native } from '../../native/binding';
 import type { KernelFeature, Machine } from './machine';
-import { versionOf } from './program';
-import { findRuntime, runtimeHint } from './runtime';
+import { versionOf } from '../program';
+import { findRuntime, runtimeHint } from '../container/runtime';
 
 /** One thing that a machine has or lacks. */
 export interface DoctorCheck {

@@ -1,8 +1,8 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { constants } from 'node:os';
-import { failure } from '../errors';
-import type { ContainerFolder } from './container-folder';
+import { failure } from '../../errors';
+import type { ContainerFolder } from './folder';
 import type { Runtime } from './runtime';
 import { StarterWatch } from './starter-watch';
 

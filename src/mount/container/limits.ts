@@ -1,6 +1,6 @@
 import { access, mkdir, readFile, rmdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { failure, fromSystemError, type SeekableErofsError } from '../errors';
+import { failure, fromSystemError, type SeekableErofsError } from '../../errors';
 
 /** What a container may use; of what is absent, all that the machine has. */
 export interface ContainerLimits {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { programInterpreter } from '../../src/mount/program-format';
+import { programInterpreter } from '../../../src/mount/container/program-format';
 
 const of = (bytes: Buffer, arch: string = process.arch) =>
   programInterpreter((offset, length) => Promise.resolve(bytes.subarray(offset, offset + length)), arch);

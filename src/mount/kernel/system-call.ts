@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { SeekableErofsError, failure } from '../errors';
+import { SeekableErofsError, failure } from '../../errors';
 
 /** The numbers that mounting acts on; Node's own list lacks the last. */
 export const errno = { ...constants.errno, ENOTBLK: 15 } as const;

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { rootOnly, titleOf } from '../conformance/support/machine';
-import { doctor } from '../../src/mount/doctor';
-import { kernelChecks, type DoctorCheck } from '../../src/mount/doctor-checks';
-import { Machine } from '../../src/mount/machine';
+import { rootOnly, titleOf } from '../../conformance/support/machine';
+import { doctor } from '../../../src/mount/doctor/doctor';
+import { kernelChecks, type DoctorCheck } from '../../../src/mount/doctor/checks';
+import { Machine } from '../../../src/mount/doctor/machine';
 
 let root: string;
 beforeEach(async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { loopConfig, loopInfo } from '../../src/mount/loop';
+import { loopConfig, loopInfo } from '../../../src/mount/kernel/loop';
 
 test('struct loop_config of linux/loop.h: read-only, autoclear, direct I/O', () => {
   const config = loopConfig(42, '/images/layer');

@@ -8,8 +8,8 @@ import {
   dmRequest,
   verityArguments,
   verityTarget,
-} from '../../src/mount/dm-verity';
-import { refusal } from '../support/refusal';
+} from '../../../src/mount/kernel/dm-verity';
+import { refusal } from '../../support/refusal';
 
 const superblock = {
   algorithm: 'sha512',

@@ -1,7 +1,7 @@
 import { cpus } from 'node:os';
-import type { ContainerResources } from './container-limits';
-import type { ContainerSettings } from './container-settings';
-import type { ContainerUser } from './container-user';
+import type { ContainerResources } from './limits';
+import type { ContainerSettings } from './settings';
+import type { ContainerUser } from './user';
 import { seccompFilter } from './seccomp';
 
 /** What a container's config needs besides the image's own settings. */

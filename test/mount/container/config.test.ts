@@ -2,13 +2,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { withView } from '../../src/image/open-view';
-import { buildErofs } from '../../src/layer/build';
-import { containerConfig } from '../../src/mount/container-config';
-import { containerSettings } from '../../src/mount/container-settings';
-import { readAccounts, resolveUser } from '../../src/mount/container-user';
-import { makeTar } from '../e2e/sample';
-import { refusal } from '../support/refusal';
+import { withView } from '../../../src/image/open-view';
+import { buildErofs } from '../../../src/layer/build';
+import { containerConfig } from '../../../src/mount/container/config';
+import { containerSettings } from '../../../src/mount/container/settings';
+import { readAccounts, resolveUser } from '../../../src/mount/container/user';
+import { makeTar } from '../../e2e/sample';
+import { refusal } from '../../support/refusal';
 
 describe('settings of an image', () => {
   const settings = (config?: Record<string, unknown>, command: string[] = []) =>

@@ -1,7 +1,12 @@
-import { native } from '../native/binding';
+import { native } from '../../native/binding';
 import { mountFilesystem, ShortPaths } from './fs-context';
 import { callFailure, errno, errnoOf } from './system-call';
-import type { UpperFolders } from './upper';
+
+/** Paths of open folders: the kernel takes backslashes in the options of an overlay for escapes, and these have none. */
+export interface UpperFolders {
+  upper: string;
+  work: string;
+}
 
 /** An overlay to be mounted. */
 interface NewOverlay {

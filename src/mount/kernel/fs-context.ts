@@ -1,8 +1,8 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { closeSync } from 'node:fs';
-import { failure } from '../errors';
-import { native } from '../native/binding';
+import { failure } from '../../errors';
+import { native } from '../../native/binding';
 import { call, errno, errnoOf } from './system-call';
 
 const command = { setFlag: 0, setString: 1, create: 6 } as const;

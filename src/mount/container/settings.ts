@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
-import { failure, type SeekableErofsError } from '../errors';
-import type { ImageConfig } from '../oci/types';
+import { failure, type SeekableErofsError } from '../../errors';
+import type { ImageConfig } from '../../oci/types';
 
 /** How an image wants its process to run, checked: an image's config is a stranger's text. */
 export interface ContainerSettings {

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
-import { failure, fromSystemError } from '../errors';
-import { native } from '../native/binding';
+import { failure, fromSystemError } from '../../errors';
+import { native } from '../../native/binding';
 import { call, callFailure, errno, errnoOf } from './system-call';
 
 /*

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SeekableErofsError, fromSystemError } from '../errors';
-import { acquireLock, type Lock } from '../fs/lock';
-import { native } from '../native/binding';
-import { readMounts } from './mountinfo';
-import type { MountState } from './state';
-import { call } from './system-call';
+import { SeekableErofsError, fromSystemError } from '../../errors';
+import { acquireLock, type Lock } from '../../fs/lock';
+import { native } from '../../native/binding';
+import { readMounts } from '../kernel/mountinfo';
+import type { MountState } from '../state';
+import { call } from '../kernel/system-call';
 
 const flag = { noSuid: 2, noDev: 4 } as const;
 const detach = 2;

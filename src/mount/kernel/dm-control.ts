@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, open, type FileHandle } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { failure, fromSystemError } from '../errors';
-import { native } from '../native/binding';
+import { failure, fromSystemError } from '../../errors';
+import { native } from '../../native/binding';
 import {
   answeredMinor,
   answeredTargets,

@@ -1,25 +1,25 @@
 import { writeFile } from 'node:fs/promises';
 import { isatty } from 'node:tty';
-import { failure, fromSystemError } from '../errors';
-import { openImageSet } from '../image/image-set';
-import { withView } from '../image/open-view';
-import { parseReference } from '../oci/reference';
-import type { ImageConfig } from '../oci/types';
-import { openSource } from '../store/open';
-import { containerConfig } from './container-config';
-import { ContainerFolder } from './container-folder';
-import { checkLimits, containerResources, hasLimits, type ContainerLimits } from './container-limits';
-import { checkProgram } from './container-program';
-import { runContainer, type SignalRelay } from './container-process';
-import { clearAway } from './container-repair';
-import { containerSettings, type ContainerSettings } from './container-settings';
-import { readAccounts, resolveUser, type ContainerUser } from './container-user';
-import { mountWithHooks, type MountOptions } from './mount';
+import { failure, fromSystemError } from '../../errors';
+import { openImageSet } from '../../image/image-set';
+import { withView } from '../../image/open-view';
+import { parseReference } from '../../oci/reference';
+import type { ImageConfig } from '../../oci/types';
+import { openSource } from '../../store/open';
+import { containerConfig } from './config';
+import { ContainerFolder } from './folder';
+import { checkLimits, containerResources, hasLimits, type ContainerLimits } from './limits';
+import { checkProgram } from './program';
+import { runContainer, type SignalRelay } from './process';
+import { clearAway } from './repair';
+import { containerSettings, type ContainerSettings } from './settings';
+import { readAccounts, resolveUser, type ContainerUser } from './user';
+import { mountWithHooks, type MountOptions } from '../mount';
 import { findRuntime, runtimeHint } from './runtime';
-import { MountState } from './state';
-import type { MountedLayer } from './layer-record';
-import { requireRoot } from './system-call';
-import { checkOptions } from '../options';
+import { MountState } from '../state';
+import type { MountedLayer } from '../layer-record';
+import { requireRoot } from '../kernel/system-call';
+import { checkOptions } from '../../options';
 
 /** What runImage() takes. */
 export interface RunOptions extends Omit<MountOptions, 'rw'>, ContainerLimits {

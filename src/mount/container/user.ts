@@ -1,6 +1,6 @@
-import { failure } from '../errors';
-import type { MergedTree } from '../image/merged-tree';
-import { lookUp } from '../erofs/tree-lookup';
+import { failure } from '../../errors';
+import type { MergedTree } from '../../image/merged-tree';
+import { lookUp } from '../../erofs/tree-lookup';
 
 /** Who a container's process runs as. */
 export interface ContainerUser {

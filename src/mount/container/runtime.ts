@@ -1,4 +1,4 @@
-import { findProgram } from './program';
+import { findProgram } from '../program';
 
 /** An installed program that runs containers of the OCI runtime specification. */
 export interface Runtime {

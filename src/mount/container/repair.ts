@@ -1,10 +1,10 @@
-import { ContainerFolder } from './container-folder';
-import { deleteContainer } from './container-process';
-import type { StateOptions } from './state';
+import { ContainerFolder } from './folder';
+import { deleteContainer } from './process';
+import type { StateOptions } from '../state';
 import { findRuntime } from './runtime';
-import { MountState } from './state';
-import { requireRoot } from './system-call';
-import { unmountImage, type Unmounted } from './unmount';
+import { MountState } from '../state';
+import { requireRoot } from '../kernel/system-call';
+import { unmountImage, type Unmounted } from '../unmount';
 
 /** Undoes what killed runs left: the container, its image's mount, its folder. Containers of runs that live stay. MACHINE without root. */
 export async function repairContainers(options: StateOptions = {}): Promise<Unmounted[]> {
