@@ -69,8 +69,8 @@ export {
   type BatchOptions,
   type BatchProgressEvent,
   type BatchResult,
-} from './convert/batch';
-export type { BatchSummary } from './convert/batch-tally';
+} from './convert/batch/batch';
+export type { BatchSummary } from './convert/batch/tally';
 export { serveLazily, type ServeOptions } from './lazy/serve';
 export type { KeeperOptions, LazyServeOptions } from './lazy/keeper';
 export type { LazyCounts } from './lazy/lazy-layer';

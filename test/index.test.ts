@@ -127,9 +127,9 @@ describe('a run of the program loads what it uses', () => {
     const source = new LayoutBuilder(at('source'));
     source.name(source.image([source.tarLayer(await sampleTar())]));
     const loaded = await loadedBy(['convert', `oci:${at('source')}`, `oci:${at('dst')}:new`]);
-    expect(loaded).toContain('store/layout.js');
+    expect(loaded).toContain('store/layout/layout.js');
     const unused =
-      /^store\/(registry\/|.*archive)|^(tar-stream|streamx|undici|yaml)\/|^convert\/.*cache\.js$/;
+      /^store\/(registry|archive|docker)\/|^(tar-stream|streamx|undici|yaml)\/|^convert\/(erofs-cache\/|.*cache\.js$)/;
     expect(loaded.filter((name) => unused.test(name))).toEqual([]);
   });
 });

@@ -15,7 +15,7 @@ import { optionsOf } from '../options';
 
 const rules = optionsOf.convertImage;
 
-/** Flags of the commands that convert images; each is a key of a batch's jobs as well (src/convert/batch-keys.ts). */
+/** Flags of the commands that convert images; each is a key of a batch's jobs as well (src/convert/batch/keys.ts). */
 export interface ConvertFlags extends EncodeFlags, RegistryFlags {
   platform?: string[];
   allPlatforms?: true;

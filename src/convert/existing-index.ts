@@ -5,7 +5,7 @@ import { formatPlatform, normalizePlatform } from '../oci/platform';
 import { parseReference } from '../oci/reference';
 import type { Descriptor, Index } from '../oci/types';
 import { publicName } from '../public-name';
-import { refNameAnnotation } from '../store/layout-index';
+import { refNameAnnotation } from '../store/layout/index-json';
 import { openExisting } from '../store/open';
 import type { StoreOptions } from '../store/registry/options';
 import { companionsOf, isAttestation } from './companions';

@@ -7,7 +7,7 @@ import { settingsOf } from '../layer/encode';
 import { parseReference, type Reference } from '../oci/reference';
 import { checkOptions } from '../options';
 import { publicName } from '../public-name';
-import { blobPath } from '../store/layout-source';
+import { blobPath } from '../store/layout/source';
 import { openSource } from '../store/open';
 import { withoutCounterparts } from './append-to-index';
 import type { ConvertOptions } from './convert-options';
@@ -51,7 +51,7 @@ export async function convertImage(
     const call = { signal, onProgress };
     const { digest, manifests, leftOut } =
       to.transport === 'erofs-cache'
-        ? await (await import('./fill-erofs-cache.js')).fillCache(run, set, to.path, call)
+        ? await (await import('./erofs-cache/fill.js')).fillCache(run, set, to.path, call)
         : await writeImages(run, set, { source, destination, inputs: inputsOf(from, set, options) }, call);
     const warning = options.appendToIndex === true ? null : await lostNameWarning(from, to, set, digest);
     if (warning !== null) options.onWarning?.(warning);

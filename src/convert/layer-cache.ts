@@ -12,7 +12,7 @@ import { native } from '../native/binding';
 import { parseDescriptor } from '../oci/descriptor';
 import { asObject, parseJsonObject } from '../oci/json';
 import { openFileSource, type FileSource } from '../source/file';
-import { LayoutWorkspace, type DraftFolder } from '../store/layout-workspace';
+import { LayoutWorkspace, type DraftFolder } from '../store/layout/workspace';
 import type { ConvertedLayer } from './placed-layers';
 
 /** To be raised when the bytes that a conversion makes change, or what is recorded of them. */

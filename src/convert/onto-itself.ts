@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import type { ImageSet } from '../image/image-set';
 import type { Reference } from '../oci/reference';
-import { refNameAnnotation } from '../store/layout-index';
+import { refNameAnnotation } from '../store/layout/index-json';
 
 /** The warning about a single image whose name leads to what became of it now; null when its name still leads to the image itself. */
 export async function lostNameWarning(

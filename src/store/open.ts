@@ -19,11 +19,11 @@ export async function openSource(text: string, options: StoreOptions = {}): Prom
   const reference = parseReference(text);
   switch (reference.transport) {
     case 'oci': {
-      const { openLayoutSource } = await import('./layout.js');
+      const { openLayoutSource } = await import('./layout/layout.js');
       return { store: await openLayoutSource(reference.path), reference: reference.reference };
     }
     case 'oci-archive': {
-      const { openOciArchiveSource } = await import('./oci-archive.js');
+      const { openOciArchiveSource } = await import('./archive/oci-archive.js');
       return { store: await openOciArchiveSource(reference.path, options), reference: reference.reference };
     }
     case 'docker': {
@@ -34,7 +34,7 @@ export async function openSource(text: string, options: StoreOptions = {}): Prom
       };
     }
     case 'docker-archive': {
-      const { openDockerArchiveSource } = await import('./docker-archive.js');
+      const { openDockerArchiveSource } = await import('./docker/archive.js');
       return {
         store: await openDockerArchiveSource(reference.path, options),
         reference: reference.reference,
@@ -79,12 +79,12 @@ export async function openDestination(
   switch (reference.transport) {
     case 'oci': {
       checkName(reference.reference);
-      const { LayoutDestination } = await import('./layout.js');
+      const { LayoutDestination } = await import('./layout/layout.js');
       return { store: await LayoutDestination.open(reference.path, options), reference: reference.reference };
     }
     case 'oci-archive': {
       checkName(reference.reference);
-      const { OciArchiveDestination } = await import('./oci-archive.js');
+      const { OciArchiveDestination } = await import('./archive/oci-archive.js');
       return {
         store: await OciArchiveDestination.open(reference.path, options),
         reference: reference.reference,

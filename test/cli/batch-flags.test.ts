@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { run } from '../../src/cli/program';
-import { batchKeys } from '../../src/convert/batch-keys';
+import { batchKeys } from '../../src/convert/batch/keys';
 import { Capture } from './capture';
 
 /** The long flags that a command's help lists, without those of every command. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { ConvertOptions } from '../../src/convert/convert-options';
 import { convertImage } from '../../src/convert/image';
-import { LayoutSource } from '../../src/store/layout-source';
+import { LayoutSource } from '../../src/store/layout/source';
 import {
   LayoutBuilder,
   host,

@@ -7,8 +7,8 @@ import type { ConvertResult } from '../../src/convert/convert-result';
 import { convertImage } from '../../src/convert/image';
 import { ConversionPool } from '../../src/convert/pool';
 import type { ProgressEvent } from '../../src/job';
-import { LayoutDestination } from '../../src/store/layout';
-import { LayoutSource } from '../../src/store/layout-source';
+import { LayoutDestination } from '../../src/store/layout/layout';
+import { LayoutSource } from '../../src/store/layout/source';
 import { blobPath, makeTar, noise, writeLayout } from '../e2e/sample';
 import { caught } from '../support/caught';
 

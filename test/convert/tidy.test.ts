@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { convertImage } from '../../src/convert/image';
 import { fromSystemError } from '../../src/errors';
-import { openLayoutSource } from '../../src/store/layout';
-import { LayoutWorkspace } from '../../src/store/layout-workspace';
+import { openLayoutSource } from '../../src/store/layout/layout';
+import { LayoutWorkspace } from '../../src/store/layout/workspace';
 import { sampleTar, writeLayout } from '../e2e/sample';
 import { caught } from '../support/caught';
 

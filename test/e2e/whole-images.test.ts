@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { archiveOf, classicArchive, layoutArchive, v1Archive } from '../store/docker-archives';
+import { archiveOf, classicArchive, layoutArchive, v1Archive } from '../store/docker/docker-archives';
 import { documentOf, runCli, runJson } from './run-cli';
 import { blobPath, filesUnder, makeTar, readBlob, sampleTar, sha256, writeLayout } from './sample';
 

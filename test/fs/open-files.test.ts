@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { maxImagesAtOnce } from '../../src/convert/batch';
+import { maxImagesAtOnce } from '../../src/convert/batch/batch';
 import { openFilesLimit } from '../../src/fs/open-files';
 
 test.each([

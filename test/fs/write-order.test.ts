@@ -8,7 +8,7 @@ import { digestOf } from '../../src/format/digest';
 import { writeAtomically } from '../../src/fs/atomic-file';
 import { openUnnamed } from '../../src/fs/unnamed-file';
 import { native } from '../../src/native/binding';
-import { LayoutDestination } from '../../src/store/layout';
+import { LayoutDestination } from '../../src/store/layout/layout';
 
 // What is to be found after a power cut must be on the disk before a name leads to it, and then the name.
 

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { convertBatch } from '../../src/convert/batch';
+import { convertBatch } from '../../src/convert/batch/batch';
 import { convertImage } from '../../src/convert/image';
 import { parseDmveritySidecar } from '../../src/format/dmverity-sidecar';
 import { checkImage } from '../../src/image/check/check';

@@ -1,0 +1,260 @@
+import { availableParallelism } from 'node:os';
+import { failure, fromSystemError, SeekableErofsError, type ErrorCode } from '../../errors';
+import { openFilesLimit } from '../../fs/open-files';
+import type { ProgressEvent, ResourceOptions } from '../../job';
+import type { WarningOptions } from '../../layer/resources';
+import { withRetries, type RetryOptions } from '../../source/retry';
+import { checkOptions } from '../../options';
+import { publicName } from '../../public-name';
+import { listRepositories, listTags } from '../../store/registry/names';
+import { planJobs, type BatchJob } from './jobs';
+import { BatchTally, type BatchSummary } from './tally';
+import type { RegistryNames } from './template';
+import type { ConvertOptions } from '../convert-options';
+import type { ConvertResult } from '../convert-result';
+import { convertImage } from '../image';
+import { Journal } from './journal';
+import { ConversionPool } from '../pool';
+import { runTogether } from '../together';
+
+/** How far one job of a batch is; `job` is its place in the list (from 0), templates expanded. */
+export interface BatchProgressEvent extends ProgressEvent {
+  job: number;
+}
+
+/** A job of a batch that begins, or has an end. */
+export interface BatchJobEvent {
+  job: number;
+  source: string;
+  destination: string;
+  /** `retried`: it failed for a reason that may pass, and begins again. */
+  state: 'started' | 'retried' | 'done' | 'failed' | 'skipped';
+  /** Why, of a job that failed. */
+  error?: BatchError;
+  /** What became of a job that is done. */
+  result?: ConvertResult;
+  /** How many jobs have an end now, and how many there are. */
+  ended: number;
+  total: number;
+}
+
+/** Why a job failed; `code` as of SeekableErofsError. */
+export interface BatchError {
+  code: ErrorCode;
+  message: string;
+}
+
+/** How a batch is run. */
+export interface BatchOptions extends Pick<ResourceOptions, 'signal' | 'threads' | 'tmpDir'>, WarningOptions {
+  /** For all jobs; what the list says goes before it. */
+  defaults?: ConvertOptions | undefined;
+  /** Images at once, as far as the limit of open files allows; default: four for each core, 16 at most. How many layers are open at once does not depend on it. */
+  jobs?: number | undefined;
+  /** Forgets what the journal says is done. */
+  restart?: boolean | undefined;
+  /** Called a few times a second at most for each layer. */
+  onProgress?: ((event: BatchProgressEvent) => void) | undefined;
+  /** Called when a job begins, is tried again, and ends. */
+  onJob?: ((event: BatchJobEvent) => void) | undefined;
+}
+
+/** What became of a job; `digest` is null where the destination has none (`erofs-cache:`). */
+export type BatchJobResult = { source: string; destination: string } & (
+  { status: 'done' | 'skipped'; digest: string | null } | { status: 'failed'; error: BatchError }
+);
+
+/** What became of a batch. */
+export interface BatchResult {
+  /** In the order of the list. */
+  jobs: BatchJobResult[];
+  summary: BatchSummary;
+}
+
+/** What a batch is made of; tests put other things in their places. */
+export interface BatchParts {
+  convert: (source: string, destination: string, options: ConvertOptions) => Promise<ConvertResult>;
+  registryFor: (options: ConvertOptions) => RegistryNames;
+  retry: RetryOptions;
+}
+
+/** The stores try a request a few times by themselves: what fails in spite of that needs a longer pause. */
+const parts: BatchParts = {
+  convert: convertImage,
+  registryFor: (options) => ({
+    catalogue: (host) => listRepositories(host, options),
+    tags: (place) => listTags(place, options),
+  }),
+  retry: { attempts: 3, firstPause: 2000 },
+};
+
+/**
+ * Converts the images of a list (docs/batch.md), several at once. `FILE.journal` records what is done: a run that was ended, in whatever
+ * way, goes on where it was. A job that fails does not end the others: it is in the result.
+ * @throws {SeekableErofsError} USAGE for a list that makes no sense; CORRUPT, UNSUPPORTED, FAILED, IO when the journal can't be
+ * used; CANCELLED
+ */
+export function convertBatch(file: string, options: BatchOptions = {}): Promise<BatchResult> {
+  return runBatch(file, options, parts);
+}
+
+/** convertBatch() with other parts. */
+export async function runBatch(file: string, options: BatchOptions, using: BatchParts): Promise<BatchResult> {
+  checkOptions('convertBatch', options);
+  checkOptions('convertImage', options.defaults ?? {});
+  const started = performance.now();
+  const { readBatchList } = await import('./list.js'); // the YAML library takes long to load
+  const list = await readBatchList(file);
+  const jobs = await planJobs(list, options.defaults ?? {}, (chosen) =>
+    using.registryFor({ ...chosen, signal: options.signal }),
+  );
+  const journal = await Journal.open(journalPath(file), { restart: options.restart === true });
+  try {
+    const run = new BatchRun(file, jobs, journal, options, using);
+    await run.all();
+    return run.result((performance.now() - started) / 1000);
+  } finally {
+    await journal.close();
+  }
+}
+
+function journalPath(file: string): string {
+  return `${file}.journal`;
+}
+
+/** What the program and the layers under way have open, whatever the number of images. */
+const ownFiles = 96;
+/** Of one image: its source, and an archive's blobs that wait to be written. */
+const filesOfImage = 32;
+
+/** How many images can be under way before there are too many open files for the system. */
+export function maxImagesAtOnce(limit = openFilesLimit()): number {
+  return Math.max(1, Math.floor((limit - ownFiles) / filesOfImage));
+}
+
+/** Most of what a small image takes is waiting for the disk: others fill the cores meanwhile. */
+const defaultJobs = (): number => Math.min(16, 4 * availableParallelism());
+
+class BatchRun {
+  private readonly pool: ConversionPool;
+  private readonly tally = new BatchTally();
+  private readonly results: BatchJobResult[] = [];
+  private next = 0;
+  private ended = 0;
+
+  constructor(
+    private readonly file: string,
+    private readonly jobs: BatchJob[],
+    private readonly journal: Journal,
+    private readonly options: BatchOptions,
+    private readonly using: BatchParts,
+  ) {
+    this.pool = new ConversionPool(options);
+  }
+
+  /** Ends with the first error that is not a job's own: cancellation, and a journal that can't be written. */
+  async all(): Promise<void> {
+    const { jobs: atOnce = defaultJobs(), signal } = this.options;
+    if (!Number.isSafeInteger(atOnce) || atOnce < 1) {
+      throw failure('USAGE', 'jobs', `${atOnce} is no number of images`, 'give 1 or more');
+    }
+    const workers = Array.from({ length: Math.min(atOnce, maxImagesAtOnce(), this.jobs.length) });
+    await runTogether(workers, signal, (_worker, runSignal) => this.work(runSignal));
+  }
+
+  result(seconds: number): BatchResult {
+    const count = (wanted: BatchJobResult['status']): number =>
+      this.results.filter(({ status }) => status === wanted).length;
+    const counts = { done: count('done'), skipped: count('skipped'), failed: count('failed') };
+    return { jobs: this.results, summary: this.tally.summary(counts, seconds) };
+  }
+
+  /** Takes jobs until there are no more. */
+  private async work(signal: AbortSignal): Promise<void> {
+    while (this.next < this.jobs.length) {
+      if (signal.aborted) throw failure('CANCELLED', this.file, 'cancelled');
+      const index = this.next++;
+      await this.runJob(index, this.jobs[index]!, signal);
+    }
+  }
+
+  private async runJob(index: number, job: BatchJob, signal: AbortSignal): Promise<void> {
+    const { key } = job;
+    const { source, destination } = namesOf(job);
+    const digest = this.journal.digestOf(key);
+    if (digest !== undefined) {
+      this.end(index, { source, destination, status: 'skipped', digest });
+      return;
+    }
+    await this.journal.append({ event: 'start', key, source, destination });
+    this.tell(index, 'started');
+    const outcome = await this.attempt(index, job, signal);
+    if (outcome instanceof SeekableErofsError) {
+      const error = { code: outcome.code, message: messageOf(outcome) };
+      await this.journal.append({ event: 'failed', key, ...error });
+      this.end(index, { source, destination, status: 'failed', error }, { error });
+    } else {
+      const { digest: done, summary } = outcome;
+      await this.journal.append({ event: 'done', key, digest: done, sourceDigest: summary.sourceDigest });
+      this.tally.add(outcome);
+      this.end(index, { source, destination, status: 'done', digest: done }, { result: outcome });
+    }
+  }
+
+  /** The conversion's result, or the error that ended it. Rejects when the run is cancelled, or by a fault of the program. */
+  private async attempt(
+    index: number,
+    { source, destination, options }: BatchJob,
+    signal: AbortSignal,
+  ): Promise<ConvertResult | SeekableErofsError> {
+    const { threads, tmpDir, onWarning, onProgress } = this.options;
+    const inputs = [this.file, journalPath(this.file)];
+    const all: ConvertOptions = { ...options, threads, tmpDir, signal, inputs, pool: this.pool };
+    all.onWarning = (line) => onWarning?.(`${publicName(source)}: ${line}`);
+    all.onProgress = (event) => onProgress?.({ ...event, job: index });
+    let attempts = 0;
+    const convert = (): Promise<ConvertResult> => {
+      if (attempts++ > 0) this.tell(index, 'retried');
+      return this.using.convert(source, destination, all);
+    };
+    try {
+      return await withRetries(convert, this.using.retry, signal);
+    } catch (error) {
+      if (signal.aborted || !isExpected(error)) throw error;
+      return fromSystemError(source, error);
+    }
+  }
+
+  private end(
+    index: number,
+    result: BatchJobResult,
+    more: Pick<BatchJobEvent, 'error' | 'result'> = {},
+  ): void {
+    this.results[index] = result;
+    this.ended++;
+    this.tell(index, result.status, more);
+  }
+
+  private tell(
+    job: number,
+    state: BatchJobEvent['state'],
+    more: Pick<BatchJobEvent, 'error' | 'result'> = {},
+  ): void {
+    const { source, destination } = namesOf(this.jobs[job]!);
+    const { ended } = this;
+    this.options.onJob?.({ job, source, destination, state, ended, total: this.jobs.length, ...more });
+  }
+}
+
+/** What people are told of a job. */
+function namesOf({ source, destination }: BatchJob): Pick<BatchJob, 'source' | 'destination'> {
+  return { source: publicName(source), destination: publicName(destination) };
+}
+
+/** An error that inputs and machines bring about; everything else is a fault of the program, and not to be hidden in a list. */
+function isExpected(error: unknown): boolean {
+  return error instanceof SeekableErofsError || (error as NodeJS.ErrnoException).syscall !== undefined;
+}
+
+function messageOf({ what, why, hint }: SeekableErofsError): string {
+  return `${what}: ${why}${hint === undefined ? '' : ` (${hint})`}`;
+}

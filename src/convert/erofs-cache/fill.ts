@@ -1,0 +1,188 @@
+import { ftruncate } from 'node:fs';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { failure } from '../../errors';
+import { serializeDmveritySidecar } from '../../format/dmverity-sidecar';
+import { layerFormat } from '../../format/media-types';
+import { writeFully } from '../../fs/write-fully';
+import { layersOf, readIndexOf } from '../../image/image-layers';
+import type { Image, ImageSet } from '../../image/image-set';
+import type { JobOptions } from '../../job';
+import { mkfsSettings } from '../../layer/mkfs/options';
+import { resourcesOf } from '../../layer/resources';
+import { verityHead, verityParameters } from '../../layer/verity-payload';
+import { native } from '../../native/binding';
+import { runNative } from '../../native/run';
+import type { BlobFile } from '../../oci/store';
+import { openStoredImage, withLayerImage } from '../checked-image';
+import type { Written } from '../convert-result';
+import { ErofsCache } from './cache';
+import { openLayerFile } from '../foreign-layer';
+import { layerCall, type ConversionRun, type LayerCall } from '../run';
+import { tidy } from '../tidy';
+import { runTogether } from '../together';
+
+/** A conversion into a cache. */
+interface CacheRun extends ConversionRun {
+  cache: ErofsCache;
+}
+
+/** A layer that has an entry in the cache. */
+interface CachedImageLayer {
+  /** Digest of the source's layer. */
+  source: string;
+  /** Of the source's layer as well: the entry's name. */
+  diffId: string;
+  /** Bytes of the entry. */
+  size: number;
+  /** Bytes of the EROFS image in it; with dm-verity padded to a block. */
+  uncompressedSize: number;
+  /** It was there before. */
+  reused: boolean;
+}
+
+/** An open file that is being written. */
+interface Target {
+  fd: number;
+  name: string;
+}
+
+/** Puts the layers of images into containerd's layer content cache at `path`. */
+export async function fillCache(
+  run: ConversionRun,
+  set: ImageSet,
+  path: string,
+  { signal, onProgress }: JobOptions,
+): Promise<Written> {
+  const { asked, pool } = run;
+  const key = `erofs-cache:${resolve(path)}`;
+  const cache = await pool.destinations.lease(key, () => ErofsCache.open(path, { signal }));
+  try {
+    const layers = await runTogether(set.images, signal, (image, imageSignal) =>
+      stageImage({ ...run, cache: cache.target }, image, { signal: imageSignal, onProgress }),
+    );
+    await cache.target.publish(layers.flat().map(({ diffId }) => diffId));
+    await tidy(cache.close(), asked);
+    const manifests = set.images.map(({ platform, descriptor: { digest } }, i) => ({
+      platform,
+      digest,
+      layers: layers[i]!.map((layer) => ({ ...layer, digest: null })),
+    }));
+    return { digest: null, manifests, leftOut: { attestations: 0, artifacts: 0 } };
+  } catch (error) {
+    await tidy(cache.abort(), asked);
+    throw error;
+  }
+}
+
+/**
+ * Stages the entries of an image's layers that the cache lacks, each checked against its digest and DiffID; they are there when the cache
+ * is told to publish them.
+ */
+async function stageImage(
+  run: CacheRun,
+  image: Image,
+  { signal: imageSignal, onProgress }: JobOptions,
+): Promise<CachedImageLayer[]> {
+  const { asked, settings, pool, cache } = run;
+  const mkfs = mkfsSettings(asked);
+  const how = JSON.stringify([settings.verity, mkfs?.mode, mkfs?.options]);
+  const withTree = settings.verity !== null;
+  return runTogether(layersOf(image), imageSignal, (layer, signal) =>
+    pool.once(`erofs-cache ${layer.diffId} ${how}`, cache, {
+      isThere: async () => (await cache.find(layer.diffId, withTree)) !== null,
+      make: () => makeEntry(run, layerCall(run, layer, { signal, onProgress })),
+    }),
+  );
+}
+
+async function makeEntry(run: CacheRun, call: LayerCall): Promise<CachedImageLayer> {
+  const { diffId, descriptor } = call.layer;
+  const { digest, mediaType, size } = descriptor;
+  if (layerFormat(mediaType) === null) {
+    throw failure('UNSUPPORTED', `layer ${digest}`, `its media type ${mediaType} is neither a tar nor EROFS`);
+  }
+  const known = await run.cache.find(diffId, run.settings.verity !== null);
+  const entry = known ?? (await run.pool.open(size, call.options.signal, () => stageEntry(run, call)));
+  const { size: written, imageSize } = entry;
+  return { source: digest, diffId, size: written, uncompressedSize: imageSize, reused: known !== null };
+}
+
+async function stageEntry(run: CacheRun, call: LayerCall) {
+  const { descriptor, diffId } = call.layer;
+  const file = await openLayerFile(run.source, descriptor, call.options);
+  try {
+    return await run.cache.stage(diffId, async (target) => {
+      const imageSize = await writeImage(run, call, file, target);
+      const tree = await appendTree(run, call, imageSize, target);
+      return tree ?? { imageSize, sidecar: null };
+    });
+  } finally {
+    await file.close();
+  }
+}
+
+/** Writes the raw image of a layer; returns its size. */
+async function writeImage(run: CacheRun, call: LayerCall, file: BlobFile, target: Target): Promise<number> {
+  const indexLayer = await readIndexOf(run.source, call.layer);
+  const stored = await openStoredImage(run.pool, file, call, indexLayer);
+  if (stored === null) return writeBuiltImage(run, call, file, target);
+  try {
+    await stored.decode(target);
+    await promisify(ftruncate)(target.fd, stored.blob.imageSize);
+    return stored.blob.imageSize;
+  } finally {
+    stored.close();
+  }
+}
+
+function writeBuiltImage(
+  { pool }: CacheRun,
+  call: LayerCall,
+  file: BlobFile,
+  { fd, name }: Target,
+): Promise<number> {
+  const { options } = call;
+  return withLayerImage(file, call, async (image, check) => {
+    // One thread hashes what is written, so more than two have nothing to do.
+    await pool.compute(2, options.signal, (threads) =>
+      runNative(options, (job) => native.writeSource(image, { fd, name, offset: 0 }, { threads }, job)),
+    );
+    await check();
+    return image.size;
+  });
+}
+
+/** Pads an image to a block and puts superblock and tree behind it, where that is asked for. */
+async function appendTree(
+  { settings, pool }: CacheRun,
+  { options }: LayerCall,
+  size: number,
+  { fd, name }: Target,
+) {
+  const { verity } = settings;
+  if (verity === null) return null;
+  if (size === 0) throw failure('USAGE', 'dm-verity', 'an image of 0 bytes has no tree');
+  const { tmpDir } = resourcesOf(options);
+  const image = new native.Source({ fd, offset: 0, size, name });
+  const pieces = Math.ceil(size / (1 << 20));
+  const tree = await pool
+    .compute(pieces, options.signal, (threads) =>
+      runNative(options, (job) =>
+        native.verityTree(image, verityParameters(verity), { threads, tmpDir }, job),
+      ),
+    )
+    .finally(() => {
+      image.close();
+    });
+  try {
+    const { rootDigest, head } = verityHead(verity, tree);
+    const hashOffset = tree.dataBlocks * verity.blockSize;
+    await writeFully(fd, head, hashOffset);
+    const target = { fd, name, offset: hashOffset + head.length };
+    await runNative(options, (job) => native.writeSource(tree.tree, target, { threads: 1 }, job));
+    return { imageSize: hashOffset, sidecar: serializeDmveritySidecar({ rootDigest, hashOffset }) };
+  } finally {
+    tree.tree.close();
+  }
+}

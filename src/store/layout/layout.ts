@@ -1,0 +1,320 @@
+import { basename, join } from 'node:path';
+import { lstat, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { failure, fromSystemError, SeekableErofsError } from '../../errors';
+import { parseDigest } from '../../format/digest';
+import { syncFolder } from '../../fs/atomic-file';
+import { checkFileName } from '../../fs/file-name';
+import { makeFolder, removeIfEmpty } from '../../fs/folder';
+import { withInnerFolder } from '../../fs/inner-folder';
+import type { JobOptions } from '../../job';
+import { maxListSize, serializeJson } from '../../format/json';
+import { emptyIndex } from '../../oci/manifest';
+import type { BlobDraft, DestinationStore } from '../../oci/store';
+import type { Descriptor, Index } from '../../oci/types';
+import { openFileSource } from '../../source/file';
+import { checkContent } from '../blob-content';
+import { GroupedAction } from './grouped-action';
+import { checkLayoutMarker, layoutMarker, withReference } from './index-json';
+import { reachableFrom } from './reachable';
+import {
+  blobPath,
+  LayoutSource,
+  readJsonBlob,
+  readLayoutIndex,
+  readSmallFile,
+  type LayoutFiles,
+} from './source';
+import { LayoutWorkspace, workspaceName, type DraftFolder } from './workspace';
+
+interface PendingBlob {
+  path: string;
+  descriptor: Descriptor;
+}
+
+interface NamedImage {
+  reference: string | undefined;
+  descriptor: Descriptor;
+}
+
+/** Opens the layout in folder `path` for reading. Errors as of LayoutSource.open(). */
+export async function openLayoutSource(path: string): Promise<LayoutSource> {
+  checkFileName(path);
+  const status = await stat(path).catch((error: unknown) => {
+    throw fromSystemError(path, error);
+  });
+  if (!status.isDirectory()) {
+    throw failure(
+      'NOT_FOUND',
+      path,
+      'it is no folder, so no OCI image layout',
+      'oci-archive:FILE for a tar of one',
+    );
+  }
+  return LayoutSource.open(`oci:${path}`, folderFiles(path));
+}
+
+/**
+ * An image layout in a folder that images are written to. Blobs wait as drafts until setReference(), which moves those that it
+ * leads to to their places under the layout's lock and then replaces index.json: whenever the process ends, the layout is valid.
+ * A kill leaves at most a hidden folder, and, in the moments between the two, complete blobs that no reference leads to: the
+ * next writer removes both. One store may set several references, and several calls may use it at once.
+ */
+export class LayoutDestination implements DestinationStore {
+  readonly name: string;
+  private readonly workspace: LayoutWorkspace;
+  /** Blobs that the references to come may lead to: digest → a file in the drafts, of one that the layout has another name of it. */
+  private readonly pending = new Map<string, PendingBlob>();
+  /** Waiting for the disk takes most of the time, as long for one image as for ten. */
+  private readonly publishing = new GroupedAction<NamedImage>((images) =>
+    this.workspace.locked(this.signal, () => this.publish(images)),
+  );
+
+  private constructor(
+    private readonly path: string,
+    private readonly isFolderOurs: boolean,
+    private readonly drafts: DraftFolder,
+    private readonly signal: AbortSignal | undefined,
+  ) {
+    this.name = `oci:${path}`;
+    this.workspace = openWorkspace(path);
+  }
+
+  /**
+   * Opens the layout at `path`, or prepares to make one in an empty or new folder there.
+   * @throws NOT_FOUND when the parent folder is missing, USAGE when the folder has other things in it.
+   */
+  static async open(path: string, { signal }: JobOptions = {}): Promise<LayoutDestination> {
+    const isFolderOurs = await makeFolder(path);
+    try {
+      await checkFolder(path);
+      const drafts = await openWorkspace(path).begin(signal);
+      return new LayoutDestination(path, isFolderOurs, drafts, signal);
+    } catch (error) {
+      if (isFolderOurs) await removeIfEmpty(path);
+      throw fromSystemError(path, error);
+    }
+  }
+
+  /** What is there stays there for this writer, whatever others remove: it is given a second name among the drafts. */
+  async has(descriptor: Descriptor): Promise<boolean> {
+    const { digest } = descriptor;
+    if (this.pending.has(digest)) return true;
+    if (!(await isStored(this.path, descriptor))) return false;
+    try {
+      const path = await inBlobFolder(this.path, descriptor, (folder, name) =>
+        this.drafts.link(join(folder, name)),
+      );
+      if (path !== null && !this.pending.has(digest)) this.pending.set(digest, { path, descriptor });
+      return true;
+    } catch (error) {
+      if (isMissing(error)) return false;
+      throw error;
+    }
+  }
+
+  async createBlob(): Promise<BlobDraft> {
+    const draft = await this.drafts.createFile();
+    return {
+      fd: draft.handle.fd,
+      name: this.name,
+      commit: async (descriptor) => {
+        await draft.finish(descriptor.size);
+        this.pending.set(descriptor.digest, { path: draft.path, descriptor });
+      },
+      discard: () => draft.remove(),
+    };
+  }
+
+  async writeBlob(descriptor: Descriptor, bytes: Uint8Array): Promise<void> {
+    checkContent(descriptor, bytes);
+    const path = await this.drafts.writeFile(bytes);
+    this.pending.set(descriptor.digest, { path, descriptor });
+  }
+
+  async setReference(reference: string | undefined, descriptor: Descriptor): Promise<void> {
+    if (!(await this.has(descriptor)))
+      throw failure('NOT_FOUND', descriptor.digest, `not written to ${this.name}`);
+    try {
+      await this.publishing.add({ reference, descriptor });
+    } catch (error) {
+      throw fromSystemError(this.name, error);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.workspace.end(this.drafts);
+  }
+
+  async abort(): Promise<void> {
+    await this.workspace.end(this.drafts);
+    // Only empty folders go: an image that another writer has put there stays.
+    if (this.isFolderOurs) await removeIfEmpty(this.path);
+  }
+
+  /** Blobs first, index.json next, and for a new layout the marker that makes it one last. */
+  private async publish(images: readonly NamedImage[]): Promise<void> {
+    const old = await readIndex(this.path);
+    const blobs = await this.missingBlobs(images.map(({ descriptor }) => descriptor));
+    await this.drafts.recordMoves(blobs.map((blob) => blob.descriptor.digest));
+    const moved: PendingBlob[] = [];
+    try {
+      for (const blob of blobs) {
+        await this.moveBlob(blob);
+        moved.push(blob);
+      }
+      for (const algorithm of new Set(
+        blobs.map(({ descriptor }) => parseDigest(descriptor.digest).algorithm),
+      )) {
+        await withInnerFolder(this.path, ['blobs', algorithm], syncFolder);
+      }
+      const index = images.reduce(
+        (sofar, { reference, descriptor }) => withReference(sofar, reference, descriptor),
+        old ?? emptyIndex(),
+      );
+      await this.replaceFile('index.json', serializeJson(index, `${this.name}, index.json`, maxListSize));
+      if (old === undefined) await this.replaceFile('oci-layout', layoutMarker);
+    } catch (error) {
+      for (const blob of moved) await this.moveBack(blob);
+      if (old === undefined) await unlink(join(this.path, 'index.json')).catch(() => undefined);
+      if (this.isFolderOurs && old === undefined) await removeBlobFolders(this.path);
+      throw error;
+    }
+    await syncFolder(this.path);
+    await this.drafts.forgetMoves();
+    for (const blob of blobs) this.pending.delete(blob.descriptor.digest);
+  }
+
+  /** What `roots` lead to and is not in its place. */
+  private async missingBlobs(roots: readonly Descriptor[]): Promise<PendingBlob[]> {
+    const drafts = new Map([...this.pending.values()].map((blob) => [blobPath(blob.descriptor), blob.path]));
+    const stored = folderFiles(this.path);
+    const files: LayoutFiles = {
+      ...stored,
+      open: (path, name) => {
+        const draft = drafts.get(path);
+        return draft === undefined ? stored.open(path, name) : openFileSource(draft, name);
+      },
+    };
+    const reached = await reachableFrom(roots, {
+      readJson: (descriptor) => readJsonBlob(files, descriptor),
+    });
+    const missing: PendingBlob[] = [];
+    for (const [digest, blob] of this.pending) {
+      if (reached.has(digest) && !(await isStored(this.path, blob.descriptor))) missing.push(blob);
+    }
+    return missing;
+  }
+
+  private async moveBlob({ path, descriptor }: PendingBlob): Promise<void> {
+    await inBlobFolder(this.path, descriptor, (folder, name) => rename(path, join(folder, name)), {
+      make: true,
+    });
+  }
+
+  private async moveBack({ path, descriptor }: PendingBlob): Promise<void> {
+    await inBlobFolder(this.path, descriptor, (folder, name) => rename(join(folder, name), path));
+  }
+
+  private async replaceFile(name: string, bytes: Uint8Array): Promise<void> {
+    await rename(await this.drafts.writeFile(bytes), join(this.path, name));
+  }
+}
+
+function openWorkspace(path: string): LayoutWorkspace {
+  return new LayoutWorkspace(path, (digests) => removeUnreached(path, digests));
+}
+
+function folderFiles(folder: string): LayoutFiles {
+  return {
+    open: (path, name) =>
+      withInnerFolder(folder, path.split('/').slice(0, -1), (inner) =>
+        openFileSource(join(inner, basename(path)), name, { followLink: false }),
+      ),
+    async close() {
+      // A folder is not held open.
+    },
+  };
+}
+
+/** Removes the blobs that a killed writer was about to move, unless an image leads to them by now. */
+async function removeUnreached(layout: string, digests: readonly string[]): Promise<void> {
+  const index = await readIndex(layout);
+  const files = folderFiles(layout);
+  const reached = await reachableFrom(index?.manifests ?? [], {
+    readJson: (descriptor) => readJsonBlob(files, descriptor),
+  });
+  for (const digest of digests) {
+    if (reached.has(digest)) continue;
+    await inBlobFolder(layout, { digest }, (folder, name) => rm(join(folder, name), { force: true })).catch(
+      ignoreMissing,
+    );
+  }
+  if (index !== undefined) return;
+  await rm(join(layout, 'index.json'), { force: true });
+  await removeBlobFolders(layout);
+}
+
+/** Runs `use` on the folder that a blob belongs in, and its name there. No link leads there: a layout may be a stranger's. */
+async function inBlobFolder<T>(
+  layout: string,
+  { digest }: Pick<Descriptor, 'digest'>,
+  use: (folder: string, name: string) => Promise<T>,
+  options?: { make: boolean },
+): Promise<T> {
+  const { algorithm, hex } = parseDigest(digest);
+  const work = (folder: string): Promise<T> => use(folder, hex);
+  return withInnerFolder(layout, ['blobs', algorithm], work, options).catch((error: unknown) => {
+    throw fromSystemError(`blob ${digest}`, error);
+  });
+}
+
+function ignoreMissing(error: unknown): void {
+  if (!isMissing(error)) throw error;
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof SeekableErofsError && error.code === 'NOT_FOUND';
+}
+
+/** Whether a blob of that size is in its place. One of another size is broken, and replaced. */
+async function isStored(layout: string, descriptor: Descriptor): Promise<boolean> {
+  try {
+    const status = await inBlobFolder(layout, descriptor, (folder, name) => lstat(join(folder, name)));
+    return status.isFile() && status.size === descriptor.size;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
+}
+
+/** Refuses a folder that is neither a layout nor empty nor one that a writer like this one began. */
+async function checkFolder(path: string): Promise<void> {
+  const names = await readdir(path);
+  if ((await readIndex(path)) !== undefined || names.length === 0) return;
+  const begun = [workspaceName, 'blobs', 'index.json'];
+  if (names.includes(workspaceName) && names.every((name) => begun.includes(name))) return;
+  throw failure('USAGE', path, 'it is neither empty nor an OCI image layout', 'name another folder');
+}
+
+/** The index.json of a layout; undefined where there is no layout yet. */
+async function readIndex(path: string): Promise<Index | undefined> {
+  const files = folderFiles(path);
+  const isLayout = await lstat(join(path, 'oci-layout')).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (isLayout === undefined) return undefined;
+  checkLayoutMarker(
+    await readSmallFile(files, 'oci-layout', join(path, 'oci-layout')),
+    join(path, 'oci-layout'),
+  );
+  const what = join(path, 'index.json');
+  return readLayoutIndex(files, what);
+}
+
+async function removeBlobFolders(path: string): Promise<void> {
+  await withInnerFolder(path, ['blobs'], async (blobs) => {
+    for (const algorithm of ['sha256', 'sha512']) await removeIfEmpty(join(blobs, algorithm));
+  }).catch(ignoreMissing);
+  await removeIfEmpty(join(path, 'blobs'));
+}
