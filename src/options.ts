@@ -114,6 +114,7 @@ const lazy = {
   mirrors: { kind: 'texts', flag: 'mirror', needs: 'lazy' },
   background: { kind: 'size', flag: 'background', needs: 'lazy' },
   ioTimeout: { kind: 'integer', least: 1, flag: 'io-timeout', needs: 'lazy' },
+  cacheSize: { kind: 'size', flag: 'cache-size', needs: 'lazy' },
 } satisfies Rules;
 
 const run = {

@@ -5,6 +5,7 @@ import { collect, given, parseInteger } from './options';
 export interface ServerFlags {
   background?: string;
   ioTimeout?: number;
+  cacheSize?: string;
 }
 
 /** Flags of `mount` and `run`. */
@@ -38,12 +39,16 @@ export function addServerOptions(command: Command, prefix = ''): void {
         '--io-timeout <seconds>',
         `${prefix}how long a reader waits for what can't be had (default: 60)`,
       ).argParser(parseSeconds),
+    )
+    .option(
+      '--cache-size <size>',
+      `${prefix}bytes on disk of all layers that are kept, e.g. 20GiB (default: a tenth of the disk stays free, or 10 GiB)`,
     );
 }
 
 /** What the flags of a mount say, as the library takes it. */
-export function lazyOptions({ lazy, mirror, background, ioTimeout }: LazyFlags) {
-  return given({ lazy, mirrors: mirror, background, ioTimeout });
+export function lazyOptions({ lazy, mirror, background, ioTimeout, cacheSize }: LazyFlags) {
+  return given({ lazy, mirrors: mirror, background, ioTimeout, cacheSize });
 }
 
 function parseSeconds(text: string): number {

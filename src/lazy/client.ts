@@ -47,10 +47,10 @@ async function hasKeeper({ lock }: LazyFolder): Promise<boolean> {
 export async function connectOrStart(
   options: LazyServeOptions & { onWarning?: ((line: string) => void) | undefined },
 ): Promise<LazyConnection> {
-  const { state, background, ioTimeout, onWarning } = options;
+  const { state, background, ioTimeout, cacheSize, onWarning } = options;
   const running = await connectToServer(state);
   if (running !== null) {
-    if (background !== undefined || ioTimeout !== undefined) {
+    if ([background, ioTimeout, cacheSize].some((option) => option !== undefined)) {
       onWarning?.('a lazy server runs already: it keeps its own options');
     }
     return running;
@@ -59,6 +59,7 @@ export async function connectOrStart(
     state: state === undefined ? undefined : resolve(state),
     background,
     ioTimeout,
+    cacheSize,
     untilIdle: true,
   });
 }

@@ -8,6 +8,7 @@ import { parseByteSize } from '../format/byte-size';
 import { acquireLock } from '../fs/lock';
 import { native } from '../native/binding';
 import { fromNativeError } from '../native/native-error';
+import type { CacheLimits } from './cache-room';
 import { LazyFolder } from './lazy-folder';
 
 /** A server that died has this long to be back, before readers get errors; in milliseconds. */
@@ -30,6 +31,10 @@ export interface LazyServeOptions {
   background?: string | number | undefined;
   /** Seconds that a reader waits for what can't be had, before it gets an error; default: 60. */
   ioTimeout?: number | undefined;
+  /** Bytes on disk of all layers that are kept, or text like `20GiB`; default: as many as leave a tenth of the disk free, or 10 GiB. */
+  cacheSize?: string | number | undefined;
+  /** Days that a layer is kept which nothing has mounted; default: 30. */
+  keep?: number | undefined;
   /** End when no layer is in use any more. */
   untilIdle?: boolean | undefined;
 }
@@ -51,6 +56,14 @@ export function backgroundRate(option: string | number = 'auto'): number {
   return typeof option === 'number' ? option : parseByteSize(option);
 }
 
+/** What the cache may hold by these options. USAGE for what is no size. */
+export function cacheLimits({ cacheSize, keep }: LazyServeOptions): CacheLimits {
+  return {
+    cacheSize: typeof cacheSize === 'string' ? parseByteSize(cacheSize, 'cache size') : cacheSize,
+    keep,
+  };
+}
+
 /** What a server tells its keeper. */
 export type ServerMessage = { ready: true } | { resends: boolean } | { idle: true } | { ended: true };
 
@@ -60,7 +73,8 @@ export type ServerMessage = { ready: true } | { resends: boolean } | { idle: tru
  * waiting for ever. Resolves when the server has ended as it should. FAILED when another keeper has the folder, MACHINE without root or FUSE.
  */
 export async function keepServer(options: KeeperOptions = {}): Promise<void> {
-  backgroundRate(options.background); // before anything is done, for its errors
+  backgroundRate(options.background); // before anything is done, for their errors
+  cacheLimits(options);
   const folder = await LazyFolder.open(options.state);
   const lock = await acquireLock(folder.lock, { timeout: lockTime }).catch((error: unknown) => {
     const isHeld = error instanceof SeekableErofsError && error.code === 'FAILED';
@@ -164,12 +178,9 @@ class Keeper {
   /** Starts a server and waits for its end. Whether it had begun to serve. */
   private async runServer(): Promise<boolean> {
     if (this.options.signal?.aborted === true) return false;
-    const { background, ioTimeout, state, untilIdle } = this.options;
+    const { background, ioTimeout, cacheSize, keep, state, untilIdle } = this.options;
     const settings = JSON.stringify({
-      state,
-      background,
-      ioTimeout,
-      untilIdle,
+      ...{ state, background, ioTimeout, cacheSize, keep, untilIdle },
       takeOver: !this.isFirst,
     });
     this.isFirst = false;

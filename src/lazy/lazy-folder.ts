@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { lstat, mkdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { failure, fromSystemError } from '../errors';
+import type { CachePlaces } from './cache-room';
 
 /** Where what is mounted is recorded. */
 export const defaultStateFolder = '/run/seekable-erofs';
@@ -32,6 +33,11 @@ export class LazyFolder {
     await makePrivate(opened.folder);
     await makePrivate(opened.stores);
     return opened;
+  }
+
+  /** For makeRoom(). */
+  get cachePlaces(): CachePlaces {
+    return { state: dirname(this.folder), content: dirname(this.stores) };
   }
 
   get socket(): string {

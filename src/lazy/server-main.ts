@@ -1,5 +1,11 @@
 // The process of the lazy server: started by its keeper, which holds the FUSE device as well.
-import { backgroundRate, deviceDescriptor, type LazyServeOptions, type ServerMessage } from './keeper';
+import {
+  backgroundRate,
+  cacheLimits,
+  deviceDescriptor,
+  type LazyServeOptions,
+  type ServerMessage,
+} from './keeper';
 import { LazyFolder } from './lazy-folder';
 import { LazyServer } from './server';
 
@@ -10,13 +16,13 @@ function tell(message: ServerMessage): void {
 }
 
 async function main(settings: string): Promise<void> {
-  const { state, background, ioTimeout, untilIdle, takeOver } = JSON.parse(settings) as LazyServeOptions & {
-    takeOver: boolean;
-  };
+  const options = JSON.parse(settings) as LazyServeOptions & { takeOver: boolean };
+  const { state, background, ioTimeout, untilIdle, takeOver } = options;
   let isStopping = false;
   const server = new LazyServer(await LazyFolder.open(state), deviceDescriptor, {
     ioTimeout: (ioTimeout ?? defaultIoTimeout) * 1000,
     backgroundRate: backgroundRate(background),
+    cacheLimits: cacheLimits(options),
     onWarning: (line) => {
       console.error(`warning: ${line}`);
     },

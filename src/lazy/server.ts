@@ -5,9 +5,11 @@ import { createServer, type Server } from 'node:net';
 import { isDeepStrictEqual, promisify } from 'node:util';
 import { fromSystemError } from '../errors';
 import { writeAtomically } from '../fs/atomic-file';
+import { acquireLock, type Lock } from '../fs/lock';
 import { metadataSize } from '../layer/metadata-size';
 import { materialisedTree } from '../layer/materialise';
 import { native, type FuseEvent, type NativeFuseServer } from '../native/binding';
+import { makeRoom, storeLock, type CacheLimits } from './cache-room';
 import { FetchQueue } from './fetch-queue';
 import { chunkAt } from './layer-chunks';
 import { LayerSources } from './layer-sources';
@@ -25,6 +27,10 @@ const fuseThreads = 2;
 const syncInterval = 1000;
 /** Quiet before the background begins; in milliseconds. */
 const quietTime = 10_000;
+/** How often the cache is looked at: whether it has grown too large; in milliseconds. */
+const roomInterval = 10_000;
+/** A store may be in the hands of somebody who makes room, or of a server that is ending; in milliseconds. */
+const storeTime = 10_000;
 /** Of metadata that is fetched before a mount returns. */
 const maxMetadata = 64 << 20;
 
@@ -34,6 +40,7 @@ export interface LazyServerOptions {
   ioTimeout: number;
   /** Bytes a second of the background; Infinity: as fast as it goes; 0: none. */
   backgroundRate: number;
+  cacheLimits: CacheLimits;
   onWarning: (line: string) => void;
   /** The FUSE mount was set up with the kernel; whether another server could take over. */
   onInitialised?: ((resends: boolean) => void) | undefined;
@@ -47,6 +54,8 @@ interface ServedLayer {
   request: LazyLayerRequest;
   layer: LazyLayer;
   answer: LazyLayerAnswer;
+  /** Of its store. */
+  lock: Lock;
 }
 
 /**
@@ -65,6 +74,8 @@ export class LazyServer {
   private lastRead = performance.now();
   private lastAdd = performance.now();
   private writing: Promise<void> = Promise.resolve();
+  private roomMaking: Promise<void> | null = null;
+  private isCacheFull = false;
 
   /** @param device of the FUSE mount, which is there already */
   constructor(
@@ -85,12 +96,16 @@ export class LazyServer {
     this.timers.push(
       setInterval(() => void this.syncStores(), syncInterval),
       setInterval(() => {
+        this.makeRoom();
+      }, roomInterval),
+      setInterval(() => {
         this.fillInBackground();
         // One that took over may have come after the last layer went.
         if (this.layers.size === 0 && performance.now() - this.lastAdd > quietTime) this.options.onIdle?.();
       }, syncInterval),
     );
     await this.listen();
+    this.makeRoom();
   }
 
   /** Leaves the mount to the next server: reads that wait stay unanswered. What was stored becomes lasting. */
@@ -98,7 +113,7 @@ export class LazyServer {
     for (const timer of this.timers.splice(0)) clearInterval(timer);
     this.server?.close();
     this.fuse.stop();
-    await Promise.allSettled([...this.layers.values()].map(async (served) => (await served).layer.close()));
+    await Promise.allSettled([...this.layers.values()].map(async (served) => closeServed(await served)));
   }
 
   private onEvent(event: FuseEvent): void {
@@ -159,6 +174,18 @@ export class LazyServer {
   }
 
   private async serve(request: LazyLayerRequest): Promise<ServedLayer> {
+    const lock = await acquireLock(storeLock(this.folder.storeOf(request.key)), {
+      ...{ timeout: storeTime, mode: 0o600 },
+    });
+    try {
+      return { ...(await this.serveLocked(request)), lock };
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
+  }
+
+  private async serveLocked(request: LazyLayerRequest): Promise<Omit<ServedLayer, 'lock'>> {
     const { onWarning } = this.options;
     const opened = await openLayer(this.folder.storeOf(request.key), request, this.sources, onWarning);
     const node = nodeOf(request.key);
@@ -197,6 +224,7 @@ export class LazyServer {
   private async release(keys: readonly string[]): Promise<Record<string, never>> {
     for (const key of keys) await this.drop(key);
     await this.saveLayers();
+    this.makeRoom();
     if (this.layers.size === 0) setImmediate(() => this.options.onIdle?.());
     return {};
   }
@@ -208,7 +236,7 @@ export class LazyServer {
     const { layer } = served;
     this.fuse.remove(layer.node);
     this.byNode.delete(layer.node);
-    await layer.close();
+    await closeServed(served);
   }
 
   private async status() {
@@ -259,11 +287,35 @@ export class LazyServer {
     }
   }
 
+  /** Not waited for: who releases a layer has the state locked, and so would this. */
+  private makeRoom(): void {
+    this.roomMaking ??= makeRoom(this.folder.cachePlaces, this.options.cacheLimits)
+      .then(
+        ({ isOver }) => {
+          this.isCacheFull = isOver;
+        },
+        (error: unknown) => {
+          this.options.onWarning(`no room was made in the cache: ${(error as Error).message}`);
+        },
+      )
+      .finally(() => (this.roomMaking = null));
+  }
+
   private fillInBackground(): void {
-    if (this.options.backgroundRate === 0 || performance.now() - this.lastRead < quietTime) return;
+    if (this.options.backgroundRate === 0 || this.isCacheFull) return;
+    if (performance.now() - this.lastRead < quietTime) return;
     for (const layer of this.byNode.values()) {
       if (this.queue.waiting(layer) > 0 || layer.wantInBackground()) return;
     }
+  }
+}
+
+/** Its store is open to others last of all. */
+async function closeServed({ layer, lock }: ServedLayer): Promise<void> {
+  try {
+    await layer.close();
+  } finally {
+    await lock.release();
   }
 }
 

@@ -1,5 +1,4 @@
 import { ftruncate } from 'node:fs';
-import { access } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { checkSameDigest } from '../format/digest';
 import { writeAtomically, type AtomicFile } from '../fs/atomic-file';
@@ -11,7 +10,7 @@ import type { MountState } from './state';
 
 /*
  * Decoded images, one for each key of a layer: keys are made of DiffID and root digest, so a plain and a protected form of a layer never
- * stand in for each other. An image appears when it is whole and checked, and is removed with the last mount of its layer.
+ * stand in for each other. An image appears when it is whole and checked, and outlives the last mount of its layer (makeRoom()).
  */
 
 /** The image under `key`, made by `make` unless it is there: then `check` looks at what it would have been made of. */
@@ -25,7 +24,7 @@ async function cached(
   await state.lockedContent(
     key,
     async () => {
-      if (await hasContent(state, key)) {
+      if (await state.hasContent(key)) {
         await check();
         return;
       }
@@ -35,14 +34,6 @@ async function cached(
     signal,
   );
   return image;
-}
-
-/** Whether a layer's image is there already. */
-export async function hasContent(state: MountState, key: string): Promise<boolean> {
-  return access(state.contentFile(key)).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** Decodes a layer with every check that its descriptor allows; with its tree behind the image where the kernel needs that. */

@@ -14,6 +14,8 @@ export interface LazyOptions {
   background?: string | number | undefined;
   /** Of a server that is started: seconds that a reader waits for what can't be had; default: 60. */
   ioTimeout?: number | undefined;
+  /** Of a server that is started: bytes on disk of all layers that are kept, or text like `20GiB`. */
+  cacheSize?: string | number | undefined;
 }
 
 /** What the lazy server needs to read a layer. */
@@ -28,8 +30,10 @@ export class LazyLayers {
 
   /** @throws MACHINE when no server comes up */
   static async open(state: MountState, options: LazyOptions & WarningOptions): Promise<LazyLayers> {
-    const { background, ioTimeout, onWarning } = options;
-    return new LazyLayers(await connectOrStart({ state: state.option, background, ioTimeout, onWarning }));
+    const { background, ioTimeout, cacheSize, onWarning } = options;
+    return new LazyLayers(
+      await connectOrStart({ state: state.option, background, ioTimeout, cacheSize, onWarning }),
+    );
   }
 
   /** Has a layer served. Resolves when its metadata is here. Errors as openBlob(). */

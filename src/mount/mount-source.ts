@@ -16,7 +16,7 @@ import { openWholeLayer, type WholeLayer } from '../layer/whole-layer';
 import { parseReference } from '../oci/reference';
 import type { BlobFile, SourceStore } from '../oci/store';
 import { openSource } from '../store/open';
-import { hasContent, layerContent } from './content-cache';
+import { layerContent } from './content-cache';
 import type { LazySource } from './lazy-layers';
 import type { VerityMode } from './layer-record';
 import { fileIdentities, openRawFile, realPaths } from './raw-file';
@@ -203,7 +203,7 @@ async function vouchedContent(
   voucher: string,
 ): Promise<PreparedLayer | null> {
   const vouched = await state.readVouched(key, voucher);
-  if (vouched === null || !(await hasContent(state, key))) return null;
+  if (vouched === null || !(await state.hasContent(key))) return null;
   return { files: [state.contentFile(key)], verity: null, ...vouched };
 }
 

@@ -1,5 +1,6 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { failure, fromSystemError } from '../errors';
+import { makeRoom } from '../lazy/cache-room';
 import { native } from '../native/binding';
 import { whyNoDmVerity } from './kernel/dm-control';
 import { verityArguments } from './kernel/dm-verity';
@@ -21,7 +22,8 @@ import {
   type VerityPolicy,
 } from './plan';
 import { resultOf, type MountResult } from './mounts';
-import { MountState, resolveTarget, type MountRecord } from './state';
+import { MountState, resolveTarget } from './state';
+import type { MountRecord } from './state-records';
 import { perform, type OnStep } from './steps';
 import { call, requireRoot } from './kernel/system-call';
 import { isOurs, undoMount } from './unmount';
@@ -57,8 +59,8 @@ export interface MountHooks {
 
 /**
  * Mounts an image, or a layer, at the folder `target` (made if its parent is there): read-only unless `rw`, nosuid and nodev. Every layer is
- * decoded and checked before. Mounts of one layer share its devices. What a crash leaves, unmountImage() or repairMounts() undo; a failure
- * leaves nothing. MACHINE without root or what else the machine lacks, FAILED when `require` is asked of a layer without a tree and when
+ * decoded and checked before, and kept afterwards as long as there is room. Mounts of one layer share its devices. What a crash leaves,
+ * unmountImage() or repairMounts() undo; a failure leaves nothing of the mount. MACHINE without root or what else the machine lacks, FAILED when `require` is asked of a layer without a tree and when
  * something is mounted there by us already; MISMATCH, CORRUPT and UNVERIFIED for layers that are not what they should be.
  */
 export async function mountImage(
@@ -127,6 +129,9 @@ class Mounting {
       });
       throw error;
     }
+    await makeRoom(this.state.cachePlaces).catch((error: unknown) => {
+      this.warn(`no room was made in the cache: ${(error as Error).message}`);
+    });
     return resultOf(record);
   }
 

@@ -2,7 +2,8 @@ import type { LazyStatus } from '../lazy/messages';
 import type { MountedLayer } from './layer-record';
 import { lazyStatuses } from './lazy-layers';
 import { mountsAt, readMounts } from './kernel/mountinfo';
-import { MountState, type MountRecord, type StateOptions } from './state';
+import { MountState, type StateOptions } from './state';
+import type { MountRecord } from './state-records';
 import { isOurs } from './unmount';
 
 /** What is mounted. */

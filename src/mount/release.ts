@@ -1,4 +1,5 @@
 import { SeekableErofsError, failure } from '../errors';
+import { markUsed } from '../lazy/cache-room';
 import { native } from '../native/binding';
 import { withDm, type DeviceMapper, type Removal } from './kernel/dm-control';
 import { deviceNamesOf } from './kernel/dm-verity';
@@ -75,7 +76,7 @@ async function ifDeviceMapper<T>(use: (dm: DeviceMapper) => T): Promise<T | null
   });
 }
 
-/** Undoes all layers that no mount has. The state is locked. */
+/** Undoes all layers that no mount has; what was decoded for them stays. The state is locked. */
 export async function releaseUnused(state: MountState, except?: string): Promise<UndoneKind[]> {
   const records = await state.mounts();
   const used = new Set(
@@ -84,6 +85,7 @@ export async function releaseUnused(state: MountState, except?: string): Promise
   const undone: UndoneKind[] = [];
   for (const key of await state.layerKeys()) {
     if (used.has(key)) continue;
+    await markUsed(state.cachePlaces, [key]);
     undone.push(...(await undoLayer(state, key)));
     await state.removeLayer(key);
   }

@@ -1,42 +1,28 @@
 import { createHash } from 'node:crypto';
-import { writeFile } from 'node:fs';
-import { lstat, mkdir, readFile, readdir, realpath, rm, rmdir } from 'node:fs/promises';
+import { access, lstat, mkdir, readdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { promisify } from 'node:util';
 import { SeekableErofsError, failure, fromSystemError } from '../errors';
-import { writeAtomically } from '../fs/atomic-file';
 import { unfinishedPrefix } from '../fs/draft';
 import { acquireLock, type Lock } from '../fs/lock';
-import type { LayerRecord, MountedLayer } from './layer-record';
+import type { CachePlaces } from '../lazy/cache-room';
+import type { LayerRecord } from './layer-record';
 import { mountsAt, readMounts, type MountEntry } from './kernel/mountinfo';
+import {
+  isLayerRecord,
+  isMountRecord,
+  isVouched,
+  readFailure,
+  readJson,
+  writeJson,
+  type MountRecord,
+  type Vouched,
+} from './state-records';
 import { requireRoot } from './kernel/system-call';
-
-/** What the journal has of one mount: written before anything of it is done, so that it can be undone from there. */
-export interface MountRecord {
-  /** Absolute, without symbolic links. */
-  target: string;
-  /** The folder at `target` was made for it. */
-  madeTarget: boolean;
-  /** Null of a record that was lost. */
-  kind: 'erofs' | 'overlay' | null;
-  /** The overlay's name in the kernel's list of mounts. */
-  source: string;
-  /** Of a writable overlay: the folder with `upper` and `work`. */
-  rw: string | null;
-  mounted: boolean;
-  /** In the image's order; `key` names a layer of this state folder, and is all that is known of it in a record that was lost. */
-  layers: (MountedLayer & { key: string })[];
-}
 
 /** Where the state of mounts is. */
 export interface StateOptions {
   /** The folder that mountImage() was given. */
   state?: string | undefined;
-}
-
-/** What was found in a layer's blob. */
-interface Vouched {
-  unvouchedTree: boolean;
 }
 
 const defaultFolder = '/run/seekable-erofs';
@@ -52,14 +38,14 @@ const recordName = /^([0-9a-f]{64})\.json$/;
 
 /**
  * The folder that says what is mounted. `mounts/ID.json`: a MountRecord, ID from its target. `layers/KEY/`: one layer that mounts share,
- * its record `layer.json` and its mount point `m`. `content/KEY/` (by default elsewhere, on a disk): what was decoded for it, and
- * whose descriptors it was checked against. Everything is
- * changed while `lock` is held; a layer whose key no mount has is nobody's.
+ * its record `layer.json` and its mount point `m`. Everything is changed while `lock` is held; a layer whose key no mount has is nobody's.
+ * `content/KEY/` (by default elsewhere, on a disk): what was decoded for it, and whose descriptors it was checked against; that outlives the
+ * last mount, until makeRoom() removes it.
  */
 export class MountState {
   private constructor(
     readonly folder: string,
-    private readonly contentFolder: string,
+    readonly contentFolder: string,
     /** What open() was given. */
     readonly option: string | undefined,
   ) {}
@@ -163,9 +149,12 @@ export class MountState {
     return `seekable-erofs-${idOf(`${this.folder}\0${target}`).slice(0, 32)}`;
   }
 
-  /** The keys of layers that anything is left of: a record, a mount point, content, a lock. */
+  /** The keys of layers that anything is left of but whole content: a record, a mount point, content that was not finished, a lock. */
   async layerKeys(): Promise<string[]> {
-    const names = [...(await readdir(join(this.folder, 'layers'))), ...(await readdir(this.contentFolder))];
+    const names = await readdir(join(this.folder, 'layers'));
+    for (const name of await readdir(this.contentFolder)) {
+      if (!(await isThere(this.contentFile(name)))) names.push(name);
+    }
     return [...new Set(names.flatMap((name) => /^([0-9a-f]{64})(\.lock)?$/.exec(name)?.[1] ?? []))];
   }
 
@@ -192,6 +181,16 @@ export class MountState {
     return join(this.contentFolder, key, 'image');
   }
 
+  /** Whether a layer's image is there already. */
+  async hasContent(key: string): Promise<boolean> {
+    return isThere(this.contentFile(key));
+  }
+
+  /** For makeRoom(). */
+  get cachePlaces(): CachePlaces {
+    return { state: this.folder, content: this.contentFolder };
+  }
+
   /** What was found when a layer's content was checked against the descriptor that `voucher` names; null when it was not. */
   async readVouched(key: string, voucher: string): Promise<Vouched | null> {
     const vouched = await readJson<Vouched>(this.vouchedFile(key, voucher), isVouched);
@@ -210,9 +209,11 @@ export class MountState {
     await mkdir(dirname(this.contentFile(key)), { recursive: true, mode: 0o700 });
   }
 
-  /** Forgets a layer: folders are removed only when they are empty, so never what may be mounted in one. */
+  /** Forgets a layer, but for its content: folders are removed only when they are empty, so never what may be mounted in one. */
   async removeLayer(key: string): Promise<void> {
-    await rm(dirname(this.contentFile(key)), { recursive: true, force: true });
+    if (!(await this.hasContent(key)))
+      await rm(dirname(this.contentFile(key)), { recursive: true, force: true });
+    else await removeUnfinished(dirname(this.contentFile(key)));
     await rm(this.contentLock(key), { force: true }); // a killed process left it: who needs it has a record
     const mountPoint = this.mountPoint(key);
     await removeFolder(mountPoint);
@@ -274,6 +275,13 @@ export class MountState {
   }
 }
 
+async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 /** A name made of a target's path. */
 export function idOf(target: string): string {
   return createHash('sha256').update(target).digest('hex');
@@ -328,50 +336,6 @@ async function tryLock(path: string): Promise<Lock | null> {
     if (error instanceof SeekableErofsError && error.code === 'FAILED') return null;
     throw error;
   });
-}
-
-/** Null where there is no file, "lost" where it is not what was written: a disk that was full, or broken, may have emptied it. */
-async function readJson<T>(
-  path: string,
-  isWhole: (value: unknown) => value is T,
-): Promise<T | 'lost' | null> {
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw readFailure(path, error);
-  });
-  if (text === null) return null;
-  try {
-    const value: unknown = JSON.parse(text);
-    return isWhole(value) ? value : 'lost';
-  } catch {
-    return 'lost';
-  }
-}
-
-/** MACHINE where only root may look. */
-function readFailure(path: string, error: unknown): SeekableErofsError {
-  if ((error as NodeJS.ErrnoException).code === 'EACCES') requireRoot(path);
-  return fromSystemError(path, error);
-}
-
-function isMountRecord(value: unknown): value is MountRecord {
-  const { target, kind, source, layers } = (value ?? {}) as Partial<Record<keyof MountRecord, unknown>>;
-  const isLayer = (layer: unknown): boolean => typeof (layer as { key?: unknown } | null)?.key === 'string';
-  const isText = typeof target === 'string' && typeof source === 'string';
-  return isText && (kind === 'erofs' || kind === 'overlay') && Array.isArray(layers) && layers.every(isLayer);
-}
-
-function isVouched(value: unknown): value is Vouched {
-  return typeof (value as Partial<Vouched> | null)?.unvouchedTree === 'boolean';
-}
-
-function isLayerRecord(value: unknown): value is LayerRecord {
-  const { files, backing, loops } = (value ?? {}) as Partial<Record<keyof LayerRecord, unknown>>;
-  return Array.isArray(files) && Array.isArray(loops) && typeof backing === 'string';
-}
-
-async function writeJson(path: string, value: object): Promise<void> {
-  await writeAtomically(path, async ({ fd }) => promisify(writeFile)(fd, `${JSON.stringify(value)}\n`));
 }
 
 /** Leaves a folder that something is in, or mounted on. */

@@ -1,7 +1,8 @@
 import { failure } from '../errors';
 import { mountsAt, readMounts, type MountEntry } from './kernel/mountinfo';
 import { releaseUnused, undoneKinds, unmount, type UndoneKind } from './release';
-import { MountState, removeFolder, resolveTarget, type MountRecord, type StateOptions } from './state';
+import { MountState, removeFolder, resolveTarget, type StateOptions } from './state';
+import type { MountRecord } from './state-records';
 import { requireRoot } from './kernel/system-call';
 
 /** What was undone of a mount. */

@@ -64,7 +64,7 @@ describe.skipIf(reason !== null)(titleOf('layers that another mount has', reason
     await expectNothingLeft();
   });
 
-  test('are not read again for a descriptor that was asked', async () => {
+  test('are not read again for a descriptor that was asked, also when no mount has them any more', async () => {
     await mountImage(good, at('target'), options());
     const phases: string[] = [];
     const onProgress = ({ phase }: { phase: string }) => phases.push(phase);
@@ -72,6 +72,9 @@ describe.skipIf(reason !== null)(titleOf('layers that another mount has', reason
     expect(new Set(phases)).toEqual(new Set(['mount']));
     await unmountImage(at('second'), { state });
     await unmountImage(at('target'), { state });
+    await mountImage(good, at('third'), options({ onProgress }));
+    expect(new Set(phases)).toEqual(new Set(['mount']));
+    await unmountImage(at('third'), { state });
     await expectNothingLeft();
   });
 

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import { idOf, MountState, resolveTarget, type MountRecord } from '../../src/mount/state';
+import { idOf, MountState, resolveTarget } from '../../src/mount/state';
+import type { MountRecord } from '../../src/mount/state-records';
 import { releaseUnused } from '../../src/mount/release';
 import { at, folder, useFolders } from '../e2e/workspace';
 import { refusal } from '../support/refusal';

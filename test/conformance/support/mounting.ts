@@ -69,12 +69,17 @@ export function leftovers(): string[] {
   return [...mounts, ...loops].filter((line) => line.includes(folder));
 }
 
-/** All files of the state folder. */
+/** All files of the state folder but those of decoded layers, which are kept. */
 export function stateFiles(): string[] {
   if (!existsSync(state)) return [];
   const entries = readdirSync(state, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => !entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
+  const files = entries.filter((entry) => !entry.isDirectory());
+  return files
+    .filter(({ name, parentPath }) => !isKept.test(name) || !existsSync(join(parentPath, 'image')))
+    .map(({ name, parentPath }) => join(parentPath, name));
 }
+
+const isKept = /^(image|image\.dmverity|vouched-[0-9a-f]{64}\.json)$/;
 
 export async function expectNothingLeft(): Promise<void> {
   expect(leftovers()).toEqual([]);

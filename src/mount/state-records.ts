@@ -1,0 +1,73 @@
+import { writeFile } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { fromSystemError, type SeekableErofsError } from '../errors';
+import { writeAtomically } from '../fs/atomic-file';
+import type { LayerRecord, MountedLayer } from './layer-record';
+import { requireRoot } from './kernel/system-call';
+
+/** What the journal has of one mount: written before anything of it is done, so that it can be undone from there. */
+export interface MountRecord {
+  /** Absolute, without symbolic links. */
+  target: string;
+  /** The folder at `target` was made for it. */
+  madeTarget: boolean;
+  /** Null of a record that was lost. */
+  kind: 'erofs' | 'overlay' | null;
+  /** The overlay's name in the kernel's list of mounts. */
+  source: string;
+  /** Of a writable overlay: the folder with `upper` and `work`. */
+  rw: string | null;
+  mounted: boolean;
+  /** In the image's order; `key` names a layer of this state folder, and is all that is known of it in a record that was lost. */
+  layers: (MountedLayer & { key: string })[];
+}
+
+/** What was found in a layer's blob. */
+export interface Vouched {
+  unvouchedTree: boolean;
+}
+
+/** Null where there is no file, "lost" where it is not what was written: a disk that was full, or broken, may have emptied it. */
+export async function readJson<T>(
+  path: string,
+  isWhole: (value: unknown) => value is T,
+): Promise<T | 'lost' | null> {
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw readFailure(path, error);
+  });
+  if (text === null) return null;
+  try {
+    const value: unknown = JSON.parse(text);
+    return isWhole(value) ? value : 'lost';
+  } catch {
+    return 'lost';
+  }
+}
+
+/** MACHINE where only root may look. */
+export function readFailure(path: string, error: unknown): SeekableErofsError {
+  if ((error as NodeJS.ErrnoException).code === 'EACCES') requireRoot(path);
+  return fromSystemError(path, error);
+}
+
+export function isMountRecord(value: unknown): value is MountRecord {
+  const { target, kind, source, layers } = (value ?? {}) as Partial<Record<keyof MountRecord, unknown>>;
+  const isLayer = (layer: unknown): boolean => typeof (layer as { key?: unknown } | null)?.key === 'string';
+  const isText = typeof target === 'string' && typeof source === 'string';
+  return isText && (kind === 'erofs' || kind === 'overlay') && Array.isArray(layers) && layers.every(isLayer);
+}
+
+export function isVouched(value: unknown): value is Vouched {
+  return typeof (value as Partial<Vouched> | null)?.unvouchedTree === 'boolean';
+}
+
+export function isLayerRecord(value: unknown): value is LayerRecord {
+  const { files, backing, loops } = (value ?? {}) as Partial<Record<keyof LayerRecord, unknown>>;
+  return Array.isArray(files) && Array.isArray(loops) && typeof backing === 'string';
+}
+
+export async function writeJson(path: string, value: object): Promise<void> {
+  await writeAtomically(path, async ({ fd }) => promisify(writeFile)(fd, `${JSON.stringify(value)}\n`));
+}
