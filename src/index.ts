@@ -73,8 +73,7 @@ export {
 export type { BatchSummary } from './convert/batch/tally';
 export { serveLazily, type ServeOptions } from './lazy/serve';
 export type { KeeperOptions, LazyServeOptions } from './lazy/keeper';
-export type { LazyCounts } from './lazy/lazy-layer';
-export type { LazyStatus } from './lazy/messages';
+export type { LazyCounts, LazyStatus } from './lazy/messages';
 export type { LazyOptions } from './mount/lazy-layers';
 export { doctor, type DoctorOptions, type DoctorReport } from './mount/doctor/doctor';
 export type { DoctorCheck } from './mount/doctor/checks';

@@ -6,27 +6,51 @@ export type Urgency = (typeof urgencies)[number];
 const maxDemandJoin = 1 << 20;
 /** Of any other request. */
 const maxJoin = 4 << 20;
-/** Stored bytes that may be under way at once, over all layers: what bounds the memory of the server. */
+/** Stored bytes that may be under way at once, over all layers: what bounds the memory of the server. What nobody waits for has half of them. */
 const maxBytesUnderWay = 32 << 20;
 
 /** What the queue fetches from. */
 export interface FetchTarget {
   /** Where chunk `chunk` lies in the blob as stored. */
   rangeOf(chunk: number): { offset: number; size: number };
-  /** Chunks that lie behind each other in the blob in this order may be fetched together, `last` included. */
-  fetch(first: number, last: number, urgency: Urgency): Promise<void>;
+  /**
+   * Chunks that lie behind each other in the blob in this order may be fetched together, `last` included. `settled` is called for each whose
+   * fate is known before the promise settles, at the same time as those who wait for it are told: it can be asked for again from then on.
+   */
+  fetch(first: number, last: number, urgency: Urgency, settled: (chunk: number) => void): Promise<void>;
 }
 
 interface Wanted {
+  queue: Queue;
+  chunk: number;
   urgency: number;
-  /** Of several equally urgent, the one that was asked for first. */
-  order: number;
 }
 
 interface Queue {
   target: FetchTarget;
   wanted: Map<number, Wanted>;
   running: Set<number>;
+}
+
+/** What is wanted equally urgently, in the order of asking. Entries that are not wanted any more are passed over when they come up. */
+class Line {
+  private entries: Wanted[] = [];
+  private first = 0;
+
+  push(wanted: Wanted): void {
+    this.entries.push(wanted);
+  }
+
+  /** The first that is still wanted; it stays. */
+  peek(): Wanted | null {
+    for (; this.first < this.entries.length; this.first++) {
+      const wanted = this.entries[this.first]!;
+      if (wanted.queue.wanted.get(wanted.chunk) === wanted) return wanted;
+    }
+    this.entries = [];
+    this.first = 0;
+    return null;
+  }
 }
 
 /** How much is fetched at once. */
@@ -45,10 +69,11 @@ export interface FetchLimits {
 export class FetchQueue {
   private readonly queues = new Set<Queue>();
   private readonly byTarget = new Map<FetchTarget, Queue>();
-  private order = 0;
+  private readonly lines = urgencies.map(() => new Line());
   private requests = 0;
-  private unhurried = 0;
   private bytes = 0;
+  /** Of them, what nobody waits for. */
+  private unhurried = { requests: 0, bytes: 0 };
   private backgroundAt = 0;
   private timer: NodeJS.Timeout | null = null;
   private isScheduled = false;
@@ -62,7 +87,9 @@ export class FetchQueue {
     const level = urgencies.indexOf(urgency);
     const known = queue.wanted.get(chunk);
     if (known !== undefined && known.urgency <= level) return;
-    queue.wanted.set(chunk, { urgency: level, order: this.order++ });
+    const wanted = { queue, chunk, urgency: level };
+    queue.wanted.set(chunk, wanted);
+    this.lines[level]!.push(wanted);
     this.schedule();
   }
 
@@ -80,7 +107,7 @@ export class FetchQueue {
     this.drop(queue);
   }
 
-  /** How many chunks are asked for, by urgency. */
+  /** How many chunks are asked for or under way. */
   waiting(target: FetchTarget): number {
     const queue = this.byTarget.get(target);
     return queue === undefined ? 0 : queue.wanted.size + queue.running.size;
@@ -100,48 +127,62 @@ export class FetchQueue {
     if (this.requests >= this.limits.requests) return false;
     const next = this.mostUrgent();
     if (next === null) return false;
-    const { queue, chunk, wanted } = next;
-    const isDemand = wanted.urgency === 0;
-    if (!isDemand && this.unhurried >= Math.ceil(this.limits.requests / 2)) return false;
-    const { first, last, size } = joined(queue, chunk, isDemand ? maxDemandJoin : maxJoin);
-    if (this.bytes > 0 && this.bytes + size > maxBytesUnderWay) return false;
-    if (urgencies[wanted.urgency] === 'background' && !this.mayRunInBackground(size)) return false;
-    void this.run(queue, { first, last, size, urgency: urgencies[wanted.urgency]! });
+    const urgency = urgencies[next.urgency]!;
+    const isDemand = urgency === 'demand';
+    const range = joined(next, isDemand ? maxDemandJoin : maxJoin);
+    if (!this.hasRoom(range.size, isDemand)) return false;
+    if (urgency === 'background' && !this.mayRunInBackground(range.size)) return false;
+    void this.run(next.queue, { ...range, urgency });
     return true;
   }
 
-  private mostUrgent(): { queue: Queue; chunk: number; wanted: Wanted } | null {
-    let best: { queue: Queue; chunk: number; wanted: Wanted } | null = null;
-    for (const queue of this.queues) {
-      for (const [chunk, wanted] of queue.wanted) {
-        if (best === null || isBefore(wanted, best.wanted)) best = { queue, chunk, wanted };
-      }
+  /** A frame that is larger than all that may be under way goes alone. */
+  private hasRoom(size: number, isDemand: boolean): boolean {
+    if (this.bytes > 0 && this.bytes + size > maxBytesUnderWay) return false;
+    const { requests, bytes } = this.unhurried;
+    if (isDemand || requests === 0) return true;
+    return requests < Math.ceil(this.limits.requests / 2) && bytes + size <= maxBytesUnderWay / 2;
+  }
+
+  private mostUrgent(): Wanted | null {
+    for (const line of this.lines) {
+      const wanted = line.peek();
+      if (wanted !== null) return wanted;
     }
-    return best;
+    return null;
   }
 
   private async run(
     queue: Queue,
     { first, last, size, urgency }: { first: number; last: number; size: number; urgency: Urgency },
   ): Promise<void> {
+    // A chunk that was settled may be under way again, in another request.
+    const open = new Set<number>();
     for (let chunk = first; chunk <= last; chunk++) {
       queue.wanted.delete(chunk);
       queue.running.add(chunk);
+      open.add(chunk);
     }
-    const isUnhurried = urgency !== 'demand';
-    this.requests++;
-    this.bytes += size;
-    if (isUnhurried) this.unhurried++;
+    this.count(1, size, urgency);
+    const settled = (chunk: number): void => {
+      if (open.delete(chunk)) queue.running.delete(chunk);
+    };
     try {
-      await queue.target.fetch(first, last, urgency);
+      await queue.target.fetch(first, last, urgency, settled);
     } finally {
-      for (let chunk = first; chunk <= last; chunk++) queue.running.delete(chunk);
-      this.requests--;
-      this.bytes -= size;
-      if (isUnhurried) this.unhurried--;
+      for (const chunk of open) settled(chunk);
+      this.count(-1, -size, urgency);
       this.drop(queue);
       this.schedule();
     }
+  }
+
+  private count(requests: number, bytes: number, urgency: Urgency): void {
+    this.requests += requests;
+    this.bytes += bytes;
+    if (urgency === 'demand') return;
+    this.unhurried.requests += requests;
+    this.unhurried.bytes += bytes;
   }
 
   /** The background pays for each request before the next one begins. */
@@ -177,16 +218,15 @@ export class FetchQueue {
   }
 }
 
-function isBefore(a: Wanted, b: Wanted): boolean {
-  return a.urgency < b.urgency || (a.urgency === b.urgency && a.order < b.order);
-}
-
-/** The chunk and its wanted neighbours, after it first: as many as `maxBytes` of the blob hold, or the chunk alone. */
-function joined({ target, wanted }: Queue, chunk: number, maxBytes: number) {
+/**
+ * The chunk and its wanted neighbours, those after it first: as many as `maxBytes` of the blob hold, or the chunk alone. Before it come only
+ * those that are as urgent: it would have to wait for them.
+ */
+function joined({ queue: { target, wanted }, chunk, urgency }: Wanted, maxBytes: number) {
   let [first, last] = [chunk, chunk];
   let { size } = target.rangeOf(chunk);
-  const tryAdd = (neighbour: number, edge: number): boolean => {
-    if (!wanted.has(neighbour)) return false;
+  const tryAdd = (neighbour: number, edge: number, leastUrgency: number): boolean => {
+    if ((wanted.get(neighbour)?.urgency ?? Infinity) > leastUrgency) return false;
     const [range, at] = [target.rangeOf(neighbour), target.rangeOf(edge)];
     const isNext =
       neighbour > edge ? at.offset + at.size === range.offset : range.offset + range.size === at.offset;
@@ -194,7 +234,7 @@ function joined({ target, wanted }: Queue, chunk: number, maxBytes: number) {
     size += range.size;
     return true;
   };
-  while (tryAdd(last + 1, last)) last++;
-  while (tryAdd(first - 1, first)) first--;
+  while (tryAdd(last + 1, last, urgencies.length)) last++;
+  while (tryAdd(first - 1, first, urgency)) first--;
   return { first, last, size };
 }

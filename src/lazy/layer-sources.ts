@@ -5,11 +5,18 @@ import type { SourceStore } from '../oci/store';
 import { parseReference } from '../oci/reference';
 import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
+import { publicName } from '../public-name';
 import { openSource } from '../store/open';
 import type { LazyLayerRequest } from './messages';
 
 /** Attempts of one read: layers that readers wait for are tried again by the layer itself, for longer. */
 const retry = { attempts: 2, firstPause: 100, longestPause: 1000 } as const;
+
+/** A place where a layer's blob can be read. */
+export interface LayerSource extends ByteSource {
+  /** The repository or the address, without credentials. */
+  place: string;
+}
 
 /** The same repository at another host; undefined for what is in no registry. */
 export function mirrorOf(source: string, host: string): string | undefined {
@@ -27,7 +34,7 @@ export class LayerSources {
   private readonly stores = new Map<string, { store: Promise<SourceStore>; users: number }>();
 
   /** Opens a layer's blob at every place that has it, the preferred one first. Mirrors that can't be opened are left out, with a warning. */
-  async open(request: LazyLayerRequest, onWarning: (line: string) => void): Promise<ByteSource[]> {
+  async open(request: LazyLayerRequest, onWarning: (line: string) => void): Promise<LayerSource[]> {
     const { source, mirrors, descriptor } = request;
     const sources = [await this.openAt(source, request, descriptor)];
     for (const host of mirrors) {
@@ -37,7 +44,7 @@ export class LayerSources {
         onWarning(`mirror ${host}: ${(error as Error).message}`);
         return null;
       });
-      if (opened !== null) sources.push({ ...bound(opened), name: `${opened.name} (${host})` });
+      if (opened !== null) sources.push({ ...opened, name: `${opened.name} (${host})` });
     }
     return sources;
   }
@@ -60,15 +67,16 @@ export class LayerSources {
     place: string,
     request: LazyLayerRequest,
     descriptor: Descriptor,
-  ): Promise<ByteSource> {
-    if (parseReference(place).transport === 'http') return openLocation(place, { descriptor });
+  ): Promise<LayerSource> {
+    if (parseReference(place).transport === 'http')
+      return at(place, await openLocation(place, { descriptor }));
     const key = JSON.stringify([place, request.access]);
     const known = this.stores.get(key) ?? { store: this.openStore(place, request), users: 0 };
     this.stores.set(key, known);
     known.users++;
     try {
       const blob = await (await known.store).openBlob(descriptor);
-      return { ...bound(blob), close: () => this.release(key, known, blob) };
+      return { ...at(place, blob), close: () => this.release(key, known, blob) };
     } catch (error) {
       await this.release(key, known, null);
       throw error;
@@ -94,7 +102,18 @@ export class LayerSources {
   }
 }
 
-function bound(source: ByteSource): ByteSource {
+function at(place: string, source: ByteSource): LayerSource {
   const { name, size } = source;
-  return { name, size, read: source.read.bind(source), close: source.close.bind(source) };
+  return {
+    ...{ name, size, place: shown(place) },
+    read: source.read.bind(source),
+    ...(source.stream && { stream: source.stream.bind(source) }),
+    close: source.close.bind(source),
+  };
+}
+
+function shown(place: string): string {
+  const reference = parseReference(place);
+  if (reference.transport !== 'docker') return publicName(place);
+  return `docker://${reference.host}/${reference.repository}`;
 }

@@ -1,27 +1,42 @@
 import type { Semaphore } from 'async-mutex';
 import { read } from 'node:fs';
 import { promisify } from 'node:util';
-import { SeekableErofsError, failure } from '../errors';
-import { serializeVeritySuperblock } from '../format/verity-superblock';
-import { decodeFrame } from '../layer/decoded-range';
+import { failure } from '../errors';
 import type { FuseEvent, NativeFuseServer } from '../native/binding';
-import type { ByteSource } from '../source/byte-source';
+import { piecesOf, type ByteSource } from '../source/byte-source';
+import { ChunkDecoder, isWrong } from './chunk-decoder';
 import type { ChunkStore } from './chunk-store';
+import { Demands } from './demands';
 import type { FetchQueue, FetchTarget, Urgency } from './fetch-queue';
+import { inParts } from './in-parts';
 import { Latencies } from './latencies';
 import { chunkAt, rangeOf, type ChunkRange, type LayerChunks } from './layer-chunks';
+import type { LayerSource } from './layer-sources';
+import type { LazyCounts } from './messages';
 import { ReadAhead } from './read-ahead';
-import { VerifiedTree } from './verified-tree';
 
 const readFd = promisify(read);
 const inputOutputError = 5; // EIO
-/** Between attempts for a chunk that a reader waits for; in milliseconds. It doubles up to the longest. */
-const firstPause = 100;
-const longestPause = 5000;
 /** Bytes of the layer that the background asks for at once. */
-const backgroundStep = 4 << 20;
-/** Bytes of the blob that fetchNow() asks for at once. */
-const maxAtOnce = 4 << 20;
+const backgroundStep = 8 << 20;
+/** How often each source is asked on behalf of a mount that is under way. */
+const attemptsOfMount = 2;
+/** Answers of which one has to be right, also where there is one source alone: a proxy may have had a bad moment. */
+const minAnswers = 2;
+
+/** What went wrong with a chunk: its bytes, the network, the wait for it, the store. */
+export type LazyFault = 'frame' | 'network' | 'timeout' | 'disk';
+
+/** Is told what layers do, for metrics. */
+export interface LazyObserver {
+  /** A request was begun. */
+  onRequest(what: { urgency: Urgency; source: string }): void;
+  /** Bytes of the blob came. */
+  onFetched(what: { urgency: Urgency; source: string; bytes: number }): void;
+  /** Readers got a chunk that they waited for, for so long. */
+  onDemand(milliseconds: number): void;
+  onFault(kind: LazyFault): void;
+}
 
 /** What a lazy layer works with; all but the first three belong to the server and are shared by its layers. */
 export interface LazyLayerParts {
@@ -30,7 +45,7 @@ export interface LazyLayerParts {
   chunks: LayerChunks;
   store: ChunkStore;
   /** Where the blob can be read, the preferred one first; each names itself. */
-  sources: readonly ByteSource[];
+  sources: readonly LayerSource[];
   fuse: Pick<NativeFuseServer, 'stored' | 'delivered' | 'failed'>;
   queue: FetchQueue;
   /** Bounds the chunks that are decoded at once. */
@@ -38,60 +53,37 @@ export interface LazyLayerParts {
   /** How long a reader waits at most, in milliseconds. */
   ioTimeout: number;
   onWarning: (line: string) => void;
-  /** A chunk was stored. */
-  onStored?: ((layer: LazyLayer) => void) | undefined;
-  /** Told of each demand that was answered, and of each chunk that was fetched. */
-  onFetched?: ((what: { urgency: Urgency; bytes: number; source: string }) => void) | undefined;
-  onDemand?: ((milliseconds: number) => void) | undefined;
-  onError?: ((kind: 'frame' | 'network' | 'timeout' | 'disk') => void) | undefined;
-}
-
-interface Demand {
-  since: number;
-  timer: NodeJS.Timeout;
-  attempts: number;
-}
-
-/** What a layer can tell of itself. */
-export interface LazyCounts {
-  chunks: number;
-  present: number;
-  bytesPresent: number;
-  bytesFetched: number;
-  requests: number;
-  source: string;
-  /** Of demands, in milliseconds; null before the first. */
-  p50: number | null;
-  p99: number | null;
+  /** What the background asked for is here, or will not come. */
+  onDrained?: (() => void) | undefined;
+  observer?: LazyObserver | undefined;
 }
 
 /**
  * One layer that fills as it is read: takes the FUSE server's events, asks the queue for chunks, checks and decodes what comes and stores
- * it. A chunk that turns out wrong is tried from the next source, and is never stored or served; its readers get EIO when all sources are
- * wrong. Without the network readers wait, at most for `ioTimeout`.
+ * it. A chunk that turns out wrong is asked for once more, from the next source where there is one, and is never stored or served; its
+ * readers get EIO when all sources are wrong. Without the network readers wait, at most for `ioTimeout`.
  */
 export class LazyLayer implements FetchTarget {
   private readonly readAhead: ReadAhead;
-  private readonly tree: VerifiedTree | null;
-  private readonly demands = new Map<number, Demand>();
-  /** Of chunks that came wrong: how many sources were tried. */
-  private readonly triedSources = new Map<number, number>();
+  private readonly decoder: ChunkDecoder;
+  private readonly demands: Demands;
   private readonly latencies = new Latencies();
+  private readonly closing = new AbortController();
   private source = 0;
   private cursor = 0;
   private bytesFetched = 0;
   private requests = 0;
-  private isClosed = false;
   private hasWarnedOfDisk = false;
 
   constructor(private readonly parts: LazyLayerParts) {
-    const { chunks, sources } = parts;
+    const { chunks, sources, decoding, ioTimeout } = parts;
     this.readAhead = new ReadAhead(chunks.starts);
-    this.tree =
-      chunks.tree &&
-      new VerifiedTree(sources[0]!.name, chunks.tree, (offset, length) =>
-        this.current().read(offset, length),
-      );
+    this.decoder = new ChunkDecoder(sources[0]!.name, chunks, decoding, (offset, length) =>
+      this.current().read(offset, length, this.closing.signal),
+    );
+    this.demands = new Demands(ioTimeout, (chunk) => {
+      this.onTimeout(chunk);
+    });
   }
 
   get node(): number {
@@ -130,22 +122,12 @@ export class LazyLayer implements FetchTarget {
     return true;
   }
 
-  /** Resolves when the chunks [from, to) are here; rejects when one can't be had. For what a mount needs before it returns. */
+  /**
+   * Resolves when the chunks [from, to) came; rejects when one can't be had, sooner than a reader would. For what a mount needs before it
+   * returns. Where the disk is full they are not in the store then.
+   */
   async fetchNow(from: number, to: number): Promise<void> {
-    const missing = Array.from({ length: to - from }, (_, i) => from + i).filter(
-      (chunk) => !this.store.has(chunk),
-    );
-    for (let at = 0; at < missing.length;) {
-      const first = missing[at++]!;
-      let last = first;
-      while (
-        missing[at] === last + 1 &&
-        this.rangeOf(last + 1).offset - this.rangeOf(first).offset < maxAtOnce
-      ) {
-        last = missing[at++]!;
-      }
-      await this.obtain(first, last, 'demand');
-    }
+    await Promise.all(Array.from({ length: to - from }, (_, i) => this.obtain(from + i)));
   }
 
   /** Chunk i is the bytes [starts[i], starts[i + 1]) of the layer's file. */
@@ -157,9 +139,14 @@ export class LazyLayer implements FetchTarget {
   asSource(size: number): ByteSource {
     const read = async (offset: number, length: number): Promise<Buffer> => {
       const bytes = Buffer.alloc(length);
-      if (length === 0) return bytes;
-      await this.fetchNow(chunkAt(this, offset), chunkAt(this, offset + length - 1) + 1);
-      await readFd(this.store.fd, bytes, 0, length, offset);
+      const end = offset + length;
+      for (let chunk = chunkAt(this, offset); length > 0 && this.starts[chunk]! < end; chunk++) {
+        const start = Math.max(offset, this.starts[chunk]!);
+        const part = bytes.subarray(start - offset, Math.min(end, this.starts[chunk + 1]!) - offset);
+        const unstored = await this.obtain(chunk);
+        if (unstored === null) await readFd(this.store.fd, part, 0, part.length, start);
+        else unstored.copy(part, 0, start - this.starts[chunk]!);
+      }
       return bytes;
     };
     return { name: this.current().name, size, read, close: () => Promise.resolve() };
@@ -169,16 +156,25 @@ export class LazyLayer implements FetchTarget {
     return rangeOf(this.parts.chunks, chunk);
   }
 
-  /** Called by the queue. Never rejects: what fails is tried again for those who wait. */
-  async fetch(first: number, last: number, urgency: Urgency): Promise<void> {
+  /** Called by the queue. Never rejects: what fails is tried again for those who wait. Each chunk is taken as soon as its bytes are here. */
+  async fetch(
+    first: number,
+    last: number,
+    urgency: Urgency,
+    settled: (chunk: number) => void,
+  ): Promise<void> {
+    const source = this.current();
+    const taken: Promise<void>[] = [];
     try {
-      await this.obtain(first, last, urgency);
+      for await (const bytes of this.framesOf(source, first, last, urgency)) {
+        taken.push(this.take(first + taken.length, bytes, source, settled));
+      }
     } catch (error) {
-      if (this.isClosed) return;
-      this.nextSource();
-      this.parts.onError?.('network');
-      for (let chunk = first; chunk <= last; chunk++) this.tryLater(chunk, error);
+      if (source === this.current()) this.nextSource();
+      this.onFault(first + taken.length, last, error, settled);
     }
+    await Promise.all(taken);
+    if (urgency === 'background') setImmediate(() => this.parts.onDrained?.());
   }
 
   counts(): LazyCounts {
@@ -189,7 +185,7 @@ export class LazyLayer implements FetchTarget {
       bytesPresent: store.bytes,
       bytesFetched: this.bytesFetched,
       requests: this.requests,
-      source: this.current().name,
+      source: this.current().place,
       p50: this.latencies.quantile(0.5),
       p99: this.latencies.quantile(0.99),
     };
@@ -197,15 +193,18 @@ export class LazyLayer implements FetchTarget {
 
   /** Gives up what is asked for, and closes sources and store. The FUSE server must not have the file any more. */
   async close(): Promise<void> {
-    this.isClosed = true;
+    this.closing.abort();
     this.parts.queue.forget(this);
-    for (const { timer } of this.demands.values()) clearTimeout(timer);
-    this.demands.clear();
+    this.demands.failAll(failure('CANCELLED', this.current().name, 'the layer is not served any more'));
     await Promise.allSettled(this.parts.sources.map((source) => source.close()));
     await this.store.close();
   }
 
-  private current(): ByteSource {
+  private get isClosed(): boolean {
+    return this.closing.signal.aborted;
+  }
+
+  private current(): LayerSource {
     return this.parts.sources[this.source]!;
   }
 
@@ -213,144 +212,131 @@ export class LazyLayer implements FetchTarget {
     this.source = (this.source + 1) % this.parts.sources.length;
   }
 
+  /** A reader of the kernel's waits for a chunk. */
   private demand(chunk: number): void {
     if (this.store.has(chunk)) {
       this.parts.fuse.stored(this.node, chunk);
       return;
     }
-    if (!this.demands.has(chunk)) {
-      const timer = setTimeout(() => {
-        this.parts.onError?.('timeout');
-        this.parts.onWarning(
-          `${this.current().name}: chunk ${chunk} did not come in ${this.parts.ioTimeout / 1000} s`,
-        );
-        this.fail(chunk);
-      }, this.parts.ioTimeout);
-      this.demands.set(chunk, { since: performance.now(), timer, attempts: 0 });
-    }
+    this.demands.add(chunk).isRead = true;
     this.parts.queue.want(this, chunk, 'demand');
   }
 
-  private tryLater(chunk: number, error: unknown): void {
-    const demand = this.demands.get(chunk);
-    if (demand === undefined) return;
-    if (demand.attempts++ === 0) this.parts.onWarning(`${(error as Error).message}; trying again`);
-    const pause = Math.min(firstPause * 2 ** (demand.attempts - 1), longestPause);
-    setTimeout(
-      () => {
-        if (this.demands.get(chunk) === demand) this.parts.queue.want(this, chunk, 'demand');
-      },
-      pause * (0.5 + Math.random() / 2),
-    ).unref();
+  /** The bytes of a chunk that could not be stored; null when it is in the store. */
+  private obtain(chunk: number): Promise<Buffer | null> {
+    if (this.store.has(chunk)) return Promise.resolve(null);
+    return new Promise((resolve, reject) => {
+      this.demands.add(chunk).callers.push({ resolve, reject });
+      this.parts.queue.want(this, chunk, 'demand');
+    });
   }
 
-  /** Chunks that lie behind each other in the blob, in one request. */
-  private async obtain(first: number, last: number, urgency: Urgency): Promise<void> {
-    const source = this.current();
-    const start = this.rangeOf(first).offset;
-    const end = this.rangeOf(last).offset + this.rangeOf(last).size;
+  /** The frames of chunks that lie behind each other in the blob, each as soon as it is here, in one request. */
+  private async *framesOf(source: LayerSource, first: number, last: number, urgency: Urgency) {
+    const { observer } = this.parts;
+    const ranges = Array.from({ length: last - first + 1 }, (_, i) => this.rangeOf(first + i));
+    const sizes = ranges.map(({ size }) => size);
+    const length = sizes.reduce((sum, size) => sum + size, 0);
     this.requests++;
-    const bytes = await source.read(start, end - start);
-    this.bytesFetched += bytes.length;
-    this.parts.onFetched?.({ urgency, bytes: bytes.length, source: source.name });
-    for (let chunk = first; chunk <= last; chunk++) {
-      const { offset, size } = this.rangeOf(chunk);
-      await this.parts.decoding.runExclusive(() =>
-        this.take(chunk, bytes.subarray(offset - start, offset - start + size), source),
-      );
+    observer?.onRequest({ urgency, source: source.place });
+    const pieces = piecesOf(source, ranges[0]!.offset, length, this.closing.signal);
+    for await (const frame of inParts(pieces, sizes)) {
+      this.bytesFetched += frame.length;
+      observer?.onFetched({ urgency, source: source.place, bytes: frame.length });
+      yield frame;
     }
   }
 
-  private async take(chunk: number, bytes: Buffer, source: ByteSource): Promise<void> {
-    if (this.isClosed || this.store.has(chunk)) return;
-    let decoded: Buffer;
+  /** Never rejects. */
+  private async take(
+    chunk: number,
+    bytes: Buffer,
+    source: LayerSource,
+    settled: (chunk: number) => void,
+  ): Promise<void> {
     try {
-      decoded = await this.decode(chunk, bytes, source.name);
+      if (this.isClosed || this.store.has(chunk)) return;
+      const decoded = await this.decoder.decode(chunk, bytes, source.name);
+      const isStored = await this.keep(chunk, decoded);
+      settled(chunk);
+      const waited = this.demands.came(chunk, isStored ? null : decoded);
+      if (isStored) this.parts.fuse.stored(this.node, chunk);
+      else this.parts.fuse.delivered(this.node, chunk, decoded);
+      if (waited === null) return;
+      this.latencies.add(waited);
+      this.parts.observer?.onDemand(waited);
     } catch (error) {
-      if (!isWrong(error)) throw error;
-      this.refuse(chunk, error as SeekableErofsError, source);
-      return;
+      if (isWrong(error)) this.refuse(chunk, error as Error, source, settled);
+      else this.onFault(chunk, chunk, error, settled);
     }
-    this.triedSources.delete(chunk);
-    await this.keep(chunk, decoded);
-    const demand = this.demands.get(chunk);
-    if (demand === undefined) return;
-    const milliseconds = performance.now() - demand.since;
-    this.latencies.add(milliseconds);
-    this.parts.onDemand?.(milliseconds);
-    this.settle(chunk);
   }
 
-  /** A frame is compared with its checksum and decoded; a piece of the tree is compared with the blocks above it. */
-  private async decode(chunk: number, bytes: Buffer, name: string): Promise<Buffer> {
-    const { chunks } = this.parts;
-    const size = chunks.starts[chunk + 1]! - chunks.starts[chunk]!;
-    if (chunk < chunks.frameCount) {
-      return padded(await decodeFrame(bytes, chunks.frames, chunk, name), size);
-    }
-    const { treeOffset, superblock } = chunks.tree!;
-    const { offset } = this.rangeOf(chunk);
-    // Before the tree stands the superblock, which was compared with the descriptor when the blob was opened: it is written anew.
-    const skipped = Math.max(0, Math.min(bytes.length, treeOffset - offset));
-    await this.tree!.check(bytes.subarray(skipped), offset + skipped - treeOffset);
-    const head = Buffer.alloc(skipped);
-    if (skipped > 0) head.set(serializeVeritySuperblock(superblock));
-    return padded(Buffer.concat([head, bytes.subarray(skipped)]), size);
-  }
-
-  private async keep(chunk: number, decoded: Buffer): Promise<void> {
-    const { fuse, onStored } = this.parts;
+  /** Whether there was room for it. */
+  private async keep(chunk: number, decoded: Buffer): Promise<boolean> {
     try {
       await this.store.write(chunk, decoded);
     } catch (error) {
-      this.parts.onError?.('disk');
+      this.parts.observer?.onFault('disk');
       if (!this.hasWarnedOfDisk)
         this.parts.onWarning(`${(error as Error).message}; chunks are served without being stored`);
       this.hasWarnedOfDisk = true;
-      fuse.delivered(this.node, chunk, decoded);
-      return;
+      return false;
     }
     this.hasWarnedOfDisk = false;
-    fuse.stored(this.node, chunk);
-    onStored?.(this);
+    return true;
   }
 
-  /** Wrong bytes: the next source may have better ones. When all have been asked, readers get an error, and the next reader begins anew. */
-  private refuse(chunk: number, error: SeekableErofsError, source: ByteSource): void {
-    this.parts.onError?.('frame');
-    this.parts.onWarning(`${source.name}: ${error.message}`);
-    const tried = (this.triedSources.get(chunk) ?? 0) + 1;
+  /**
+   * Wrong bytes: the next source may have better ones, or the same one the next time. After that readers get an error, and the next reader
+   * begins anew. What nobody waits for is left alone.
+   */
+  private refuse(chunk: number, error: Error, source: LayerSource, settled: (chunk: number) => void): void {
+    settled(chunk);
+    if (this.isClosed) return;
+    this.parts.observer?.onFault('frame');
+    this.parts.onWarning(`${source.place}: ${error.message}`);
     if (source === this.current()) this.nextSource();
-    if (tried < this.parts.sources.length) {
-      this.triedSources.set(chunk, tried);
-      setImmediate(() => {
-        if (this.demands.has(chunk)) this.parts.queue.want(this, chunk, 'demand');
-      });
-      return;
+    const demand = this.demands.get(chunk);
+    if (demand === undefined) return;
+    if (++demand.wrong < Math.max(minAnswers, this.parts.sources.length)) {
+      this.parts.queue.want(this, chunk, 'demand');
+    } else {
+      this.fail(chunk, error);
     }
-    this.triedSources.delete(chunk);
-    this.fail(chunk);
   }
 
-  private fail(chunk: number): void {
-    this.settle(chunk);
+  /** Chunks did not come: for those who wait another source is asked at once, and all of them again after a while. */
+  private onFault(first: number, last: number, error: unknown, settled: (chunk: number) => void): void {
+    const { observer, onWarning, sources } = this.parts;
+    if (!this.isClosed) observer?.onFault('network');
+    let isNews = false;
+    const again = (chunk: number): void => {
+      this.parts.queue.want(this, chunk, 'demand');
+    };
+    const later: number[] = [];
+    for (let chunk = first; chunk <= last; chunk++) {
+      settled(chunk);
+      const demand = this.demands.get(chunk);
+      if (demand === undefined || this.isClosed) continue;
+      isNews ||= demand.faults === 0;
+      if (++demand.faults >= attemptsOfMount * sources.length) this.demands.failCallers(chunk, error);
+      if (demand.faults < sources.length) again(chunk);
+      else later.push(chunk);
+    }
+    if (later.length > 0) this.demands.later(later, again);
+    if (isNews) onWarning(`${(error as Error).message}; trying again`);
+  }
+
+  private onTimeout(chunk: number): void {
+    const why = `chunk ${chunk} did not come in ${this.parts.ioTimeout / 1000} s`;
+    const error = failure('IO', this.current().place, why);
+    this.parts.observer?.onFault('timeout');
+    this.parts.onWarning(error.message);
+    this.fail(chunk, error);
+  }
+
+  private fail(chunk: number, error: unknown): void {
+    this.demands.failed(chunk, error);
     this.parts.fuse.failed(this.node, chunk, inputOutputError);
   }
-
-  private settle(chunk: number): void {
-    clearTimeout(this.demands.get(chunk)?.timer);
-    this.demands.delete(chunk);
-  }
-}
-
-function isWrong(error: unknown): boolean {
-  return error instanceof SeekableErofsError && (error.code === 'MISMATCH' || error.code === 'CORRUPT');
-}
-
-/** The bytes with zeros behind them, as many as the layer's file has there. */
-function padded(bytes: Buffer, size: number): Buffer {
-  if (bytes.length === size) return bytes;
-  if (bytes.length > size)
-    throw failure('CORRUPT', 'chunk', `${bytes.length} bytes where the layer has ${size}`);
-  return Buffer.concat([bytes, Buffer.alloc(size - bytes.length)]);
 }

@@ -3,7 +3,6 @@ import { createInterface } from 'node:readline';
 import { exitCodes, failure, SeekableErofsError, type ErrorCode } from '../errors';
 import type { VeritySuperblock } from '../format/verity-superblock';
 import type { Descriptor } from '../oci/types';
-import type { LazyCounts } from './lazy-layer';
 
 /** How registries and web servers are spoken to; names of files with secrets, never a secret. */
 export interface LazyAccess {
@@ -41,6 +40,19 @@ export interface LazyLayerAnswer {
 
 /** A superblock as JSON has it. */
 export type PlainSuperblock = Omit<VeritySuperblock, 'uuid' | 'salt'> & { uuid: string; salt: string };
+
+/** What a layer can tell of itself. */
+export interface LazyCounts {
+  chunks: number;
+  present: number;
+  bytesPresent: number;
+  bytesFetched: number;
+  requests: number;
+  source: string;
+  /** Of demands, in milliseconds; null before the first. */
+  p50: number | null;
+  p99: number | null;
+}
 
 /** A lazy layer in figures. */
 export interface LazyStatus extends LazyCounts {

@@ -8,7 +8,7 @@ import { readAhead } from '../source/read-ahead';
 import type { ByteSource } from '../source/byte-source';
 import { ChunkStore } from './chunk-store';
 import { layerChunks, type LayerChunks } from './layer-chunks';
-import type { LayerSources } from './layer-sources';
+import type { LayerSource, LayerSources } from './layer-sources';
 import type { LazyLayerRequest } from './messages';
 import { SavedReads } from './saved-reads';
 
@@ -23,7 +23,7 @@ export interface OpenedLayer {
   blob: SeekableBlob;
   chunks: LayerChunks;
   store: ChunkStore;
-  sources: ByteSource[];
+  sources: LayerSource[];
   /** Nothing was asked of a registry: whether it would still give the layer is not known. */
   isFromDisk: boolean;
 }

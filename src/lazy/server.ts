@@ -196,6 +196,9 @@ export class LazyServer {
       queue: this.queue,
       decoding: this.decoding,
       ioTimeout: this.options.ioTimeout,
+      onDrained: () => {
+        this.fillInBackground();
+      },
     });
     try {
       this.fuse.add({ node, name: request.key, fd: store.fd, starts: chunks.starts, present: store.present });

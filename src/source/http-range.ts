@@ -75,7 +75,18 @@ class HttpSource implements ByteSource {
 
   async read(offset: number, length: number, signal?: AbortSignal): Promise<Buffer> {
     checkRange(this, offset, length);
-    if (length === 0) return Buffer.alloc(0);
+    const bytes = allocateRead(this.name, length);
+    let done = 0;
+    for await (const piece of this.stream(offset, length, signal)) {
+      bytes.set(piece, done);
+      done += piece.length;
+    }
+    return bytes;
+  }
+
+  async *stream(offset: number, length: number, signal?: AbortSignal): AsyncGenerator<Buffer> {
+    checkRange(this, offset, length);
+    if (length === 0) return;
     const response = await this.client.get(this.url, this.headers(offset, length), signal);
     try {
       this.checkAnswer(response, offset, length);
@@ -83,7 +94,7 @@ class HttpSource implements ByteSource {
       await response.discard();
       throw error;
     }
-    return readBody(this.name, response, length, signal);
+    yield* piecesOfBody(this.name, response, length, signal);
   }
 
   close(): Promise<void> {
@@ -190,20 +201,23 @@ function validatorOf(response: HttpResponse): Validator | null {
   return { header: 'last-modified', value: modified, isStrong: age >= youngestStrongDate };
 }
 
-async function readBody(name: string, { body }: HttpResponse, length: number, signal?: AbortSignal) {
-  const bytes = allocateRead(name, length);
+async function* piecesOfBody(
+  name: string,
+  { body }: HttpResponse,
+  length: number,
+  signal?: AbortSignal,
+): AsyncGenerator<Buffer> {
   let done = 0;
   try {
     for await (const piece of body) {
-      if (piece.length > length - done) {
-        throw failure('CORRUPT', name, `the server sends more than the ${length} bytes asked for`);
-      }
-      bytes.set(piece, done);
       done += piece.length;
+      if (done > length)
+        throw failure('CORRUPT', name, `the server sends more than the ${length} bytes asked for`);
+      yield piece;
     }
   } catch (error) {
     throw networkError(name, error, signal);
   }
-  if (done === length) return bytes;
-  throw transientFailure(name, `the server sends ${done} bytes where ${length} were asked for`);
+  if (done < length)
+    throw transientFailure(name, `the server sends ${done} bytes where ${length} were asked for`);
 }

@@ -52,11 +52,12 @@ function pauseAfter(failed: number, { retryAfter }: TransientFault, options: Ret
   return Math.max(pause, retryAfter ?? 0);
 }
 
-/** `source` with reads that are tried again after network faults and when the server is busy. Closing it closes `source`. */
+/** `source` with reads that are tried again after network faults and when the server is busy; streams are not. Closing it closes `source`. */
 export function retryingSource(source: ByteSource, options: RetryOptions = {}): ByteSource {
   return {
     size: source.size,
     name: source.name,
+    ...(source.stream && { stream: source.stream.bind(source) }),
     read: (offset, length, signal) => withRetries(() => source.read(offset, length, signal), options, signal),
     close: () => source.close(),
   };

@@ -120,3 +120,70 @@ test('without a rate there is no background', async () => {
   expect(target.asked).toEqual([[0, 0, 'demand']]);
   await target.endAll();
 });
+
+test('a chunk whose fate is known can be asked for again while its request goes on', async () => {
+  const queue = queueOf(4);
+  const asked: [number, number][] = [];
+  let isOver: () => void = () => undefined;
+  const target: FetchTarget = {
+    rangeOf: (chunk) => ({ offset: chunk * 1000, size: 1000 }),
+    async fetch(first, last, _urgency, settled) {
+      asked.push([first, last]);
+      settled(first);
+      await new Promise<void>((resolve) => (isOver = resolve));
+    },
+  };
+  for (const chunk of [0, 1, 2]) queue.want(target, chunk, 'demand');
+  await settle();
+  queue.want(target, 0, 'demand');
+  queue.want(target, 1, 'demand');
+  await settle();
+  expect(asked).toEqual([
+    [0, 2],
+    [0, 0],
+  ]);
+  isOver();
+});
+
+test('only what is as urgent comes before the chunk that a reader waits for', async () => {
+  const queue = queueOf(4);
+  const target = new Target();
+  for (const chunk of [1, 2, 3, 6]) queue.want(target, chunk, 'ahead');
+  for (const chunk of [4, 5]) queue.want(target, chunk, 'demand');
+  await settle();
+  expect(target.asked).toEqual([
+    [4, 6, 'demand'],
+    [1, 3, 'ahead'],
+  ]);
+  await target.endAll();
+});
+
+test('what nobody waits for leaves bytes for a reader, not only requests', async () => {
+  const queue = queueOf(24);
+  const target = new Target(4 << 20);
+  for (let chunk = 0; chunk < 40; chunk += 2) queue.want(target, chunk, 'ahead');
+  await settle();
+  expect(target.asked).toHaveLength(4);
+  for (let chunk = 101; chunk < 109; chunk += 2) queue.want(target, chunk, 'demand');
+  await settle();
+  expect(target.asked.slice(4).map(([first]) => first)).toEqual([101, 103, 105, 107]);
+  await target.endAll();
+});
+
+test('the cost of a request does not grow with what else is wanted', async () => {
+  const cost = async (count: number): Promise<number> => {
+    const queue = queueOf(100);
+    const done: number[] = [];
+    const target: FetchTarget = {
+      rangeOf: (chunk) => ({ offset: chunk * 1000, size: 900 }), // no neighbours
+      fetch: (chunk) => Promise.resolve(void done.push(chunk)),
+    };
+    const start = process.cpuUsage();
+    for (let chunk = 0; chunk < count; chunk++) queue.want(target, chunk, 'prefetch');
+    while (done.length < count) await turn();
+    const { user, system } = process.cpuUsage(start);
+    return user + system;
+  };
+  await cost(2000);
+  expect(await cost(40_000)).toBeLessThan(60 * (await cost(2000)));
+});
