@@ -1,7 +1,8 @@
 import { failure } from './errors';
 
 /** How the value of an option is written. A size is bytes, or text like `4MiB`; a file or folder is none that `-` stands for; "object" and "function" are what programs alone can give. */
-type ValueKind = 'boolean' | 'integer' | 'size' | 'text' | 'texts' | 'file' | 'object' | 'function';
+type ValueKind =
+  'boolean' | 'integer' | 'number' | 'size' | 'text' | 'texts' | 'file' | 'object' | 'function';
 
 /** What an option may be. */
 export interface OptionRule {
@@ -24,14 +25,15 @@ export interface OptionRule {
 export const mostThreads = 1024;
 const threads = { kind: 'integer', least: 1, most: mostThreads } as const;
 
-/** What every call takes. */
-const resources = {
+const silentResources = {
   signal: { kind: 'object' },
   onProgress: { kind: 'function' },
-  onWarning: { kind: 'function' },
   threads: { ...threads, flag: 'threads' },
   tmpDir: { kind: 'file', flag: 'tmp-dir' },
 } satisfies Rules;
+
+/** What every long call takes. */
+const resources = { ...silentResources, onWarning: { kind: 'function' } } satisfies Rules;
 
 const build = {
   mkfs: { kind: 'text', flag: 'mkfs', rival: 'mkfsTarIndex', job: 'shapes' },
@@ -117,6 +119,26 @@ const lazy = {
   cacheSize: { kind: 'size', flag: 'cache-size', needs: 'lazy' },
 } satisfies Rules;
 
+const state = { state: { kind: 'file', flag: 'state' } } satisfies Rules;
+
+/** Of what is read at any place. */
+const blob = {
+  ...read,
+  timeout: registry.timeout,
+  cacheBytes: { kind: 'number', least: 0 },
+  cacheDir: { kind: 'file' },
+  cacheDirBytes: { kind: 'number', least: 0 },
+  signal: resources.signal,
+  onWarning: resources.onWarning,
+} satisfies Rules;
+
+const verityTree = {
+  ...silentResources,
+  algorithm: { kind: 'text', choices: ['sha512', 'sha256'] },
+  blockSize: { kind: 'integer' },
+  salt: { kind: 'object' },
+} satisfies Rules;
+
 const run = {
   ...resources,
   ...read,
@@ -125,7 +147,7 @@ const run = {
   platform: view.platform,
   devices: view.devices,
   verity: { kind: 'text', choices: ['auto', 'require', 'off'], flag: 'verity' },
-  state: { kind: 'file', flag: 'state' },
+  ...state,
   checkAtMostOnce: { kind: 'boolean', flag: 'check-at-most-once' },
   verityOptions: { kind: 'text', flag: 'verity-options' },
 } satisfies Rules;
@@ -175,12 +197,26 @@ export const optionsOf = {
     pidsLimit: { kind: 'integer', least: 1, flag: 'pids-limit' },
     memory: { kind: 'integer', least: 1, flag: 'memory' },
   },
-  verityTree: {
-    ...resources,
-    algorithm: { kind: 'text', choices: ['sha512', 'sha256'] },
-    blockSize: { kind: 'integer' },
-    salt: { kind: 'object' },
+  unmountImage: state,
+  listMounts: state,
+  repairMounts: state,
+  doctor: { repair: { kind: 'boolean', flag: 'repair' }, state: { ...state.state, needs: 'repair' } },
+  serveLazily: {
+    ...state,
+    background: lazy.background,
+    ioTimeout: lazy.ioTimeout,
+    cacheSize: lazy.cacheSize,
+    keep: { kind: 'number', least: 0, flag: 'keep' },
+    signal: resources.signal,
+    onReady: { kind: 'function' },
+    onWarning: resources.onWarning,
   },
+  openBlob: blob,
+  openErofsSource: { ...resources, ...blob },
+  openRegistryBlob: { ...silentResources, ...registry },
+  openErofs: { devices: { kind: 'object' }, signal: resources.signal },
+  verityTree,
+  verityRoot: verityTree,
 } as const satisfies Record<string, Rules>;
 
 /** USAGE for an option that a call of the library does not take, with what was meant, and for a value that it can't have. */
@@ -214,6 +250,7 @@ const isText = (value: unknown): value is string => typeof value === 'string';
 const names: Record<ValueKind, string> = {
   boolean: 'true or false',
   integer: 'a whole number',
+  number: 'a number',
   size: 'a size like 4MiB',
   text: 'text',
   texts: 'a list of texts',
@@ -224,6 +261,7 @@ const names: Record<ValueKind, string> = {
 const hasKind: Record<ValueKind, (value: unknown) => boolean> = {
   boolean: (value) => typeof value === 'boolean',
   integer: (value) => Number.isSafeInteger(value),
+  number: (value) => typeof value === 'number' && !Number.isNaN(value),
   size: (value) => isText(value) || Number.isSafeInteger(value),
   text: isText,
   texts: (value) => Array.isArray(value) && value.every(isText),

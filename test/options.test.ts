@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as library from '../src/index';
+import { checkSubjects } from '../src/image/subject';
 import { closestName, optionsOf } from '../src/options';
 import { refusal } from './support/refusal';
 import { tarBytes } from './support/tar-bytes';
@@ -16,6 +17,14 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 const at = (name: string): string => join(folder, name);
+
+const blob = { mediaType: 'm', digest: `sha256:${'0'.repeat(64)}`, size: 1 };
+const nothing = {
+  name: 'nothing',
+  size: 0,
+  read: () => Promise.reject(new Error('read')),
+  close: () => Promise.resolve(),
+};
 
 /** Every call that takes options, with these. */
 const calls: Record<keyof typeof optionsOf, (options: object) => Promise<unknown>> = {
@@ -32,17 +41,33 @@ const calls: Record<keyof typeof optionsOf, (options: object) => Promise<unknown
   extractImage: (options) => library.extractImage(at('tar'), at('out'), options),
   mountImage: (options) => library.mountImage(at('tar'), at('out'), options),
   runImage: (options) => library.runImage(at('tar'), [], options),
+  unmountImage: (options) => library.unmountImage(at('out'), options),
+  listMounts: (options) => library.listMounts(options),
+  repairMounts: (options) => library.repairMounts(options),
+  doctor: (options) => library.doctor(options),
+  serveLazily: (options) => library.serveLazily(options),
+  openBlob: (options) => library.openBlob(at('tar'), options),
+  openErofsSource: (options) => library.openErofsSource(at('tar'), options),
+  openRegistryBlob: (options) => library.openRegistryBlob('docker://127.0.0.1:1/a', blob, options),
+  openErofs: (options) => library.openErofs(nothing, options),
   verityTree: (options) => library.verityTree(at('tar'), options),
+  verityRoot: (options) => library.verityRoot(at('tar'), options),
 };
 
 describe.each(Object.entries(calls))('%s', (name, call) => {
   it('refuses names that it does not know, and says what was meant', async () => {
-    await expect(call({ thread: 1 })).rejects.toMatchObject({
-      ...{ code: 'USAGE', what: name, why: 'there is no option "thread"', hint: 'did you mean "threads"?' },
+    const [known] = Object.keys(optionsOf[name as keyof typeof optionsOf]);
+    await expect(call({ [`${known}x`]: 1 })).rejects.toMatchObject({
+      ...{ code: 'USAGE', what: name, why: `there is no option "${known}x"` },
+      hint: `did you mean "${known}"?`,
     });
     await expect(call({ xyzzy: 1 })).rejects.toEqual(refusal('USAGE', 'no option "xyzzy"'));
   });
+});
 
+const usesThreads = (name: string): boolean => 'threads' in optionsOf[name as keyof typeof optionsOf];
+
+describe.each(Object.entries(calls).filter(([name]) => usesThreads(name)))('%s', (_, call) => {
   it.each([-1, 0, 1e9, 1.5, NaN, '2', null])('refuses %s threads', async (threads) => {
     await expect(call({ threads })).rejects.toEqual(refusal('USAGE', 'threads'));
     expect(readdirSync(folder)).toEqual(['tar']);
@@ -85,6 +110,80 @@ describe('options of a conversion', () => {
   });
 });
 
+describe('options that can do nothing for what is named are refused:', () => {
+  const ofRegistries = [
+    { authFile: 'auth.json' },
+    { certDir: 'certs' },
+    { insecureHttp: true },
+    { concurrency: 2 },
+    { retryTime: 5 },
+  ];
+  const layout = 'oci:no-such-layout';
+  const onPlaces: [string, (options: object) => Promise<unknown>][] = [
+    ['convertImage', calls.convertImage],
+    ['verifyImage', (options) => library.verifyImage(layout, options)],
+    ['verifyImage of a layer', calls.verifyImage],
+    ['checkImage', (options) => library.checkImage(layout, layout, options)],
+    ['checkImage of layers', calls.checkImage],
+    ['inspect', (options) => library.inspect(layout, options)],
+    ['listImage', calls.listEntries],
+    ['listImage of a URL', (options) => library.listImage('http://127.0.0.1:1/blob', '/', options)],
+    ['readImageFile', calls.readImageFile],
+    ['extractImage', calls.extractImage],
+    ['mountImage', calls.mountImage],
+    ['runImage', calls.runImage],
+  ];
+
+  it.each(onPlaces)('%s: those of registries where none is spoken to', async (_, call) => {
+    for (const options of ofRegistries)
+      await expect(call(options)).rejects.toEqual(refusal('USAGE', 'no registry'));
+  });
+
+  it('not those of registries where one side of a conversion is in one', async () => {
+    const [layout, registry] = [`oci:${at('none')}`, 'docker://127.0.0.1:1/repo:tag'];
+    for (const [from, to] of [
+      [layout, registry],
+      [registry, layout],
+    ] as const) {
+      const attempt = library.convertImage(from, to, { insecureHttp: true, retryTime: 0 });
+      await expect(attempt).rejects.toMatchObject({ code: expect.not.stringContaining('USAGE') as string });
+    }
+  });
+
+  it('nor where mirrors are', () => {
+    checkSubjects([layout], { mirrors: ['registry.example'], insecureHttp: true });
+  });
+
+  it.each([
+    ['verifyImage', calls.verifyImage, { platforms: ['linux/amd64'] }],
+    ['inspect', calls.inspect, { platforms: ['linux/amd64'] }],
+    ['checkImage', calls.checkImage, { platforms: ['linux/amd64'] }],
+    ['listImage', calls.listEntries, { platform: 'linux/amd64' }],
+    ['mountImage', calls.mountImage, { platform: 'linux/amd64' }],
+  ])('%s: platforms of a layer', async (_, call, options) => {
+    await expect(call(options)).rejects.toEqual(refusal('USAGE', 'a single layer has no platform'));
+  });
+
+  it('descriptors of images', async () => {
+    for (const call of [library.verifyImage, library.inspect])
+      await expect(call(layout, { descriptor: blob })).rejects.toEqual(refusal('USAGE', 'descriptors'));
+  });
+
+  it('what is about manifests, indexes and frames, of a conversion to a layer content cache', async () => {
+    for (const options of [
+      ...[{ appendToIndex: true }, { osFeatures: true }, { replace: true }, { level: 3 }, { cache: 'c' }],
+      ...[{ chunkSize: '1MiB' }, { profile: 'erofs-image-spec', index: 'standalone' }],
+    ]) {
+      const attempt = library.convertImage(layout, `erofs-cache:${at('out')}`, options);
+      await expect(attempt).rejects.toEqual(refusal('USAGE', 'a cache has'));
+    }
+  });
+
+  it('the state folder of doctor, which repairs alone use', async () => {
+    await expect(library.doctor({ state: at('state') })).rejects.toEqual(refusal('USAGE', 'only repairs'));
+  });
+});
+
 it('names that are nothing like any known one suggest nothing', () => {
   expect(closestName('Dm_Verity', ['dmVerity', 'level'])).toBe('dmVerity');
   expect(closestName('levle', ['dmVerity', 'level'])).toBe('level');
@@ -108,9 +207,18 @@ const complete: {
   extract: Same<keyof library.ExtractOptions, keyof Table['extractImage']>;
   mount: Same<keyof library.MountOptions, keyof Table['mountImage']>;
   run: Same<keyof library.RunOptions, keyof Table['runImage']>;
+  unmount: Same<keyof library.StateOptions, keyof Table['unmountImage']>;
+  doctor: Same<keyof library.DoctorOptions, keyof Table['doctor']>;
+  serve: Same<keyof library.ServeOptions, keyof Table['serveLazily']>;
+  blob: Same<keyof library.BlobOptions, keyof Table['openBlob']>;
+  source: Same<keyof library.ErofsSourceOptions, keyof Table['openErofsSource']>;
+  registry: Same<keyof library.StoreOptions, keyof Table['openRegistryBlob']>;
+  erofs: Same<keyof library.OpenErofsOptions, keyof Table['openErofs']>;
+  verity: Same<keyof library.VerityOptions, keyof Table['verityRoot']>;
 } = {
   ...{ build: true, encode: true, convert: true, batch: true, decode: true },
-  ...{ check: true, inspect: true, extract: true, mount: true, run: true },
+  ...{ check: true, inspect: true, extract: true, mount: true, run: true, unmount: true, doctor: true },
+  ...{ serve: true, blob: true, source: true, registry: true, erofs: true, verity: true },
 };
 
 it('the table has every option of every call', () => {

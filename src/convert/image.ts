@@ -13,6 +13,7 @@ import { withoutCounterparts } from './append-to-index';
 import type { ConvertOptions } from './convert-options';
 import type { ConvertResult } from './convert-result';
 import { lostNameWarning } from './onto-itself';
+import { refuseNoEffect } from './no-effect';
 import { ConversionPool } from './pool';
 import type { ConversionRun } from './run';
 import { tidy } from './tidy';
@@ -36,7 +37,7 @@ export async function convertImage(
   const started = performance.now();
   const settings = settingsOf(options);
   const [from, to] = [parseReference(source), parseReference(destination)];
-  checkFlagsOfCache(to, destination, options);
+  refuseNoEffect(destination, from, to, given);
   const {
     signal,
     onProgress,
@@ -78,20 +79,6 @@ function inputFiles(source: Reference, { descriptor, images, others }: ImageSet)
   }
   if (source.transport !== 'oci-archive' && source.transport !== 'docker-archive') return [];
   return [source.path === '-' ? { fd: 0, name: 'standard input' } : { path: source.path }];
-}
-
-/** A cache holds layers alone: what is about manifests and indexes would do nothing. */
-function checkFlagsOfCache({ transport }: Reference, destination: string, options: ConvertOptions): void {
-  if (transport !== 'erofs-cache') return;
-  const { appendToIndex, osFeatures, keepForeign, replace } = options;
-  const given = Object.entries({
-    '--append-to-index': appendToIndex,
-    '--os-features': osFeatures,
-    '--keep-foreign': keepForeign,
-    '--replace': replace,
-  }).find(([, value]) => value === true);
-  if (given === undefined) return;
-  throw failure('USAGE', destination, 'a cache has layers, no manifests', `leave out ${given[0]}`);
 }
 
 /** No layer of the draft specification is passed through into an image of both kinds, either. */

@@ -6,6 +6,7 @@ import type { PlacedExtent, Segment } from './data';
 import type { ErofsInode, FileType, Inode } from './inode';
 import type { DirectoryCursor } from './directory-cursor';
 import { ErofsTree } from './erofs-tree';
+import { checkOptions } from '../options';
 import { openErofsImage, type OpenErofsOptions, type OpenedErofsImage } from './open';
 import type { DirectoryPart } from './tree';
 import { lookUp, type FoundNode } from './tree-lookup';
@@ -55,6 +56,7 @@ export async function openErofs(
   source: ByteSource,
   options: OpenErofsOptions = {},
 ): Promise<ErofsFilesystem> {
+  checkOptions('openErofs', options);
   return new ErofsFilesystem(await openErofsImage(source, options));
 }
 

@@ -2,6 +2,7 @@ import { failure } from '../errors';
 import { unescapePath } from '../format/escaped-path';
 import { withView, type ViewOptions } from './open-view';
 import { lookUp } from '../erofs/tree-lookup';
+import { checkSubjects } from './subject';
 import { checkOptions } from '../options';
 
 /** Bytes read at once. Offsets are multiples of it, so that the clusters of files compressed inside are decoded once. */
@@ -18,6 +19,7 @@ export async function readImageFile(
   options: ViewOptions = {},
 ): Promise<void> {
   checkOptions('readImageFile', options);
+  checkSubjects([refOrPath], options);
   await withView(refOrPath, options, async ({ tree }) => {
     const { node } = await lookUp(tree, unescapePath(path), true);
     const { type, size } = node.inode;

@@ -4,7 +4,7 @@ import { formatUuid } from '../format/verity-superblock';
 import type { ReadOptions } from '../layer/decode';
 import type { FrameSection } from '../layer/frame-section';
 import { layerKind } from '../layer/layer-kind';
-import { openBlob, type BlobReader } from '../layer/open-blob';
+import { openBlobIn, type BlobReader } from '../layer/open-blob';
 import { sniffLayer, type ContentKind } from '../layer/sniff';
 import type { BlobTree } from '../layer/verity-section';
 import type { ByteSource } from '../source/byte-source';
@@ -110,7 +110,7 @@ async function mediaTypeOf(file: ByteSource, options: ReadOptions): Promise<stri
 async function openTable(file: ByteSource, options: ReadOptions): Promise<BlobReader | null> {
   const isOdd = options.descriptor === undefined && (await sniffLayer(file)) === 'unknown';
   if (isOdd || (await layerKind(file, options)) !== 'seekable') return null;
-  return unlessUnreadable(openBlob(sliceSource(file, 0, file.size), options));
+  return unlessUnreadable(openBlobIn(sliceSource(file, 0, file.size), options));
 }
 
 function inspectTable(section: FrameSection): TableInspection {

@@ -11,6 +11,7 @@ import type { RegistryOptions } from '../store/registry/options';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
 import { openImageSet, type Image, type PlatformSelection } from './image-set';
 import { inspectLayer, type BlobInspection, type LayerInspectOptions } from './inspect-layer';
+import { checkSubjects } from './subject';
 import { checkOptions } from '../options';
 
 /** What an image is made of. */
@@ -41,6 +42,7 @@ export async function inspect(
   options: InspectOptions = {},
 ): Promise<BlobInspection | ImageInspection> {
   checkOptions('inspect', options);
+  checkSubjects([refOrPath], options);
   return parseReference(refOrPath).transport === 'file'
     ? inspectFile(refOrPath, options)
     : inspectReference(refOrPath, options);

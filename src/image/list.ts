@@ -4,6 +4,7 @@ import type { MergedNode, MergedTree } from './merged-tree';
 import { openView, type ViewOptions } from './open-view';
 import { lookUp } from '../erofs/tree-lookup';
 import { walkTree, type TreeEntry } from '../erofs/tree-walk';
+import { checkSubjects } from './subject';
 import { checkOptions } from '../options';
 
 /** A file, directory … as `ls` shows it. Bytes outside of printable ASCII, and the backslash, are `\xNN` in paths, targets, xattr names. */
@@ -57,6 +58,7 @@ export async function* listEntries(
   options: ListOptions = {},
 ): AsyncGenerator<ListedEntry, void, undefined> {
   checkOptions('listEntries', options);
+  checkSubjects([refOrPath], options);
   const view = await openView(refOrPath, options);
   try {
     yield* listTree(view.tree, path, options);

@@ -2,7 +2,7 @@ import { openErofs } from '../erofs/filesystem';
 import { failure } from '../errors';
 import { isTarLayer } from '../format/media-types';
 import type { ReadOptions } from '../layer/decode';
-import { openErofsSource, type ErofsSourceOptions } from '../layer/erofs-source';
+import { erofsSourceAt, type ErofsSourceOptions } from '../layer/erofs-source';
 import { openLocation, type LayerLocation } from '../layer/location';
 import { resourcesOf } from '../layer/resources';
 import { parseReference } from '../oci/reference';
@@ -89,9 +89,7 @@ export async function withView<T>(
 }
 
 async function openSingle(path: string, options: ViewOptions, resources: Resources): Promise<MergedTree> {
-  const { devices = [], oneLayer = 0, platform } = options;
-  if (platform !== undefined)
-    throw failure('USAGE', path, 'a single layer has no platform', 'leave out --platform');
+  const { devices = [], oneLayer = 0 } = options;
   if (oneLayer !== 0) throw failure('NOT_FOUND', path, `it has no layer ${oneLayer}: it is a single layer`);
   const opened: ByteSource[] = [];
   for (const path of devices) {
@@ -155,7 +153,7 @@ async function openLayer(
   devices: readonly ByteSource[] = [],
 ): Promise<OpenLayer> {
   const stored = await openLocation(location, options);
-  const source = resources.keep(await openErofsSource(stored, options));
+  const source = resources.keep(await erofsSourceAt(stored, options));
   resources.local.add(source, stored);
   const filesystem = await openErofs(source, { devices, signal: options.signal });
   return { name: source.name, filesystem };

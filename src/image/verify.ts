@@ -12,6 +12,7 @@ import type { RegistryOptions } from '../store/registry/options';
 import { openImageSet, type Image, type PlatformSelection } from './image-set';
 import { layersOf, readIndexOf, type ImageLayer, type LayerEntry } from './image-layers';
 import { verifyContent, verifyLayer, type VerifiedLayer } from './verify-layer';
+import { checkSubjects } from './subject';
 import { checkOptions } from '../options';
 
 /** One layer's verdict; members that are not known of a bad layer are null. */
@@ -39,6 +40,7 @@ export async function verifyImage(
   options: ReadOptions & RegistryOptions & Pick<PlatformSelection, 'platforms'> = {},
 ): Promise<Verification> {
   checkOptions('verifyImage', options);
+  checkSubjects([refOrPath], options);
   const layers =
     parseReference(refOrPath).transport === 'file'
       ? [await verifyFile(refOrPath, options)]

@@ -1,6 +1,7 @@
 import { failure } from '../errors';
 import type { ResourceOptions } from '../job';
 import type { BlobFile } from '../oci/store';
+import { checkOptions } from '../options';
 import type { ByteSource } from '../source/byte-source';
 import { sliceSource } from '../source/slice';
 import type { LayerDescriptor } from './decode';
@@ -25,6 +26,15 @@ export interface ErofsSourceOptions extends BlobOptions, ResourceOptions {
 export async function openErofsSource(
   location: LayerLocation,
   options: ErofsSourceOptions = {},
+): Promise<ByteSource> {
+  checkOptions('openErofsSource', options);
+  return erofsSourceAt(location, options);
+}
+
+/** As openErofsSource(), for callers whose options are checked and say more. */
+export async function erofsSourceAt(
+  location: LayerLocation,
+  options: ErofsSourceOptions,
 ): Promise<ByteSource> {
   const source = await openLocation(location, options);
   try {

@@ -1,5 +1,5 @@
-import { failure } from '../errors';
 import type { Profile } from '../format/profiles';
+import { checkOptions } from '../options';
 import type { ByteSource } from '../source/byte-source';
 import { FrameCache } from '../source/cached';
 import type { HttpOptions } from '../source/http-range';
@@ -50,7 +50,7 @@ const openingWindow = 32 << 10;
  * a warning.
  */
 export async function openBlob(location: LayerLocation, options: BlobOptions = {}): Promise<BlobReader> {
-  checkCacheBytes(options);
+  checkOptions('openBlob', options);
   const source = await openLocation(location, options);
   try {
     return await openBlobIn(source, options);
@@ -62,15 +62,8 @@ export async function openBlob(location: LayerLocation, options: BlobOptions = {
 
 /** As openBlob(), of a source that stays open when this fails. */
 export async function openBlobIn(source: ByteSource, options: BlobOptions): Promise<BlobReader> {
-  checkCacheBytes(options);
   const cache = await openFrameCache(options);
   return new OpenBlob(source, await openTable(source, options), cache, options);
-}
-
-function checkCacheBytes({ cacheBytes = 0, cacheDirBytes = 0 }: BlobOptions): void {
-  for (const bytes of [cacheBytes, cacheDirBytes]) {
-    if (!(bytes >= 0)) throw failure('USAGE', 'cache size', `${bytes} is no number of bytes`);
-  }
 }
 
 async function openFrameCache({

@@ -33,6 +33,7 @@ export interface VerityTree {
  * SHA-512) is returned in memory; encodeLayer() does without that.
  */
 export async function verityTree(path: string, options: VerityOptions = {}): Promise<VerityTree> {
+  checkOptions('verityTree', options);
   return withTree(path, options, async ({ tree, root, dataBlocks }, algorithm) => ({
     rootDigest: formatDigest(algorithm, root),
     tree: await tree.read(0, tree.size),
@@ -42,6 +43,7 @@ export async function verityTree(path: string, options: VerityOptions = {}): Pro
 
 /** The root digest of a file's dm-verity tree, `sha512:…` or `sha256:…`. Errors as of verityTree(). */
 export async function verityRoot(path: string, options: VerityOptions = {}): Promise<string> {
+  checkOptions('verityRoot', options);
   return withTree(path, options, async ({ root }, algorithm) => formatDigest(algorithm, root));
 }
 
@@ -52,7 +54,6 @@ async function withTree<T>(
   options: VerityOptions,
   use: (tree: NativeTree, algorithm: HashName) => Promise<T>,
 ): Promise<T> {
-  checkOptions('verityTree', options);
   const { algorithm = 'sha512', blockSize = 4096, salt = new Uint8Array() } = options;
   if (!isVerityBlockSize(blockSize)) throw failure('USAGE', 'dm-verity block size', `${blockSize} is none`);
   if (salt.length > maxSaltSize) throw failure('USAGE', 'dm-verity salt', `more than ${maxSaltSize} bytes`);

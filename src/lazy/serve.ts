@@ -1,3 +1,4 @@
+import { checkOptions } from '../options';
 import { keepServer, type KeeperOptions } from './keeper';
 
 /** What serveLazily() takes. */
@@ -7,6 +8,7 @@ export type ServeOptions = Omit<KeeperOptions, 'untilIdle'>;
  * Runs the machine's lazy server until `signal` is aborted: mounts with `lazy: true` and the same state folder use it instead of starting one
  * of their own. FAILED when one runs already, MACHINE without root or FUSE.
  */
-export function serveLazily(options: ServeOptions = {}): Promise<void> {
+export async function serveLazily(options: ServeOptions = {}): Promise<void> {
+  checkOptions('serveLazily', options);
   return keepServer(options);
 }

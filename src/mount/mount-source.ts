@@ -39,8 +39,6 @@ export async function openMountSource(refOrPath: string, options: MountSourceOpt
 }
 
 async function openSingle(path: string, options: MountSourceOptions): Promise<MountSource> {
-  if (options.platform !== undefined)
-    throw failure('USAGE', path, 'a single layer has no platform', 'leave out --platform');
   checkFileName(path); // the kernel mounts files
   const file = await spool(await openLocation(path, options), options);
   try {

@@ -28,6 +28,7 @@ import { perform, type OnStep } from './steps';
 import { call, requireRoot } from './kernel/system-call';
 import { isOurs, undoMount } from './unmount';
 import { WritableFolder } from './upper';
+import { checkSubjects } from '../image/subject';
 import { checkOptions } from '../options';
 
 /** Its copy keeps what the mount has: read-only, nosuid, nodev. */
@@ -69,6 +70,7 @@ export async function mountImage(
   options: MountOptions = {},
 ): Promise<MountResult> {
   checkOptions('mountImage', options);
+  checkSubjects([refOrPath], options);
   return mountWithHooks(refOrPath, target, options, {});
 }
 

@@ -1,6 +1,7 @@
 import type { LazyStatus } from '../lazy/messages';
 import type { MountedLayer } from './layer-record';
 import { lazyStatuses } from './lazy-layers';
+import { checkOptions } from '../options';
 import { mountsAt, readMounts } from './kernel/mountinfo';
 import { MountState, type StateOptions } from './state';
 import type { MountRecord } from './state-records';
@@ -19,6 +20,7 @@ export type MountedLazily = Omit<LazyStatus, 'key' | 'diffId'>;
 
 /** What is mounted by mountImage(), sorted by target; without layers where the record of it was lost. Changes nothing, and needs no root. */
 export async function listMounts(options: StateOptions = {}): Promise<MountResult[]> {
+  checkOptions('listMounts', options);
   const state = await MountState.look(options.state);
   if (state === null) return [];
   const mounts = await readMounts();

@@ -1,4 +1,5 @@
 import { failure } from '../errors';
+import { checkOptions } from '../options';
 import { mountsAt, readMounts, type MountEntry } from './kernel/mountinfo';
 import { releaseUnused, undoneKinds, unmount, type UndoneKind } from './release';
 import { MountState, removeFolder, resolveTarget, type StateOptions } from './state';
@@ -18,6 +19,7 @@ export interface Unmounted {
  * mounted over it.
  */
 export async function unmountImage(target: string, options: StateOptions = {}): Promise<Unmounted> {
+  checkOptions('unmountImage', options);
   requireRoot(target);
   const path = await resolveTarget(target);
   const state = await MountState.openExisting(options.state);
@@ -34,6 +36,7 @@ export async function unmountImage(target: string, options: StateOptions = {}): 
  * What was undone, by target.
  */
 export async function repairMounts(options: StateOptions = {}): Promise<Unmounted[]> {
+  checkOptions('repairMounts', options);
   requireRoot('mounts');
   const state = await MountState.openExisting(options.state);
   if (state === null) return [];

@@ -301,8 +301,12 @@ describe('chunks in memory', () => {
     expect(await refetches(3 * chunkSize - 1, [0, 1, 2, 0, 1, 2])).toBe(6);
     expect(await refetches(3 * chunkSize, [0, 1, 2, 0, 3, 0, 2, 1])).toBe(5);
     expect(await refetches(0, [0, 0, 0, 1, 0])).toBe(3);
-    await expect(openRecording({ cacheBytes: -1 })).rejects.toThrow(refusal('USAGE', 'cache size'));
-    await expect(openRecording({ cacheDirBytes: NaN })).rejects.toThrow(refusal('USAGE', 'cache size'));
+    await expect(openRecording({ cacheBytes: -1 })).rejects.toThrow(
+      refusal('USAGE', '"cacheBytes" must be 0 or more'),
+    );
+    await expect(openRecording({ cacheDirBytes: NaN })).rejects.toThrow(
+      refusal('USAGE', '"cacheDirBytes" must be a number'),
+    );
   });
 });
 

@@ -3,10 +3,11 @@ import { resolve } from 'node:path';
 import { failure, SeekableErofsError } from '../../errors';
 import { settingsOf } from '../../layer/encode';
 import { checkReferenceName, parseReference, type Reference } from '../../oci/reference';
-import { mergeOptions, shapeOf } from './keys';
+import { batchKeys, mergeOptions, shapeOf } from './keys';
 import type { BatchEntry, BatchList } from './list';
 import { expandTemplate, isTemplate, type RegistryNames } from './template';
 import type { ConvertOptions } from '../convert-options';
+import { refuseNoEffect, withoutNoEffect } from '../no-effect';
 
 /** One conversion of a batch. */
 export interface BatchJob {
@@ -31,21 +32,32 @@ export async function planJobs(
 ): Promise<BatchJob[]> {
   const jobs: BatchJob[] = [];
   const writers = new Map<string, string>();
+  const shared = mergeOptions(defaults, list.defaults);
   for (const entry of list.entries) {
-    const options = mergeOptions(mergeOptions(defaults, list.defaults), entry.options);
+    const options = mergeOptions(shared, entry.options);
     const entries = isTemplate(entry) ? expandTemplate(entry, registryFor(options)) : [entry];
     for await (const one of entries) {
       const job = located(one.where, () => planJob(one, options, writers));
       if (jobs.push(job) > maxJobs) throw failure('USAGE', one.where, `it has more than ${maxJobs} jobs`);
     }
   }
+  refuseUnused(shared, jobs);
   return jobs;
+}
+
+/** What is said for all jobs is left out where it can do nothing: somewhere it must do something. */
+function refuseUnused(shared: ConvertOptions, jobs: readonly BatchJob[]): void {
+  for (const [flag, { option }] of batchKeys) {
+    if (shared[option] === undefined || jobs.some(({ options }) => option in options)) continue;
+    throw failure('USAGE', `--${flag}`, 'it has no effect on any job of the list', 'leave it out');
+  }
 }
 
 function planJob(entry: BatchEntry, options: ConvertOptions, writers: Map<string, string>): BatchJob {
   const { source, destination, where } = entry;
   settingsOf(options);
   const [from, to] = [checkedSource(source), checkedDestination(destination)];
+  refuseNoEffect(destination, from, to, entry.options);
   const places = [placeOf(from), placeOf(to)];
   const written = writtenPlace(to, places);
   const other = writers.get(written);
@@ -56,7 +68,7 @@ function planJob(entry: BatchEntry, options: ConvertOptions, writers: Map<string
   writers.set(written, where);
   const identity = JSON.stringify([...places, shapeOf(options)]);
   const key = createHash('sha256').update(identity).digest('hex').slice(0, 32);
-  return { source, destination, options, key };
+  return { source, destination, options: withoutNoEffect(from, to, options), key };
 }
 
 function checkedSource(text: string): Reference {

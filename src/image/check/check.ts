@@ -11,6 +11,7 @@ import { compareConfigs, type ConfigDifference } from './compare-configs';
 import { DifferenceList, type Difference } from './differences';
 import { layersOf, readIndexOf, type ImageLayer } from '../image-layers';
 import { openImageSet, type Image, type PlatformSelection } from '../image-set';
+import { checkSubjects } from '../subject';
 import { checkOptions } from '../../options';
 
 /** What a conversion was found to have kept. */
@@ -48,6 +49,7 @@ export async function checkImage(
   options: CheckOptions = {},
 ): Promise<CheckResult> {
   checkOptions('checkImage', options);
+  checkSubjects([source, converted], options);
   const differences = new DifferenceList();
   const { entries, bytes, config, notCompared } = isPair(source, converted)
     ? await checkImages(source, converted, differences, options)

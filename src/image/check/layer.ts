@@ -3,7 +3,7 @@ import { failure } from '../../errors';
 import { checkSameDigest } from '../../format/digest';
 import { checkBlobDigest } from '../../layer/content-digest';
 import type { ReadOptions } from '../../layer/decode';
-import { openErofsSource } from '../../layer/erofs-source';
+import { erofsSourceAt } from '../../layer/erofs-source';
 import { openPlainLayer, type PlainLayer } from '../../layer/layer-image';
 import { layerKind } from '../../layer/layer-kind';
 import { asByteSource } from '../../layer/native-byte-source';
@@ -62,7 +62,7 @@ export async function checkLayer(
   options: LayerCheckOptions,
 ): Promise<LayerComparison> {
   const { descriptor, indexLayer } = converted;
-  const image = await openErofsSource(borrow(converted.file), {
+  const image = await erofsSourceAt(borrow(converted.file), {
     ...options,
     cacheBytes,
     descriptor,
@@ -100,7 +100,7 @@ async function compare(
 async function expectationOf(source: CheckedBlob, options: LayerCheckOptions): Promise<Expectation> {
   const { file, descriptor, indexLayer } = source;
   if (await isImage(source)) {
-    const image = await openErofsSource(borrow(file), { ...options, cacheBytes, descriptor, indexLayer });
+    const image = await erofsSourceAt(borrow(file), { ...options, cacheBytes, descriptor, indexLayer });
     return expectImage(image, () => image.close(), options);
   }
   const layer = await openPlainLayer(file, options);

@@ -13,6 +13,7 @@ import type { MergedNode, MergedTree } from '../merged-tree';
 import { withView, type View, type ViewOptions } from '../open-view';
 import { lookUp, type FoundNode } from '../../erofs/tree-lookup';
 import { walkTree, type TreeEntry } from '../../erofs/tree-walk';
+import { checkSubjects } from '../subject';
 import { checkOptions } from '../../options';
 
 /** What extractImage() takes. */
@@ -42,6 +43,7 @@ export async function extractImage(
   options: ExtractOptions = {},
 ): Promise<Extracted> {
   checkOptions('extractImage', options);
+  checkSubjects([refOrPath], options);
   return withView(refOrPath, options, async (view) => {
     const { tree } = view;
     const parts = await findParts(tree, options.paths ?? ['/']);

@@ -19,6 +19,7 @@ import { findRuntime, runtimeHint } from './runtime';
 import { MountState } from '../state';
 import type { MountedLayer } from '../layer-record';
 import { requireRoot } from '../kernel/system-call';
+import { checkSubjects } from '../../image/subject';
 import { checkOptions } from '../../options';
 
 /** What runImage() takes. */
@@ -54,6 +55,7 @@ export async function runImage(
   options: RunOptions = {},
 ): Promise<RunResult> {
   checkOptions('runImage', options);
+  checkSubjects([refOrPath], options);
   checkLimits(options);
   requireRoot('run');
   const runtime = await findRuntime({ limited: hasLimits(options) });

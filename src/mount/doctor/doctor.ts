@@ -1,3 +1,5 @@
+import { failure } from '../../errors';
+import { checkOptions } from '../../options';
 import { repairContainers } from '../container/repair';
 import { addonCheck, kernelChecks, programChecks, type DoctorCheck } from './checks';
 import { Machine } from './machine';
@@ -23,7 +25,11 @@ export interface DoctorReport {
  * Looks at the machine: the addon and its instruction sets, what the kernel offers for mounting, the programs that some
  * commands run. Changes nothing unless `repair`. MACHINE for `repair` without root.
  */
-export async function doctor({ repair = false, state }: DoctorOptions = {}): Promise<DoctorReport> {
+export async function doctor(options: DoctorOptions = {}): Promise<DoctorReport> {
+  checkOptions('doctor', options);
+  const { repair = false, state } = options;
+  if (state !== undefined && !repair)
+    throw failure('USAGE', 'doctor', 'only repairs have a state folder', 'give --repair, too');
   const addon = addonCheck();
   const checks = [addon, ...(await kernelChecks(await Machine.open())), ...(await programChecks())];
   const report = { ok: addon.status === 'ok', checks };

@@ -1,6 +1,7 @@
 import { failure } from '../../errors';
 import { parseReference } from '../../oci/reference';
 import type { Descriptor } from '../../oci/types';
+import { checkOptions } from '../../options';
 import type { ByteSource } from '../../source/byte-source';
 import type { StoreOptions } from './options';
 import { RegistrySource } from './source';
@@ -15,6 +16,7 @@ export async function openRegistryBlob(
   descriptor: Descriptor,
   options: StoreOptions = {},
 ): Promise<ByteSource> {
+  checkOptions('openRegistryBlob', options);
   const reference = parseReference(repository);
   if (reference.transport !== 'docker') {
     throw failure('USAGE', repository, 'it names no repository of a registry', 'docker://host/repo');

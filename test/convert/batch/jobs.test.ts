@@ -57,6 +57,27 @@ jobs:
   ]);
 });
 
+test('what is said for all jobs is left out where it can do nothing', async () => {
+  const mixed = `
+- {source: 'oci:a:1', destination: 'oci:b:1'}
+- {source: 'docker://registry.example/app:1', destination: 'erofs-cache:cache'}
+`;
+  const jobs = await plan(mixed, { retryTime: 5, chunkSize: '1MiB' });
+  expect(jobs.map(({ options }) => options)).toEqual([{ chunkSize: '1MiB' }, { retryTime: 5 }]);
+});
+
+test.each([
+  [job(), { insecureHttp: true }, '--insecure-http'],
+  [job(', authfile: auth.json'), {}, '--authfile'],
+  [`defaults: {cert-dir: certs}\njobs:\n${job()}`, {}, '--cert-dir'],
+  ["- {source: 'oci:a:1', destination: 'erofs-cache:c', level: 5}", {}, '--level'],
+  ["- {source: 'oci:a:1', destination: 'erofs-cache:c'}", { level: 5 }, '--level'],
+])('what can do nothing in any job is refused: %s %j', async (list, defaults, flag) => {
+  const error = await caught(() => plan(list, defaults));
+  expect(error.code).toBe('USAGE');
+  expect(`${error.what} ${error.hint}`).toContain(flag);
+});
+
 test('what a job says puts an end to the opposite in the defaults', async () => {
   const defaults = { allPlatforms: true, mkfs: '-zlz4' };
   const [one] = await plan(job(', platform: linux/arm64, mkfs-tar-index: true'), defaults);
