@@ -28,6 +28,7 @@ export default defineConfig([
         setTimeout: 'readonly',
         clearTimeout: 'readonly',
         performance: 'readonly',
+        fetch: 'readonly',
         AbortController: 'readonly',
       },
     },

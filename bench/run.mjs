@@ -33,7 +33,9 @@ const USAGE = `usage: npm run bench [-- CLAIM… [options]]
   --image FILE     this raw EROFS image in place of the one built from the tar
   --threads N      our threads (default: all cores)
   --long           growth: up to 10 GB and 1 000 000 files (20 GB of disk, 10 minutes more)
-  --build-peers    build containerd and nydus-image where they are missing (some minutes, once)
+  --build-peers    build containerd, nydus-image, stargz and SOCI where they are missing (some minutes, once)
+  --chunk-size S   lazy: of the blobs that are mounted lazily (default 256KiB)
+  --case TEXT      only cases with this in their names; with --who KEY,KEY only these programs: nothing is written to the results
   --results DIR    where the results go (default: bench/results)
   --cli FILE       another build's main.js
 
@@ -57,6 +59,9 @@ function parseOptions() {
         threads: text(),
         long: flag,
         'build-peers': flag,
+        'chunk-size': text('256KiB'),
+        case: text(),
+        who: text(),
         results: text(RESULTS),
         cli: text(),
         help: flag,
@@ -101,12 +106,16 @@ async function runClaim(name, context, folder) {
   console.log(`${name}: ${claim.title}`);
   const machine = { ...describeMachine(), mkfs: context.mkfsVersion };
   const cases = [];
-  for await (const contest of claim.cases(context)) {
+  const isPart = context.options.case !== undefined || context.options.who !== undefined;
+  for await (const all of claim.cases(context)) {
+    const contest = chosen(all, context.options);
+    if (contest === null) continue;
     const { runs = context.runs, cores = context.cores } = contest;
     const result = await runCase(contest, { directory: context.directory, runs, cores, log: console.log });
     cases.push(result);
     console.log(caseText(result));
   }
+  if (isPart) return;
   const { megabytes, corpus, runs, threads } = context;
   writeResult(
     {
@@ -121,6 +130,14 @@ async function runClaim(name, context, folder) {
   const bars = barsText(readResults(folder), name);
   if (bars !== '') console.log(bars);
   console.log(`  ${machineText(machine)}; ${((performance.now() - start) / 1000).toFixed(0)} s\n`);
+}
+
+/** What --case and --who leave of a case; null when that is nothing. */
+function chosen(contest, { case: text = '', who }) {
+  if (!contest.name.includes(text)) return null;
+  const keys = who?.split(',');
+  const contestants = contest.contestants.filter(({ key }) => keys?.includes(key) ?? true);
+  return contestants.length === 0 ? null : { ...contest, contestants };
 }
 
 try {

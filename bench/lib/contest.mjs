@@ -6,7 +6,7 @@ import { round, speedup, spread } from './stats.mjs';
 
 /**
  * Runs a case. `contestants` are `{key, label, argv, env, input, before, after, result, rounds, skip}`: `before()` prepares a run outside
- * of its time; `result(output)` says what was made, `{bytes, …}`, and may correct the seconds, for a program that times itself; `rounds` is
+ * of its time; `result(output)` says what was made, `{bytes, …}`, or fetched, `{traffic: {bytes, requests}}`, and may correct the seconds, for a program that times itself; `rounds` is
  * the most rounds that a slow one takes part in; `skip` is why it doesn't take part at all; `isRival` is false of one that does less. `agree(made)` throws when they didn't do the
  * same work. `measured(sample)` is the number that is compared, where it isn't the seconds of the whole run. `limit()` measures the
  * unavoidable parts, once a round. The first contestant that isn't skipped is what the others are compared with; it runs once more before
@@ -100,6 +100,7 @@ function spreads(list) {
     cpuSeconds: spread(list.map(({ cpuSeconds }) => cpuSeconds)),
     peakRssMiB: spread(list.map(({ peakRssMiB }) => peakRssMiB)),
     ...(list[0]?.bytes !== undefined && { bytes: list[0].bytes }),
+    ...(list[0]?.traffic !== undefined && { traffic: trafficOf(list) }),
     ...(metrics.length > 0 && {
       metrics: Object.fromEntries(
         metrics.map((key) => [
@@ -112,6 +113,15 @@ function spreads(list) {
       ),
     }),
   };
+}
+
+function trafficOf(list) {
+  const all = (key) =>
+    spread(
+      list.map(({ traffic }) => traffic[key]),
+      0,
+    );
+  return { bytes: all('bytes'), requests: all('requests') };
 }
 
 /** The parts of the median round. */

@@ -20,6 +20,7 @@ export class Context {
     this.megabytes = Number(options.size);
     this.runs = Number(options.runs);
     this.corpus = options.corpus;
+    this.chunkSize = options['chunk-size'];
     this.long = options.long === true;
     this.threads = options.threads === undefined ? this.cores : Number(options.threads);
     this.program = ourProgram(options.cli);

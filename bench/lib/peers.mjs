@@ -3,6 +3,7 @@
 //   nydus-image  on PATH, in $NYDUS_IMAGE, or built by --build-peers (Rust, some minutes)
 //   containerd   in $CONTAINERD_BIN, or built by test/e2e/containerd.mjs or --build-peers (Go, some minutes)
 //   eStargz      bench/estargz, built when it is asked for
+//   stargz, SOCI lib/snapshotters.mjs
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
@@ -14,6 +15,7 @@ import {
   startContainerd,
 } from '../../test/e2e/support/containerd-daemon.mjs';
 import { buildGo, which } from './programs.mjs';
+import { findSoci, findStargz } from './snapshotters.mjs';
 
 const NYDUS = '2.2.0'; // of the crate nydus-rs
 
@@ -58,6 +60,20 @@ export class Peers {
     return buildGo(this.#context.directory, 'estargz');
   }
 
+  get stargz() {
+    return findStargz(this.#context.directory, this.#builds);
+  }
+
+  get soci() {
+    return findSoci(this.#context.directory, this.#builds);
+  }
+
+  /** The folder of containerd's programs. */
+  get containerdPrograms() {
+    const missing = process.getuid() !== 0 ? 'containerd needs root' : this.#containerdMissing();
+    return missing ? { missing } : { path: installContainerd() };
+  }
+
   #containerdMissing() {
     if (this.#builds) return missingForContainerd();
     const caches = readdirSync(process.env.XDG_CACHE_HOME || tmpdir());
@@ -72,10 +88,8 @@ export class Peers {
   /** Starts a containerd whose ctr finds mkfs.erofs: `{ctr(args), env, stop()}`, or `{missing}`. */
   async containerd() {
     const { mkfs, mkfsMissing } = this.#context;
-    const missing =
-      process.getuid() !== 0 ? 'containerd needs root' : (mkfsMissing ?? this.#containerdMissing());
+    const { path: bin, missing } = mkfsMissing ? { missing: mkfsMissing } : this.containerdPrograms;
     if (missing) return { missing };
-    const bin = installContainerd();
     const directory = mkdtempSync(join(tmpdir(), 'se-bench-')); // short: a socket's path has at most 107 bytes
     try {
       const daemon = await startContainerd({ bin, directory });

@@ -32,7 +32,11 @@ export function caseText({ name, input, contestants, ratios, roofline, efficienc
 }
 
 const short = (number) => Number(number.toPrecision(3));
-const size = ({ bytes }) => (bytes === undefined ? '' : `, ${(bytes / 1e6).toFixed(1)} MB made`);
+const size = ({ bytes, traffic }) =>
+  (bytes === undefined ? '' : `, ${(bytes / 1e6).toFixed(1)} MB made`) +
+  (traffic === undefined
+    ? ''
+    : `, ${(traffic.bytes.median / 1e6).toFixed(1)} MB fetched by ${traffic.requests.median} requests`);
 
 function limitText({ seconds, cpuSeconds, bound, parts }, efficiency, cpuEfficiency) {
   const list = Object.entries(parts).map(([name, value]) => `${name} ${value}`);

@@ -29,21 +29,44 @@ function barsTable(results) {
 }
 
 function claimSection({ claim, title, date, machine, settings, cases, derived }) {
+  const isTraffic = cases.some(({ contestants }) => contestants.some(({ traffic }) => traffic));
   const notes = [...new Set(cases.flatMap(({ contestants }) => contestants.flatMap(note)))];
   return [
     `### ${claim}`,
     '',
     `${title}. ${date.slice(0, 10)}, ${machineText(machine)}, commit ${machine.commit}; ${settings.corpus} corpus of ${settings.megabytes} MB.`,
     '',
-    '| case | who | s: min / median / max | MB/s | CPU s | peak MiB | MB made | ours is … as fast |',
-    '|---|---|---|---:|---:|---:|---:|---|',
-    ...cases.flatMap(caseRows),
+    ...(isTraffic ? trafficTable(cases) : workTable(cases)),
     '',
     ...(derived ? ['```json', JSON.stringify(derived), '```', ''] : []),
     ...notes.map((text) => `* ${text}`),
     ...(notes.length > 0 ? [''] : []),
   ].join('\n');
 }
+
+const workTable = (cases) => [
+  '| case | who | s: min / median / max | MB/s | CPU s | peak MiB | MB made | ours is … as fast |',
+  '|---|---|---|---:|---:|---:|---:|---|',
+  ...cases.flatMap(caseRows),
+];
+
+/** Of programs that work elsewhere, in daemons, while they wait for the network: what was fetched counts. */
+const trafficTable = (cases) => [
+  '| case | who | s: min / median / max | MB fetched | requests | ours is … as fast |',
+  '|---|---|---|---:|---:|---|',
+  ...cases.flatMap(({ name, contestants, ratios }) =>
+    contestants
+      .filter(({ skipped }) => skipped === undefined)
+      .map(({ key, label, seconds, traffic }) => {
+        const fetched = traffic
+          ? `${number(traffic.bytes.median / 1e6)} | ${traffic.requests.median}`
+          : ' | ';
+        return `| ${name} | ${label} | ${range(seconds)} | ${fetched} | ${timesOf(ratios[key])} |`;
+      }),
+  ),
+];
+
+const timesOf = (ratio) => (ratio === undefined ? '' : `${ratio.ofMedians}× (${ratio.min} to ${ratio.max})`);
 
 const note = (row) => [
   ...(row.skipped === undefined ? [] : [`${row.label}: not run, ${row.skipped}.`]),
@@ -73,8 +96,7 @@ function contestantRow(name, input, row, ratios) {
   const rate =
     metrics.length === 0 && input.bytes > 0 ? (input.bytes / 1e6 / row.seconds.median).toFixed(0) : '';
   const made = row.bytes === undefined ? '' : (row.bytes / 1e6).toFixed(1);
-  const ratio = ratios[row.key];
-  const times = ratio === undefined ? '' : `${ratio.ofMedians}× (${ratio.min} to ${ratio.max})`;
+  const times = timesOf(ratios[row.key]);
   return `| ${name} | ${row.label} | ${seconds} | ${rate} | ${row.cpuSeconds?.median ?? ''} | ${row.peakRssMiB?.max ?? ''} | ${made} | ${times} |`;
 }
 

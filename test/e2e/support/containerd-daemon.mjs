@@ -82,10 +82,11 @@ function cacheDirectory() {
  * service unpacks EROFS images by its default configuration. CRI, which has but one snapshotter, is told to take the EROFS one.
  * The caller owns the namespaces: nothing here undoes mounts or ends containers.
  * @param pause what CRI keeps pods alive with: the name of an image that is there already
+ * @param extra more of its configuration, in TOML
  */
-export async function startContainerd({ bin, directory, pause }) {
+export async function startContainerd({ bin, directory, pause, extra = '' }) {
   const daemon = new Containerd(bin, directory, pause);
-  daemon.writeConfiguration();
+  daemon.writeConfiguration(extra);
   await daemon.start();
   return daemon;
 }
@@ -106,7 +107,7 @@ class Containerd {
     this.#logFile = join(directory, 'containerd.log');
   }
 
-  writeConfiguration() {
+  writeConfiguration(extra) {
     const at = (name) => join(this.#directory, name);
     mkdirSync(at('programs'));
     // The differ refuses to load without a mkfs.erofs that knows --tar, though it never needs one for EROFS layers. This
@@ -144,7 +145,7 @@ disabled_plugins = ['io.containerd.nri.v1.nri']
   restrict_oom_score_adj = true
 [plugins.'io.containerd.cri.v1.runtime'.cni]
   conf_dir = '${at('cni')}'
-`,
+${extra}`,
     );
   }
 

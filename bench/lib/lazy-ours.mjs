@@ -1,0 +1,92 @@
+// Contestants of the claim `lazy` that are ours: mounts and containers with nothing kept of earlier ones.
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { coldFolder, dropCaches } from './cold.mjs';
+
+const ATTEMPTS = 300;
+const PAUSE = 50; // milliseconds
+
+/** Our program with a state folder of its own. */
+export class OurState {
+  #context;
+  #folder = coldFolder();
+
+  constructor(context) {
+    this.#context = context;
+  }
+
+  /** The command line of our program. */
+  command(name, ...args) {
+    const state = ['--state', this.#folder.at('state'), '--quiet'];
+    return [process.execPath, this.#context.program, name, ...state, ...args];
+  }
+
+  run(...args) {
+    const [program, ...rest] = this.command(...args);
+    execFileSync(program, rest, { stdio: ['ignore', 'ignore', 'inherit'] });
+  }
+
+  /** Where images may be mounted. */
+  at(name) {
+    return this.#folder.at(name);
+  }
+
+  /** Nothing is there any more, and no server runs. */
+  renew() {
+    this.#folder.renew();
+    mkdirSync(this.at('mnt'));
+  }
+
+  async serve() {
+    const [program, ...args] = this.command('serve');
+    spawn(program, args, { stdio: 'ignore' });
+    for (let i = 0; i < ATTEMPTS; i++) {
+      if (await answers(this.at('state/lazy/socket'))) return;
+      await sleep(PAUSE);
+    }
+    throw new Error('the lazy server did not come up');
+  }
+
+  /** Programs that a start takes. */
+  get warm() {
+    return [
+      [process.execPath, this.#context.program, 'doctor'],
+      ['runc', '--version'],
+    ];
+  }
+
+  clear() {
+    this.#folder.clear();
+  }
+}
+
+/** A contestant that begins with an empty state; `serves`: a server runs already. `action` is its command line. */
+export function coldOurs(context, registry, { key, label, network, serves = false, action, timed = true }) {
+  const state = new OurState(context);
+  const argv = action(state);
+  return {
+    ...{ key, label },
+    argv: timed ? context.job('first-output', ...argv) : argv,
+    async before() {
+      state.renew();
+      if (serves) await state.serve();
+      dropCaches(state.warm);
+      await registry.setNetwork(network);
+    },
+    result: async (output) => ({ ...(timed && JSON.parse(output)), traffic: await registry.counts() }),
+    after: () => state.clear(),
+  };
+}
+
+function answers(path) {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
