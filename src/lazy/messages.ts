@@ -72,7 +72,11 @@ export interface LazyCalls {
   status: { request: Record<string, never>; answer: { pid: number; version: string; layers: LazyStatus[] } };
 }
 
+/** To be raised when calls or answers change: a server that runs since before an upgrade refuses what it may misunderstand. */
+export const protocolVersion = 1;
+
 interface Request {
+  protocol: number;
   id: number;
   call: keyof LazyCalls;
   request: unknown;
@@ -96,8 +100,12 @@ export function answerCalls(
   limitLines(socket);
   createInterface({ input: socket, crlfDelay: Infinity }).on('line', (line) => {
     void (async () => {
-      const { id, call, request } = JSON.parse(line) as Request;
-      const response: Response = await (calls[call] as (request: unknown) => Promise<unknown>)(request).then(
+      const { protocol, id, call, request } = JSON.parse(line) as Request;
+      const answer =
+        protocol === protocolVersion
+          ? (calls[call] as (request: unknown) => Promise<unknown>)(request)
+          : Promise.reject(otherProtocol(protocol));
+      const response: Response = await answer.then(
         (answer) => ({ id, answer }),
         (error: unknown) => ({ id, error: plainError(error) }),
       );
@@ -132,7 +140,9 @@ export class LazyConnection {
   ): Promise<LazyCalls[Call]['answer']> {
     const id = this.next++;
     const answer = new Promise<unknown>((resolve, reject) => this.waiting.set(id, { resolve, reject }));
-    this.socket.write(`${JSON.stringify({ id, call, request } satisfies Request)}\n`);
+    this.socket.write(
+      `${JSON.stringify({ protocol: protocolVersion, id, call, request } satisfies Request)}\n`,
+    );
     return answer as Promise<LazyCalls[Call]['answer']>;
   }
 
@@ -147,6 +157,12 @@ export class LazyConnection {
     if ('answer' in response) waiting?.resolve(response.answer);
     else waiting?.reject(new SeekableErofsError(knownCode(response.error.code), response.error));
   }
+}
+
+function otherProtocol(protocol: unknown): SeekableErofsError {
+  const why = `it speaks version ${protocolVersion} of its protocol, this program version ${String(protocol).slice(0, 20)}`;
+  const hint = 'end its process (pkill -f lazy/server-main): the server that is installed now takes over';
+  return failure('UNSUPPORTED', 'lazy server', why, hint);
 }
 
 function limitLines(socket: Socket): void {

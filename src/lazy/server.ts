@@ -6,6 +6,7 @@ import { isDeepStrictEqual, promisify } from 'node:util';
 import { fromSystemError } from '../errors';
 import { writeAtomically } from '../fs/atomic-file';
 import { acquireLock, type Lock } from '../fs/lock';
+import { checkRecordVersion } from '../fs/record-version';
 import { metadataSize } from '../layer/metadata-size';
 import { materialisedTree } from '../layer/materialise';
 import { native, type FuseEvent, type NativeFuseServer } from '../native/binding';
@@ -31,6 +32,8 @@ const quietTime = 10_000;
 const roomInterval = 10_000;
 /** A store may be in the hands of somebody who makes room, or of a server that is ending; in milliseconds. */
 const storeTime = 10_000;
+/** Of the list of layers in use. To be raised when it changes; earlier ones are read as well, as a newer server goes on with an older one's. */
+const listVersion = 1;
 /** Of metadata that is fetched before a mount returns. */
 const maxMetadata = 64 << 20;
 
@@ -276,7 +279,7 @@ export class LazyServer {
           result.status === 'fulfilled' ? [result.value.request] : [],
         );
         await writeAtomically(this.folder.layers, async ({ fd }) => {
-          await promisify(writeFile)(fd, `${JSON.stringify({ version: 1, layers: requests })}\n`);
+          await promisify(writeFile)(fd, `${JSON.stringify({ version: listVersion, layers: requests })}\n`);
         });
       });
     return this.writing;
@@ -332,12 +335,14 @@ async function fetchMetadata(layer: LazyLayer, size: number): Promise<void> {
   if (end > 0) await layer.fetchNow(0, chunkAt(layer, end - 1) + 1);
 }
 
-async function readLayers(path: string): Promise<LazyLayerRequest[]> {
+/** Exported for its test. */
+export async function readLayers(path: string): Promise<LazyLayerRequest[]> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw fromSystemError(path, error);
   });
   if (text === null) return [];
-  const { layers } = JSON.parse(text) as { layers: LazyLayerRequest[] };
+  const { version, layers } = JSON.parse(text) as { version?: unknown; layers: LazyLayerRequest[] };
+  checkRecordVersion(path, version, listVersion);
   return layers;
 }

@@ -56,10 +56,13 @@ interface LayerIdentity {
   files: readonly string[];
 }
 
+/** To be raised when what is kept under a key changes (decoded images, stores of lazy layers): what is of another version is never read. */
+const keyVersion = 1;
+
 /** The name of a layer in the state folder. */
 export function mountKey({ diffId, rootDigest, extra, files }: LayerIdentity): string {
   return createHash('sha256')
-    .update(JSON.stringify([diffId, rootDigest, extra, files]))
+    .update(JSON.stringify([keyVersion, diffId, rootDigest, extra, files]))
     .digest('hex');
 }
 

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { fromSystemError, type SeekableErofsError } from '../errors';
 import { writeAtomically } from '../fs/atomic-file';
+import { checkRecordVersion } from '../fs/record-version';
 import type { LayerRecord, MountedLayer } from './layer-record';
 import { requireRoot } from './kernel/system-call';
 
@@ -28,21 +29,39 @@ export interface Vouched {
   unvouchedTree: boolean;
 }
 
-/** Null where there is no file, "lost" where it is not what was written: a disk that was full, or broken, may have emptied it. */
-export async function readJson<T>(
+/** Of the records of mounts and layers. To be raised when they change; earlier ones are read as well, as what is mounted outlives an upgrade. */
+const recordVersion = 1;
+
+/**
+ * Null where there is no file, "lost" where it is not what was written: a disk that was full, or broken, may have emptied it.
+ * @throws UNSUPPORTED for what a newer program wrote
+ */
+export async function readRecord<T>(
   path: string,
   isWhole: (value: unknown) => value is T,
 ): Promise<T | 'lost' | null> {
+  const found = await readObject(path);
+  if (found === null) return null;
+  const { version, ...value } = found;
+  checkRecordVersion(path, version, recordVersion);
+  return isWhole(value) ? value : 'lost';
+}
+
+export async function writeRecord(path: string, value: object): Promise<void> {
+  await writeJson(path, { version: recordVersion, ...value });
+}
+
+/** Null where there is no file, empty where it is no JSON. */
+export async function readObject(path: string): Promise<Record<string, unknown> | null> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw readFailure(path, error);
   });
   if (text === null) return null;
   try {
-    const value: unknown = JSON.parse(text);
-    return isWhole(value) ? value : 'lost';
+    return { ...(JSON.parse(text) as object | null) };
   } catch {
-    return 'lost';
+    return {};
   }
 }
 

@@ -12,8 +12,10 @@ import {
   isMountRecord,
   isVouched,
   readFailure,
-  readJson,
+  readObject,
+  readRecord,
   writeJson,
+  writeRecord,
   type MountRecord,
   type Vouched,
 } from './state-records';
@@ -111,12 +113,12 @@ export class MountState {
 
   /** What the journal has of a target; of a record that was lost (emptied, say), what is known without it. */
   async readMount(target: string): Promise<MountRecord | null> {
-    const record = await readJson<MountRecord>(this.mountFile(target), isMountRecord);
+    const record = await readRecord<MountRecord>(this.mountFile(target), isMountRecord);
     return record === 'lost' ? this.lostRecord(target, await readMounts()) : record;
   }
 
   async writeMount(record: MountRecord): Promise<void> {
-    await writeJson(this.mountFile(record.target), record);
+    await writeRecord(this.mountFile(record.target), record);
   }
 
   async removeMount(target: string): Promise<void> {
@@ -160,11 +162,11 @@ export class MountState {
 
   /** Null where there is none, "lost" where it can't be read any more. */
   async readLayer(key: string): Promise<LayerRecord | 'lost' | null> {
-    return readJson<LayerRecord>(this.layerFile(key), isLayerRecord);
+    return readRecord<LayerRecord>(this.layerFile(key), isLayerRecord);
   }
 
   async writeLayer(key: string, record: LayerRecord): Promise<void> {
-    await writeJson(this.layerFile(key), record);
+    await writeRecord(this.layerFile(key), record);
   }
 
   /** Where a layer is mounted. */
@@ -193,8 +195,8 @@ export class MountState {
 
   /** What was found when a layer's content was checked against the descriptor that `voucher` names; null when it was not. */
   async readVouched(key: string, voucher: string): Promise<Vouched | null> {
-    const vouched = await readJson<Vouched>(this.vouchedFile(key, voucher), isVouched);
-    return vouched === 'lost' ? null : vouched;
+    const vouched: unknown = await readObject(this.vouchedFile(key, voucher));
+    return isVouched(vouched) ? vouched : null;
   }
 
   async writeVouched(key: string, voucher: string, vouched: Vouched): Promise<void> {
@@ -241,7 +243,7 @@ export class MountState {
     const ids = names.flatMap((name) => recordName.exec(name)?.[1] ?? []);
     const read = ids.map(async (id) => ({
       id,
-      record: await readJson<MountRecord>(join(folder, `${id}.json`), isMountRecord),
+      record: await readRecord<MountRecord>(join(folder, `${id}.json`), isMountRecord),
     }));
     // One that is gone meanwhile was undone.
     return (await Promise.all(read)).flatMap(({ id, record }) => (record === null ? [] : [{ id, record }]));

@@ -95,6 +95,39 @@ describe('records', () => {
     expect(await state.mounts()).toEqual([record('/b')]);
   });
 
+  test('of a newer program are refused by name, and stay as they are', async () => {
+    const state = await MountState.open(at('state'));
+    await state.writeMount(record('/a'));
+    await state.makeLayerFolder(key);
+    await state.writeLayer(key, { files: [], backing: 'file', dm: null, loops: [] });
+    for (const [file, use] of [
+      [`layers/${key}/layer.json`, () => state.readLayer(key)],
+      [`mounts/${idOf('/a')}.json`, () => state.readMount('/a')],
+      [`mounts/${idOf('/a')}.json`, () => state.mounts()],
+      [`mounts/${idOf('/a')}.json`, () => state.removeLostRecords()],
+    ] as const) {
+      const newer = (await readFile(at(`state/${file}`), 'utf8')).replace(/"version":\d+/, '"version":99');
+      await writeFile(at(`state/${file}`), newer);
+      await expect(use()).rejects.toThrow(refusal('UNSUPPORTED', at(`state/${file}`)));
+      await expect(use()).rejects.toMatchObject({
+        why: expect.stringMatching(/version 99, .* up to version \d+$/) as string,
+        hint: expect.stringContaining('later') as string,
+      });
+      expect(await readFile(at(`state/${file}`), 'utf8')).toBe(newer);
+    }
+  });
+
+  test('from before they had versions are read', async () => {
+    const state = await MountState.open(at('state'));
+    const layer = { files: [], backing: 'file', dm: null, loops: [] } as const;
+    await state.makeLayerFolder(key);
+    await writeFile(at(`state/mounts/${idOf('/a')}.json`), JSON.stringify(record('/a')));
+    await writeFile(at(`state/layers/${key}/layer.json`), JSON.stringify(layer));
+    expect(await state.readMount('/a')).toEqual(record('/a'));
+    expect(await state.mounts()).toEqual([record('/a')]);
+    expect(await state.readLayer(key)).toEqual(layer);
+  });
+
   test('are kept by target, and listed in order', async () => {
     const state = await MountState.open(at('state'));
     await state.writeMount(record('/b'));

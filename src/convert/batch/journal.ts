@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { failure, fromSystemError } from '../../errors';
 import { parseJson } from '../../format/json';
 import { syncFolder } from '../../fs/atomic-file';
+import { checkRecordVersion } from '../../fs/record-version';
 import { native } from '../../native/binding';
 
 /**
@@ -133,13 +134,11 @@ function read(path: string, first: string, lines: string[], restart: boolean): M
 function checkHeader(path: string, line: string, restart: boolean): void {
   const found = parseLine(path, line, 1);
   if (found['format'] !== format) throw corrupt(path, 'it is no journal');
-  if (found['version'] === version || restart) return;
-  throw failure(
-    'UNSUPPORTED',
-    path,
-    `it is of version ${String(found['version'])}, this program writes version ${version}`,
-    '--restart converts everything again',
-  );
+  if (restart) return;
+  if (!Number.isSafeInteger(found['version'])) throw badLine(path, 1);
+  const hint =
+    'go on with the release of seekable-erofs that wrote it, or a later one; --restart converts everything again';
+  checkRecordVersion(path, found['version'], version, hint);
 }
 
 function parseLine(path: string, line: string, number: number): Record<string, unknown> {

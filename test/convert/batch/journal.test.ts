@@ -89,7 +89,13 @@ test.each([
   ['a list', '[]\n', 'CORRUPT', 'it is no journal'],
   ['null', 'null\n', 'CORRUPT', 'it is no journal'],
   ['zeros', '\0'.repeat(4096), 'CORRUPT', 'it is no journal'],
-  ['another version', '{"format":"seekable-erofs batch journal","version":2}\n', 'UNSUPPORTED', 'version 2'],
+  [
+    'a newer version',
+    header.replace('1}', '2}'),
+    'UNSUPPORTED',
+    'version 2, this release knows up to version 1',
+  ],
+  ['no version', '{"format":"seekable-erofs batch journal"}\n', 'CORRUPT', 'line 1 is damaged'],
   ['a damaged line', `${header}${lineOf(done)}nonsense\n${lineOf(done)}`, 'CORRUPT', 'line 3 is damaged'],
   [
     'a line of another shape',
