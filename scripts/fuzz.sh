@@ -66,7 +66,7 @@ sources_of() {
     tar | pax) printf '%s\n' native/tar/*.cc ;;
     tree)
       printf '%s\n' native/tar/*.cc native/erofs/tree.cc native/erofs/xattr.cc
-      printf 'native/layer/%s.cc\n' entry_inode name_index path resolve settle tar_to_tree tree_builder warnings whiteout
+      printf 'native/layer/%s.cc\n' entry_inode finish_tree name_index path resolve tar_to_tree tree_builder warnings whiteout
       ;;
     frame) printf '%s\n' native/zstd/frame.cc && node scripts/zstd-sources.mjs ;;
     inflate) printf '%s\n' native/inflate/*.cc && node scripts/zstd-sources.mjs ;;

@@ -12,7 +12,7 @@ namespace seekable {
 namespace {
 
 // One pread or pwrite moves at most this much on Linux.
-constexpr size_t kLargestTransfer = 0x7ffff000;
+constexpr size_t kMaxTransfer = 0x7ffff000;
 
 Error ended_early(const std::string& name, uint64_t offset) {
   return corrupt(name, "ends at byte " + std::to_string(offset) + ", before what was expected of it");
@@ -64,7 +64,7 @@ Result<uint64_t> File::size() const {
 
 Status File::read_at(uint64_t offset, MutableBytes out) const {
   while (!out.empty()) {
-    const size_t most = std::min(out.size(), kLargestTransfer);
+    const size_t most = std::min(out.size(), kMaxTransfer);
     const ssize_t count = pread(descriptor_, out.data(), most, static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return system_error(name_, errno);
@@ -84,7 +84,7 @@ bool File::read_cached(uint64_t offset, MutableBytes out) const {
 
 Status File::write_at(uint64_t offset, Bytes bytes) const {
   while (!bytes.empty()) {
-    const size_t most = std::min(bytes.size(), kLargestTransfer);
+    const size_t most = std::min(bytes.size(), kMaxTransfer);
     const ssize_t count = pwrite(descriptor_, bytes.data(), most, static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return system_error(name_, errno);

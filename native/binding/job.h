@@ -43,7 +43,7 @@ class Task {
 
  protected:
   virtual void perform() = 0;              // on the thread
-  virtual void settle(Napi::Env env) = 0;  // on JavaScript's thread
+  virtual void settle(Napi::Env env) = 0;  // the promise, on JavaScript's thread
 
   std::shared_ptr<Job> job_;
   Napi::Promise::Deferred deferred_;

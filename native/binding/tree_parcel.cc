@@ -18,9 +18,9 @@ template <typename Integer>
 Integer integer_of(double number) {
   // The nearest one: times come from images, which may say anything.
   constexpr double kLeast = static_cast<double>(std::numeric_limits<Integer>::min());
-  constexpr double kMost = static_cast<double>(std::numeric_limits<Integer>::max());
+  constexpr double kMax = static_cast<double>(std::numeric_limits<Integer>::max());
   if (!(number > kLeast)) return std::numeric_limits<Integer>::min();
-  return number >= kMost ? std::numeric_limits<Integer>::max() : static_cast<Integer>(number);
+  return number >= kMax ? std::numeric_limits<Integer>::max() : static_cast<Integer>(number);
 }
 
 }  // namespace

@@ -45,8 +45,8 @@ std::unique_ptr<PendingRead> WaitingReads::add(std::unique_ptr<PendingRead> read
 }
 
 template <typename Visit>
-std::vector<std::unique_ptr<PendingRead>> WaitingReads::settle(const LayerFile& file, uint64_t chunk,
-                                                               Visit visit) {
+std::vector<std::unique_ptr<PendingRead>> WaitingReads::release(const LayerFile& file, uint64_t chunk,
+                                                                Visit visit) {
   std::vector<std::unique_ptr<PendingRead>> ready;
   for (auto at = reads_.begin(); at != reads_.end();) {
     PendingRead& read = *at->second;
@@ -65,20 +65,20 @@ std::vector<std::unique_ptr<PendingRead>> WaitingReads::settle(const LayerFile& 
 std::vector<std::unique_ptr<PendingRead>> WaitingReads::stored(LayerFile& file, uint64_t chunk) {
   const std::lock_guard lock(mutex_);
   file.state(chunk) = ChunkState::kPresent;
-  return settle(file, chunk, [](PendingRead&) {});
+  return release(file, chunk, [](PendingRead&) {});
 }
 
 std::vector<std::unique_ptr<PendingRead>> WaitingReads::delivered(LayerFile& file, uint64_t chunk,
                                                                   Bytes bytes) {
   const std::lock_guard lock(mutex_);
   file.state(chunk) = ChunkState::kAbsent;
-  return settle(file, chunk, [&](PendingRead& read) { take(read, chunk, bytes); });
+  return release(file, chunk, [&](PendingRead& read) { take(read, chunk, bytes); });
 }
 
 std::vector<std::unique_ptr<PendingRead>> WaitingReads::failed(LayerFile& file, uint64_t chunk, int error) {
   const std::lock_guard lock(mutex_);
   file.state(chunk) = ChunkState::kAbsent;
-  return settle(file, chunk, [error](PendingRead& read) { read.error = error; });
+  return release(file, chunk, [error](PendingRead& read) { read.error = error; });
 }
 
 std::unique_ptr<PendingRead> WaitingReads::interrupted(uint64_t unique) {

@@ -47,7 +47,7 @@ class WaitingReads {
 
  private:
   template <typename Visit>
-  std::vector<std::unique_ptr<PendingRead>> settle(const LayerFile& file, uint64_t chunk, Visit visit);
+  std::vector<std::unique_ptr<PendingRead>> release(const LayerFile& file, uint64_t chunk, Visit visit);
 
   std::mutex mutex_;
   std::unordered_map<uint64_t, std::unique_ptr<PendingRead>> reads_;  // by `unique`

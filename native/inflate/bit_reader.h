@@ -34,7 +34,7 @@ struct BitReader {
   }
 
   // Gives whole bytes back to the input, so that fewer than 8 bits are left.
-  void settle() {
+  void return_whole_bytes() {
     next -= count >> 3;
     count &= 7;
     bits &= (1u << count) - 1;

@@ -16,12 +16,12 @@ constexpr size_t kHeaderBytes = 600;
 static_assert(kHeaderBytes <= Feed::kMargin);
 
 constexpr unsigned kSignOfLength = 31 - std::countr_zero(kLength);  // shifted so, the flag is the sign
-constexpr size_t kLongestMatch = 258;
+constexpr size_t kMaxMatch = 258;
 constexpr size_t kCopy = 32;
 // Symbols are decoded two by two, and at the limits one more if a match is half read. This is what that may
 // read and write beyond them, what is loaded ahead and copied too far included.
 constexpr size_t kInputSlack = 40;
-constexpr size_t kOutputSlack = 3 * kLongestMatch + kCopy;
+constexpr size_t kOutputSlack = 3 * kMaxMatch + kCopy;
 static_assert(kInputSlack <= Feed::kMargin && kOutputSlack <= Window::kMargin);
 
 enum class Outcome { kLimit, kEndOfBlock, kBadLiteral, kBadDistance, kTooFarBack };
@@ -227,7 +227,7 @@ Result<DeflateDecoder::Stop> DeflateDecoder::run(Feed& feed, Window& window) {
     const Bytes input = TRY(feed.peek(kHeaderBytes));
     BitReader bits{input.data(), saved_bits_, saved_count_};
     state_ = step(bits, input, !feed.ended(), window);
-    bits.settle();
+    bits.return_whole_bytes();
     saved_bits_ = static_cast<uint8_t>(bits.bits);
     saved_count_ = static_cast<uint8_t>(bits.count);
     const auto used = static_cast<size_t>(bits.next - input.data());

@@ -18,7 +18,7 @@ namespace seekable::layer {
 namespace {
 
 constexpr size_t kPieceSize = size_t{256} << 10;
-constexpr size_t kMostMetadataInMemory = size_t{1} << 20;
+constexpr size_t kMaxMetadataInMemory = size_t{1} << 20;
 
 std::string to_hex(Bytes bytes) {
   constexpr char kDigits[] = "0123456789abcdef";
@@ -55,8 +55,8 @@ class Metadata {
  private:
   Result<hash::Sha256Digest> store(const erofs::Image& image, const TreeOptions& options, Job& job);
 
-  Spill bytes_{kMostMetadataInMemory};  // without UUID
-  std::vector<uint8_t> head_;           // up to the end of the superblock, with UUID and checksum
+  Spill bytes_{kMaxMetadataInMemory};  // without UUID
+  std::vector<uint8_t> head_;          // up to the end of the superblock, with UUID and checksum
 };
 
 // Returns the digest of what it stores.

@@ -173,7 +173,7 @@ void DecodedSource::check_queued(std::unique_lock<std::mutex>& lock) {
     if (statuses[i].ok())
       checked_.push_back(slots[i]);
     else
-      settle(*slots[i], std::move(statuses[i]));
+      finish(*slots[i], std::move(statuses[i]));
   }
   wanted_.notify_all();
 }
@@ -184,10 +184,10 @@ void DecodedSource::decode_next(std::unique_lock<std::mutex>& lock, Result<zstd:
   lock.unlock();
   Status status = decode(*slot, decoder);
   lock.lock();
-  settle(*slot, std::move(status));
+  finish(*slot, std::move(status));
 }
 
-void DecodedSource::settle(Slot& slot, Status status) const {
+void DecodedSource::finish(Slot& slot, Status status) const {
   slot.error = status.ok() ? std::nullopt : std::optional(std::move(status.error()));
   slot.state = slot.error ? State::kFailed : State::kReady;
   changed_.notify_all();

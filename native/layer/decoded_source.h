@@ -63,7 +63,7 @@ class DecodedSource final : public ByteSource {
   void decode_next(std::unique_lock<std::mutex>& lock, Result<zstd::FrameDecoder>& decoder);
   Status read(Slot& slot) const;
   Status decode(Slot& slot, Result<zstd::FrameDecoder>& decoder) const;
-  void settle(Slot& slot, Status status) const;
+  void finish(Slot& slot, Status status) const;
   uint64_t stored_size(uint64_t frame) const { return table_.offsets[frame + 1] - table_.offsets[frame]; }
   uint64_t chunk_size(uint64_t frame) const { return table_.starts[frame + 1] - table_.starts[frame]; }
 

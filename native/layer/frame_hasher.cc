@@ -6,13 +6,13 @@ namespace seekable::layer {
 
 namespace {
 // Frames held back: they cost memory, and the last two of eight lanes would win little.
-constexpr size_t kMostFrames = 6;
-constexpr size_t kMostBytes = 32 << 20;
+constexpr size_t kMaxFrames = 6;
+constexpr size_t kMaxBytes = 32 << 20;
 }  // namespace
 
 Status FrameHasher::allocate(uint64_t frames, size_t frame_size) {
-  const size_t places = std::min(lanes_.lanes(), kMostFrames);
-  if (places == 1 || frames < 2 * places || frame_size > kMostBytes / places) return ok();
+  const size_t places = std::min(lanes_.lanes(), kMaxFrames);
+  if (places == 1 || frames < 2 * places || frame_size > kMaxBytes / places) return ok();
   held_.resize(places);
   for (size_t i = 0; i < places; ++i) {
     held_[i].buffer = TRY(Buffer::allocate(frame_size));

@@ -21,7 +21,7 @@ Result<inflate::Compression> detect(const ByteSource& source) {
 class Hashes {
  public:
   void take_input(Bytes block) {
-    if (waiting_.size() + block.size() > kMostWaiting) drain({});
+    if (waiting_.size() + block.size() > kMaxWaiting) drain({});
     waiting_.insert(waiting_.end(), block.begin(), block.end());
   }
   void take_content(Bytes piece) { drain(piece); }
@@ -33,7 +33,7 @@ class Hashes {
   hash::Sha256Digest content() { return content_.finish(); }
 
  private:
-  static constexpr size_t kMostWaiting = 1 << 20;
+  static constexpr size_t kMaxWaiting = 1 << 20;
 
   void drain(Bytes piece) {
     hash::Sha256::update_both(input_, waiting_, content_, piece);

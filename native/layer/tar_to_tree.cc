@@ -3,8 +3,8 @@
 #include <sys/stat.h>
 
 #include "layer/entry_inode.h"
+#include "layer/finish_tree.h"
 #include "layer/path.h"
-#include "layer/settle.h"
 #include "layer/tree_builder.h"
 #include "layer/warnings.h"
 #include "layer/whiteout.h"
@@ -180,7 +180,7 @@ Result<LayerTree> tar_to_tree(const ByteSource& tar, Job& job, const TreeOptions
   // What was tolerated, then what depends on the layer as a whole.
   std::vector<std::string> warnings = reader.warnings();
   layer.append_warnings_to(warnings);
-  return LayerTree{TRY(settle(std::move(layer).take(), options)), std::move(warnings)};
+  return LayerTree{TRY(finish_tree(std::move(layer).take(), options)), std::move(warnings)};
 }
 
 }  // namespace seekable::layer

@@ -16,8 +16,8 @@ using erofs::Tree;
 
 namespace {
 
-constexpr size_t kMostNames = UINT32_MAX - 1;   // inodes and names are counted in 32 bits
-constexpr size_t kMostKnownDirectories = 4096;  // bounds memory: paths have up to 4095 bytes
+constexpr size_t kMaxNames = UINT32_MAX - 1;   // inodes and names are counted in 32 bits
+constexpr size_t kMaxKnownDirectories = 4096;  // bounds memory: paths have up to 4095 bytes
 
 Inode implied_directory() {
   Inode inode;
@@ -53,7 +53,7 @@ std::optional<InodeId> TreeBuilder::known_directory(std::string_view path) const
 }
 
 void TreeBuilder::remember(std::string_view path, InodeId directory) {
-  if (directories_.size() == kMostKnownDirectories) directories_.clear();
+  if (directories_.size() == kMaxKnownDirectories) directories_.clear();
   directories_.emplace(path, directory);
 }
 
@@ -102,7 +102,7 @@ size_t TreeBuilder::path_length(InodeId directory, std::string_view name) const 
 
 // Symbolic links can make a path longer than the entry's name, so the real path is what counts.
 Status TreeBuilder::check_name(InodeId directory, std::string_view name) const {
-  if (draft_.tree.names.size() >= kMostNames) return refused({}, "too many entries");
+  if (draft_.tree.names.size() >= kMaxNames) return refused({}, "too many entries");
   if (name.size() > erofs::kMaxNameLength) {
     return refused({}, "a name of " + std::to_string(name.size()) + " bytes; at most " +
                            std::to_string(erofs::kMaxNameLength) + " fit");

@@ -30,7 +30,7 @@ struct Whiteout {
 };
 
 // A tree whose entries are all in, but where the order of names, whiteouts, link counts, the epoch and the
-// times of inodes without an entry are still to be settled: they depend on entries that come later.
+// times of inodes without an entry are still open: they depend on entries that come later.
 struct Draft {
   erofs::Tree tree;
   std::vector<Note> notes;  // of tree.inodes

@@ -14,7 +14,7 @@ namespace {
 constexpr int kFolderHandle = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
 // An image may be thousands of folders deep, and a process may have a thousand files open.
-constexpr size_t kMostOpen = 64;
+constexpr size_t kMaxOpen = 64;
 
 bool is_name(std::string_view name) {
   return !name.empty() && name != "." && name != ".." && name.find('\0') == std::string_view::npos;
@@ -53,7 +53,7 @@ Result<int> FolderStack::enter(std::string_view path) {
     if (!path_.empty()) path_ += '/';
     path_ += name;
     levels_.push_back({path_.size(), std::move(next)});
-    if (levels_.size() > kMostOpen) levels_[levels_.size() - 1 - kMostOpen].handle = File();
+    if (levels_.size() > kMaxOpen) levels_[levels_.size() - 1 - kMaxOpen].handle = File();
   }
   return handle();
 }

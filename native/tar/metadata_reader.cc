@@ -23,7 +23,7 @@ Status MetadataReader::fill(uint64_t offset) {
 size_t MetadataReader::read_ahead_at(uint64_t offset) const {
   const uint64_t end = buffer_offset_ + buffered_.size();
   const bool follows = !buffered_.empty() && offset + kReadAhead > end && offset < end + kReadAhead;
-  return follows ? std::min(2 * read_ahead_, kLongestReadAhead) : kReadAhead;
+  return follows ? std::min(2 * read_ahead_, kMaxReadAhead) : kReadAhead;
 }
 
 Result<MutableBytes> MetadataReader::read_from_disk(uint64_t offset) {

@@ -34,7 +34,7 @@ class MetadataReader {
 
  private:
   // So far it grows, twofold each time, while headers follow each other closely: files are small there.
-  static constexpr size_t kLongestReadAhead = 64 << 10;
+  static constexpr size_t kMaxReadAhead = 64 << 10;
   // Where the page isn't in the page cache: one large read is as quick as a few small ones here and there,
   // the kernel then reads ahead by itself, and what lies in between will be wanted soon.
   static constexpr size_t kReadAheadOnDisk = 1 << 20;
@@ -48,7 +48,7 @@ class MetadataReader {
   uint64_t buffer_offset_ = 0;
   Bytes buffered_;  // of one of these two
   size_t read_ahead_ = kReadAhead;
-  std::array<uint8_t, kLongestReadAhead> pages_;
+  std::array<uint8_t, kMaxReadAhead> pages_;
   Buffer large_;  // allocated when it is first needed
 };
 

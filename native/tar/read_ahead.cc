@@ -8,9 +8,9 @@ namespace seekable::tar {
 namespace {
 
 // They bound memory, whatever the entries have: at most one of each batch passes the second.
-constexpr size_t kMostEntries = 128;
-constexpr size_t kMostBytes = size_t{256} << 10;
-constexpr size_t kMostReady = 4;
+constexpr size_t kMaxEntries = 128;
+constexpr size_t kMaxBytes = size_t{256} << 10;
+constexpr size_t kMaxReady = 4;
 
 size_t bytes_of(const Entry& entry) {
   size_t bytes = entry.name.size() + entry.target.size() + entry.data.size() * sizeof(DataRange);
@@ -57,7 +57,7 @@ void ReadAhead::read() {
 
 ReadAhead::Batch ReadAhead::read_batch() {
   Batch batch;
-  for (size_t bytes = 0; batch.entries.size() < kMostEntries && bytes < kMostBytes && !batch.is_last;) {
+  for (size_t bytes = 0; batch.entries.size() < kMaxEntries && bytes < kMaxBytes && !batch.is_last;) {
     Result<std::optional<Entry>> entry = reader_.next();
     if (!entry.ok()) batch.error = std::move(entry.error());
     batch.is_last = !entry.ok() || !entry.value();
@@ -71,7 +71,7 @@ ReadAhead::Batch ReadAhead::read_batch() {
 // False when nobody wants more.
 bool ReadAhead::hand_over(Batch batch) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return stopped_ || ready_.size() < kMostReady; });
+  changed_.wait(lock, [&] { return stopped_ || ready_.size() < kMaxReady; });
   ready_.push_back(std::move(batch));
   changed_.notify_all();
   return !stopped_;

@@ -161,7 +161,7 @@ class NumberLines {
 
   Result<uint64_t> next() {
     std::string line;
-    while (line.size() <= kLongestNumber) {
+    while (line.size() <= kMaxNumber) {
       if (unread_.empty()) TRY(read_block());
       const char character = static_cast<char>(unread_.front());
       unread_ = unread_.subspan(1);
@@ -190,7 +190,7 @@ class NumberLines {
     return ok();
   }
 
-  static constexpr size_t kLongestNumber = 20;  // digits of 2^64
+  static constexpr size_t kMaxNumber = 20;  // digits of 2^64
 
   MetadataReader& metadata_;
   uint64_t next_block_;

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "base/text_pool.h"
-#include "layer/settle.h"
+#include "layer/finish_tree.h"
 
 namespace seekable::layer {
 namespace {
@@ -57,7 +57,7 @@ TEST(TreeBuilder, FindsEachOfManyNames) {
     expected[directory][full] = size;
   }
 
-  const Tree tree = std::move(settle(std::move(builder).take(), {}).value());
+  const Tree tree = std::move(finish_tree(std::move(builder).take(), {}).value());
   for (const auto& [directory, files] : expected) {
     const InodeId id = tree.child(Tree::kRoot, directory).value();
     const auto names = tree.names_in(tree.directory(tree.inodes[id]));
@@ -91,7 +91,7 @@ TEST(Settle, TakesAWhiteoutOnceHoweverOftenItIsNamed) {
   const InodeId directory = builder.directory_at("d").value();
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(builder.hide(directory, "gone").ok());
   ASSERT_TRUE(builder.hide(directory, "also").ok());
-  const Tree tree = std::move(settle(std::move(builder).take(), {}).value());
+  const Tree tree = std::move(finish_tree(std::move(builder).take(), {}).value());
   const auto names = tree.names_in(tree.directory(tree.inodes[directory]));
   ASSERT_EQ(names.size(), 2U);
   EXPECT_EQ(names[0].text.view(), "also");

@@ -9,13 +9,13 @@ namespace seekable::verity {
 
 namespace {
 
-constexpr uint32_t kSmallestBlock = 512;
-constexpr uint32_t kLargestBlock = 524288;
-constexpr size_t kLargestSalt = 256;
+constexpr uint32_t kMinBlock = 512;
+constexpr uint32_t kMaxBlock = 524288;
+constexpr size_t kMaxSalt = 256;
 constexpr size_t kBatchBlocks = 16;  // as many as the widest kernel has lanes
 
 Status check_block_size(const char* name, uint32_t size) {
-  if (std::has_single_bit(size) && size >= kSmallestBlock && size <= kLargestBlock) return ok();
+  if (std::has_single_bit(size) && size >= kMinBlock && size <= kMaxBlock) return ok();
   return usage("dm-verity", std::string(name) + " block size is " + std::to_string(size) +
                                 ", but must be a power of two from 512 to 524288");
 }
@@ -27,7 +27,7 @@ Error no_blocks() { return usage("dm-verity", "there is no data, and so no block
 Status check(const Parameters& parameters) {
   TRY(check_block_size("data", parameters.data_block_size));
   TRY(check_block_size("hash", parameters.hash_block_size));
-  if (parameters.salt.size() <= kLargestSalt) return ok();
+  if (parameters.salt.size() <= kMaxSalt) return ok();
   return usage("dm-verity",
                "salt has " + std::to_string(parameters.salt.size()) + " bytes, but 256 are the most");
 }

@@ -50,9 +50,9 @@ class TreeBuilder {
   Result<Tree> finish();
 
  private:
-  static constexpr size_t kMostInMemory = size_t{1} << 20;
+  static constexpr size_t kMaxInMemory = size_t{1} << 20;
   struct Growing {
-    Spill level{kMostInMemory};    // whole hash blocks
+    Spill level{kMaxInMemory};     // whole hash blocks
     std::vector<uint8_t> pending;  // digests after them, at most batch_size_ bytes
   };
   Status append_to(size_t depth, Bytes digests);

@@ -15,7 +15,7 @@ namespace {
 using fuzz::require;
 using fuzz::require_clean;
 
-constexpr size_t kMostRoom = size_t{256} << 10;
+constexpr size_t kMaxRoom = size_t{256} << 10;
 
 const std::vector<uint8_t>& good_chunk() {
   static const std::vector<uint8_t> chunk = [] {
@@ -53,7 +53,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static zstd::FrameDecoder decoder = std::move(zstd::FrameDecoder::create().value());
   const Bytes frame(data, size);
   const unsigned long long claimed = ZSTD_getFrameContentSize(data, size);
-  const size_t wanted = static_cast<size_t>(std::min<unsigned long long>(claimed, kMostRoom));
+  const size_t wanted = static_cast<size_t>(std::min<unsigned long long>(claimed, kMaxRoom));
   for (const size_t room : {wanted, wanted + 1, wanted / 2, size_t{0}}) decode(decoder, frame, room);
 
   std::vector<uint8_t> out(good_chunk().size());

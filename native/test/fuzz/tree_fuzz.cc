@@ -22,7 +22,7 @@ using erofs::Tree;
 using fuzz::require;
 using fuzz::require_clean;
 
-constexpr size_t kMostEntries = 64;
+constexpr size_t kMaxEntries = 64;
 
 std::string some_path(FuzzedDataProvider& input) {
   static const std::string kParts[] = {
@@ -60,7 +60,7 @@ test::PaxRecords some_records(FuzzedDataProvider& input) {
 std::string tar_by_recipe(FuzzedDataProvider& input) {
   static constexpr char kTypes[] = {'0', '1', '2', '3', '4', '5', '6', '7'};
   test::TarBuilder tar;
-  for (size_t entries = 0; input.remaining_bytes() > 0 && entries < kMostEntries; ++entries) {
+  for (size_t entries = 0; input.remaining_bytes() > 0 && entries < kMaxEntries; ++entries) {
     if (input.ConsumeIntegralInRange<int>(0, 3) == 0) tar.pax(some_records(input));
     test::Member member = {.name = some_path(input), .typeflag = input.PickValueInArray(kTypes)};
     if (member.typeflag == '1' || member.typeflag == '2') member.target = some_path(input);

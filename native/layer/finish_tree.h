@@ -11,6 +11,6 @@ namespace seekable::layer {
 
 // Names sorted, whiteouts in overlay form, link counts, epoch, times of inodes without an entry.
 // kRefused, naming the path, if the xattrs of one inode are more than EROFS can hold.
-Result<erofs::Tree> settle(Draft draft, const TreeOptions& options);
+Result<erofs::Tree> finish_tree(Draft draft, const TreeOptions& options);
 
 }  // namespace seekable::layer

@@ -1,4 +1,4 @@
-#include "layer/settle.h"
+#include "layer/finish_tree.h"
 
 #include <sys/stat.h>
 
@@ -138,7 +138,7 @@ void set_epoch(Draft& draft) {
 
 }  // namespace
 
-Result<Tree> settle(Draft draft, const TreeOptions& options) {
+Result<Tree> finish_tree(Draft draft, const TreeOptions& options) {
   if (options.bottom_layer) drop_whiteouts(draft.tree);
   draft.tree.sort_names();
   if (!options.bottom_layer) {
