@@ -2,13 +2,16 @@ import { failure } from '../errors';
 import { withDm, type DeviceMapper } from './kernel/dm-control';
 import { deviceNames, maxNames, verityTarget, type VerityDevice } from './kernel/dm-verity';
 import { mountErofs } from './kernel/erofs';
-import type { Backing, LayerRecord } from './layer-record';
 import { attachLoop, type LoopDevice } from './kernel/loop';
 import { mountsAt, readMounts } from './kernel/mountinfo';
+import type { Backing } from './plan';
+import type { LayerRecord } from './state-records';
 import { undoLayer } from './release';
 import type { MountState } from './state';
-import { perform, type OnStep } from './steps';
 import { readThrough } from './verity-check';
+
+/** Does a step of a mount. It has a name: tests watch the steps, and end the process before and after each. */
+export type Perform = <T>(name: string, step: () => Promise<T>) => Promise<T>;
 
 /** A layer's bytes, ready for the kernel. */
 export interface MountableLayer {
@@ -36,7 +39,7 @@ export class LayerSetUp {
     readonly key: string,
     private readonly content: MountableLayer,
     backing: Backing,
-    private readonly onStep: OnStep | undefined,
+    private readonly perform: Perform,
   ) {
     this.record = { files: content.files, backing, dm: null, loops: [] };
   }
@@ -72,13 +75,13 @@ export class LayerSetUp {
     if (verity === null) throw failure('FAILED', this.key, 'has no tree');
     const target = verityTarget(verity, this.device, extra);
     await withDm(async (dm) => {
-      const path = await perform(this.onStep, 'dm create', () => this.createDevice(dm, verity));
+      const path = await this.perform('dm create', () => this.createDevice(dm, verity));
       const { name, uuid } = this.record.dm!;
       try {
-        await perform(this.onStep, 'dm table', async () => {
+        await this.perform('dm table', async () => {
           dm.loadTable(name, target);
         });
-        await perform(this.onStep, 'dm resume', async () => {
+        await this.perform('dm resume', async () => {
           dm.resume(name);
         });
         await readThrough(path, this.content.files[0]!);

@@ -18,7 +18,7 @@ import type { BlobFile, SourceStore } from '../oci/store';
 import { openSource } from '../store/open';
 import { layerContent } from './content-cache';
 import type { LazySource } from './lazy-layers';
-import type { VerityMode } from './layer-record';
+import type { VerityMode } from './plan';
 import { fileIdentities, openRawFile, realPaths } from './raw-file';
 import type { MountSourceOptions, PreparedLayer, SourceLayer } from './source-layer';
 import type { MountState } from './state';

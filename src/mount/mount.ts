@@ -5,26 +5,26 @@ import { native } from '../native/binding';
 import { whyNoDmVerity } from './kernel/dm-control';
 import { verityArguments } from './kernel/dm-verity';
 import { canMountFile } from './kernel/erofs';
-import type { VerityMode } from './layer-record';
 import { openMountSource, type MountSource } from './mount-source';
 import type { MountSourceOptions, PreparedLayer } from './source-layer';
-import { LayerSetUp, type MountableLayer } from './layer-set-up';
+import { LayerSetUp, type MountableLayer, type Perform } from './layer-set-up';
 import { LazyLayers } from './lazy-layers';
 import { mountsAt, readMounts } from './kernel/mountinfo';
 import { mountOverlay } from './kernel/overlay';
 import {
   backingOf,
   decideVerity,
+  mountKind,
   mountKey,
   planMount,
   type MountPlan,
-  type TreeStanding,
+  type TreeTrust,
+  type VerityMode,
   type VerityPolicy,
 } from './plan';
 import { resultOf, type MountResult } from './mounts';
 import { MountState, resolveTarget } from './state';
 import type { MountRecord } from './state-records';
-import { perform, type OnStep } from './steps';
 import { call, requireRoot } from './kernel/system-call';
 import { isOurs, undoMount } from './unmount';
 import { WritableFolder } from './upper';
@@ -51,12 +51,14 @@ export interface MountOptions extends MountSourceOptions {
   verityOptions?: string | undefined;
 }
 
-/** For tests. */
-export interface MountHooks {
-  onStep?: OnStep | undefined;
-  /** By loop devices, also where the kernel can mount files. */
-  loopOnly?: boolean | undefined;
+/** How a mount does its steps, and what it asks of the kernel. */
+interface MountParts {
+  perform: Perform;
+  /** Whether the kernel mounts this image without a loop device. */
+  canMountFile: (file: string) => Promise<boolean>;
 }
+
+const usualParts: MountParts = { perform: (_name, step) => step(), canMountFile };
 
 /**
  * Mounts an image, or a layer, at the folder `target` (made if its parent is there): read-only unless `rw`, nosuid and nodev. Every layer is
@@ -71,15 +73,15 @@ export async function mountImage(
 ): Promise<MountResult> {
   checkOptions('mountImage', options);
   checkSubjects([refOrPath], options);
-  return mountWithHooks(refOrPath, target, options, {});
+  return mountWith(refOrPath, target, options);
 }
 
-/** mountImage(), watched. */
-export async function mountWithHooks(
+/** mountImage() with options that were checked, and with `parts` in place of the usual ones. */
+export async function mountWith(
   refOrPath: string,
   target: string,
   options: MountOptions,
-  hooks: MountHooks,
+  parts: Partial<MountParts> = {},
 ): Promise<MountResult> {
   const extra = checkedArguments(options);
   requireRoot(target);
@@ -89,7 +91,7 @@ export async function mountWithHooks(
     const state = await MountState.open(options.state);
     const path = await resolveTarget(target);
     if (options.rw !== undefined) writable = await WritableFolder.open(options.rw);
-    const mounting = new Mounting(state, path, options, hooks, extra, writable, image);
+    const mounting = new Mounting(state, path, options, { ...usualParts, ...parts }, extra, writable, image);
     const result = await state.lockedTarget(path, () => mounting.run(), { signal: options.signal });
     return result!;
   } finally {
@@ -111,7 +113,7 @@ class Mounting {
     private readonly state: MountState,
     private readonly target: string,
     private readonly options: MountOptions,
-    private readonly hooks: MountHooks,
+    private readonly parts: MountParts,
     private readonly extra: readonly string[],
     /** Where changes go; null of a mount that is read-only. */
     private readonly writable: WritableFolder | null,
@@ -155,17 +157,15 @@ class Mounting {
       const why = `not block by block at each read: ${whyNot!}`;
       this.warn(`dm-verity trees are checked whole, before mounting, ${why}`);
     }
-    const { kind } = planMount(
-      described.map(({ key, verity: mode }) => ({ key, mode })),
-      { writable: this.writable !== null, fileBacked: true },
-    );
+    const keys = described.map(({ key }) => key);
+    const kind = mountKind(keys, this.writable !== null);
     const source = this.state.overlayName(this.target);
     const place = { target: this.target, madeTarget: false, kind, source, mounted: false };
     return { ...place, rw: this.writable?.path ?? null, layers: described };
   }
 
   /** Who checks a layer under the policy; warns where that is nobody though it has a tree. */
-  private decide(layer: string, tree: TreeStanding, whyNot: string | null): VerityMode {
+  private decide(layer: string, tree: TreeTrust, whyNot: string | null): VerityMode {
     const { mode, warning } = decideVerity(layer, this.options.verity ?? 'auto', tree, whyNot);
     if (warning !== undefined) this.warn(warning);
     return mode;
@@ -256,14 +256,14 @@ class Mounting {
 
   /** The state is locked. */
   private async setUp(record: MountRecord, contents: Map<string, MountableLayer>): Promise<void> {
-    const fileBacked = this.hooks.loopOnly !== true && (await this.canMountFiles(contents));
+    const fileBacked = await this.canMountFiles(contents);
     const layers = record.layers.map(({ key, verity }) => ({ key, mode: verity }));
     const plan = planMount(layers, { writable: record.rw !== null, fileBacked });
     const setUps = new Map<string, LayerSetUp>();
     for (const { key, mode } of layers) {
       const content = contents.get(key)!;
       const backing = backingOf(mode, fileBacked);
-      setUps.set(key, new LayerSetUp(this.state, key, content, backing, this.hooks.onStep));
+      setUps.set(key, new LayerSetUp(this.state, key, content, backing, this.parts.perform));
     }
     try {
       for (const setUp of setUps.values()) await this.step('layer', () => setUp.begin());
@@ -311,10 +311,10 @@ class Mounting {
 
   private async canMountFiles(contents: Map<string, MountableLayer>): Promise<boolean> {
     const plain = [...contents.values()].find(({ verity }) => verity === null);
-    return plain === undefined || canMountFile(plain.files[0]!);
+    return plain === undefined || this.parts.canMountFile(plain.files[0]!);
   }
 
   private step<T>(name: string, run: () => Promise<T>): Promise<T> {
-    return perform(this.hooks.onStep, name, run);
+    return this.parts.perform(name, run);
   }
 }

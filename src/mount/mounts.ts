@@ -1,10 +1,9 @@
 import type { LazyStatus } from '../lazy/messages';
-import type { MountedLayer } from './layer-record';
 import { lazyStatuses } from './lazy-layers';
 import { checkOptions } from '../options';
 import { mountsAt, readMounts } from './kernel/mountinfo';
 import { MountState, type StateOptions } from './state';
-import type { MountRecord } from './state-records';
+import type { MountedLayer, MountRecord } from './state-records';
 import { isOurs } from './unmount';
 
 /** What is mounted. */

@@ -1,12 +1,17 @@
 import { createHash } from 'node:crypto';
 import { SeekableErofsError, failure } from '../errors';
-import type { Backing, VerityMode } from './layer-record';
+
+/** Who checks a mounted layer's blocks: the kernel as they are read, this program before it was mounted, or nobody but its digest. */
+export type VerityMode = 'kernel' | 'userspace' | 'none';
+
+/** What the kernel mounts a layer from. */
+export type Backing = 'file' | 'loop' | 'verity';
 
 /** Who may check blocks: whoever can, the kernel or else no mount, nobody. */
 export type VerityPolicy = 'auto' | 'require' | 'off';
 
-/** What there is of a layer's tree: named by a trusted root digest, named by nobody, none. */
-export type TreeStanding = 'vouched' | 'unvouched' | 'absent';
+/** Who vouches for a layer's dm-verity tree: a trusted root digest, nobody, or there is no tree. */
+export type TreeTrust = 'vouched' | 'unvouched' | 'absent';
 
 /** What can be had of one layer under a policy. */
 interface VerityDecision {
@@ -22,7 +27,7 @@ interface VerityDecision {
 export function decideVerity(
   what: string,
   policy: VerityPolicy,
-  tree: TreeStanding,
+  tree: TreeTrust,
   whyNot: string | null,
 ): VerityDecision {
   if (policy === 'off') return { mode: 'none' };
@@ -69,10 +74,17 @@ export function mountKey({ diffId, rootDigest, extra, files }: LayerIdentity): s
 /** One thing to be done; what undoes it is known by its kind and its key. */
 type Step = { kind: 'loop' | 'verity' | 'erofs'; key: string } | { kind: 'bind' | 'overlay' };
 
+/** What is seen at the target: one layer as it is, or an overlay of layers. */
+export type MountKind = 'erofs' | 'overlay';
+
+/** The kind of a mount of the layers with these keys. */
+export function mountKind(keys: readonly string[], writable: boolean): MountKind {
+  return new Set(keys).size === 1 && !writable ? 'erofs' : 'overlay';
+}
+
 /** How an image is mounted. */
 export interface MountPlan {
-  /** An overlay of layers, or one layer as it is. */
-  kind: 'erofs' | 'overlay';
+  kind: MountKind;
   /** Keys of different layers, the uppermost first. */
   lower: string[];
   steps: Step[];
@@ -87,7 +99,7 @@ export function planMount(
   { writable, fileBacked }: { writable: boolean; fileBacked: boolean },
 ): MountPlan {
   const lower = [...new Set(layers.map(({ key }) => key).reverse())];
-  const kind = lower.length === 1 && !writable ? 'erofs' : 'overlay';
+  const kind = mountKind(lower, writable);
   const steps: Step[] = [...lower].reverse().flatMap((key) => {
     const { mode } = layers.find((layer) => layer.key === key)!;
     return stepsOf(backingOf(mode, fileBacked)).map((step) => ({ kind: step, key }));

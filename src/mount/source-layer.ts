@@ -1,9 +1,8 @@
 import type { ReadOptions } from '../layer/decode';
 import type { RegistryOptions } from '../store/registry/options';
-import type { VerityMode } from './layer-record';
 import type { MountableLayer } from './layer-set-up';
 import type { LazyOptions, LazySource } from './lazy-layers';
-import type { TreeStanding } from './plan';
+import type { TreeTrust, VerityMode } from './plan';
 import type { MountState } from './state';
 
 /** What of an image, or which layer, is mounted. */
@@ -19,7 +18,7 @@ export interface SourceLayer {
   /** For errors. */
   name: string;
   diffId: string;
-  tree: TreeStanding;
+  tree: TreeTrust;
   /** Of a tree that somebody vouches for, else null. */
   rootDigest: string | null;
   /** Which files are mounted where they lie, if any are. */

@@ -4,8 +4,16 @@ import { promisify } from 'node:util';
 import { fromSystemError, type SeekableErofsError } from '../errors';
 import { writeAtomically } from '../fs/atomic-file';
 import { checkRecordVersion } from '../fs/record-version';
-import type { LayerRecord, MountedLayer } from './layer-record';
+import type { Backing, MountKind, VerityMode } from './plan';
 import { requireRoot } from './kernel/system-call';
+
+/** One layer of a mount. */
+export interface MountedLayer {
+  diffId: string;
+  /** What the kernel reads: a `/dev/dm-N`, a `/dev/loopN`, or a file. */
+  device: string;
+  verity: VerityMode;
+}
 
 /** What the journal has of one mount: written before anything of it is done, so that it can be undone from there. */
 export interface MountRecord {
@@ -14,7 +22,7 @@ export interface MountRecord {
   /** The folder at `target` was made for it. */
   madeTarget: boolean;
   /** Null of a record that was lost. */
-  kind: 'erofs' | 'overlay' | null;
+  kind: MountKind | null;
   /** The overlay's name in the kernel's list of mounts. */
   source: string;
   /** Of a writable overlay: the folder with `upper` and `work`. */
@@ -22,6 +30,17 @@ export interface MountRecord {
   mounted: boolean;
   /** In the image's order; `key` names a layer of this state folder, and is all that is known of it in a record that was lost. */
   layers: (MountedLayer & { key: string })[];
+}
+
+/** What the journal has of one layer, written before anything of it is set up. */
+export interface LayerRecord {
+  /** The image, then its external devices. */
+  files: string[];
+  backing: Backing;
+  /** The names that a dm-verity device gets. */
+  dm: { name: string; uuid: string } | null;
+  /** Loop devices that may not detach themselves. */
+  loops: string[];
 }
 
 /** What was found in a layer's blob. */

@@ -5,7 +5,6 @@ import { SeekableErofsError, failure, fromSystemError } from '../errors';
 import { unfinishedPrefix } from '../fs/draft';
 import { acquireLock, type Lock } from '../fs/lock';
 import type { CachePlaces } from '../lazy/cache-room';
-import type { LayerRecord } from './layer-record';
 import { mountsAt, readMounts, type MountEntry } from './kernel/mountinfo';
 import {
   isLayerRecord,
@@ -16,6 +15,7 @@ import {
   readRecord,
   writeJson,
   writeRecord,
+  type LayerRecord,
   type MountRecord,
   type Vouched,
 } from './state-records';

@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { at } from '../e2e/workspace';
 import { refusal } from '../support/refusal';
+import { watchedSteps } from '../support/watched-steps.mjs';
 import { titleOf, whyNoMounts } from './support/machine';
 import {
   expectNothingLeft,
@@ -86,7 +87,7 @@ describe.skipIf(reason !== null)(titleOf('a writable mount', reason), () => {
       renameSync(at('rw'), at('moved'));
       symlinkSync(at('victim'), at('rw'));
     };
-    await mountBy({ onStep }, reference, at('target'), { rw: at('rw') });
+    await mountBy(watchedSteps(onStep), reference, at('target'), { rw: at('rw') });
     writeFileSync(at('target/new'), 'x');
     expect(readdirSync(at('victim'))).toEqual(['work']);
     expect(readFileSync(precious('work'), 'utf8')).toBe('x');

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { verityTree } from '../../src/layer/verity';
 import { serializeVeritySuperblock } from '../../src/format/verity-superblock';
 import { openRawFile } from '../../src/mount/raw-file';
-import type { VerityMode } from '../../src/mount/layer-record';
+import type { VerityMode } from '../../src/mount/plan';
 import type { MountState } from '../../src/mount/state';
 import { openFileSource } from '../../src/source/file';
 import { at, put, useFolders } from '../e2e/workspace';

@@ -10,10 +10,11 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { watchedSteps } from '../support/watched-steps.mjs';
 import { checkNothingLeft, load, place, prepared, readAll, readJson, state, test } from './support/guest.mjs';
 
 const { mountImage, unmountImage } = load('index.js');
-const { mountWithHooks } = load('mount/mount.js');
+const { mountWith } = load('mount/mount.js');
 const options = { state, verity: 'require' };
 
 const name = 'single-sha512-4096';
@@ -107,8 +108,8 @@ await test('a byte that nothing depends on changes nothing', async () => {
 /** Mounts with a wrong root digest, and checks that nothing was set up before it was refused. */
 async function refuseRoot(subject, own) {
   const moments = [];
-  const hooks = { onStep: (moment) => void moments.push(moment) };
-  await assert.rejects(mountWithHooks(subject, place(), { ...options, ...own }, hooks), { code: 'MISMATCH' });
+  const parts = watchedSteps((moment) => void moments.push(moment));
+  await assert.rejects(mountWith(subject, place(), { ...options, ...own }, parts), { code: 'MISMATCH' });
   assert.deepEqual(
     moments.filter((moment) => /loop|dm|erofs|bind/.test(moment)),
     [],

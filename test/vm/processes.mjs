@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { watchedSteps } from '../support/watched-steps.mjs';
 import {
   checkNothingLeft,
   load,
@@ -16,7 +17,7 @@ import { mountMany } from './support/many.mjs';
 
 const { repairMounts, unmountImage } = load('mount/unmount.js');
 const { listMounts } = load('mount/mounts.js');
-const { mountWithHooks } = load('mount/mount.js');
+const { mountWith } = load('mount/mount.js');
 const childScript = new URL('./support/child.mjs', import.meta.url).pathname;
 
 /** How a child ended, and what it printed. */
@@ -54,7 +55,7 @@ async function momentsOf(source) {
   const moments = [];
   const target = place();
   const onStep = (moment) => void moments.push(moment);
-  await mountWithHooks(source, target, { state, verity: 'require' }, { onStep });
+  await mountWith(source, target, { state, verity: 'require' }, watchedSteps(onStep));
   await unmountImage(target, { state });
   return moments;
 }

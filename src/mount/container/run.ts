@@ -14,10 +14,10 @@ import { runContainer, type SignalRelay } from './process';
 import { clearAway } from './repair';
 import { containerSettings, type ContainerSettings } from './settings';
 import { readAccounts, resolveUser, type ContainerUser } from './user';
-import { mountWithHooks, type MountOptions } from '../mount';
+import { mountWith, type MountOptions } from '../mount';
 import { findRuntime, runtimeHint } from './runtime';
 import { MountState } from '../state';
-import type { MountedLayer } from '../layer-record';
+import type { MountedLayer } from '../state-records';
 import { requireRoot } from '../kernel/system-call';
 import { checkSubjects } from '../../image/subject';
 import { checkOptions } from '../../options';
@@ -65,7 +65,7 @@ export async function runImage(
   const folder = await ContainerFolder.create(await MountState.open(options.state));
   try {
     const limits = await containerResources(folder.id, options);
-    const { layers } = await mountWithHooks(refOrPath, folder.rootfs, { ...options, rw: folder.rw }, {});
+    const { layers } = await mountWith(refOrPath, folder.rootfs, { ...options, rw: folder.rw });
     checkSame(refOrPath, image.config, layers);
     const { settings, user } = image;
     const { id: hostname, rootfs } = folder;

@@ -3,12 +3,13 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect } from 'vitest';
-import type { MountHooks, MountOptions } from '../../../src/mount/mount';
+import type { MountOptions, mountWith } from '../../../src/mount/mount';
 import type { MountResult } from '../../../src/index';
 import { documentOf } from '../../e2e/run-cli';
 import { at, folder, useFolders } from '../../e2e/workspace';
 import { tarBytes, type TarEntryBytes } from '../../support/tar-bytes';
 import { LayoutBuilder } from './image';
+import { loopOnly } from '../../support/watched-steps.mjs';
 import { run } from './machine';
 
 /** The folder with the files of these tests. */
@@ -39,15 +40,13 @@ export function useMounts(): void {
 
 /** mountImage(), watched or by other means. */
 export function mountBy(
-  hooks: MountHooks,
+  parts: Parameters<typeof mountWith>[3],
   reference: string,
   target: string,
   more: MountOptions = {},
 ): Promise<MountResult> {
-  const { mountWithHooks } = require('./dist/mount/mount.js') as {
-    mountWithHooks: (...args: [string, string, MountOptions, MountHooks]) => Promise<MountResult>;
-  };
-  return mountWithHooks(reference, target, options(more), hooks);
+  const built = require('./dist/mount/mount.js') as { mountWith: typeof mountWith };
+  return built.mountWith(reference, target, options(more), parts);
 }
 
 /** mountImage() by loop devices, as on kernels before 6.12. */
@@ -56,7 +55,7 @@ export function mountByLoop(
   target: string,
   more: MountOptions = {},
 ): Promise<MountResult> {
-  return mountBy({ loopOnly: true }, reference, target, more);
+  return mountBy(loopOnly, reference, target, more);
 }
 
 /** Everything of a test that the kernel still has: mounts and loop devices that name its folder. */

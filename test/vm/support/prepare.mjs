@@ -22,7 +22,8 @@ await writeLayers();
 function copyPackage() {
   const target = at('package');
   const copy = (path) => cpSync(join(root, path), join(target, path), { recursive: true, dereference: true });
-  for (const path of ['package.json', 'dist', 'build/Release/seekable_erofs.node', 'test/vm']) copy(path);
+  const tests = ['test/vm', 'test/support/watched-steps.mjs'];
+  for (const path of ['package.json', 'dist', 'build/Release/seekable_erofs.node', ...tests]) copy(path);
   const needed = Object.keys(packageJson(root).dependencies);
   for (const name of needed) {
     const { dependencies = {} } = packageJson(join(root, 'node_modules', name));
