@@ -189,6 +189,7 @@ export const optionsOf = {
     ...view,
     paths: { kind: 'texts' },
     force: { kind: 'boolean', flag: 'force' },
+    inputs: { kind: 'texts' },
   },
   mountImage: { ...run, rw: { kind: 'file', flag: 'rw' } },
   runImage: {

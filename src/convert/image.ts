@@ -1,13 +1,12 @@
-import { join } from 'node:path';
 import { failure } from '../errors';
 import type { EncodeSettings } from '../format/profiles';
 import type { InputFile } from '../fs/same-file';
 import { openImageSet, type ImageSet } from '../image/image-set';
+import { inputFiles } from '../image/input-files';
 import { settingsOf } from '../layer/encode';
 import { parseReference, type Reference } from '../oci/reference';
 import { checkOptions } from '../options';
 import { publicName } from '../public-name';
-import { blobPath } from '../store/layout/source';
 import { openSource } from '../store/open';
 import { withoutCounterparts } from './append-to-index';
 import type { ConvertOptions } from './convert-options';
@@ -67,18 +66,6 @@ export async function convertImage(
 function inputsOf(from: Reference, set: ImageSet, { inputs = [], authFile }: ConvertOptions): InputFile[] {
   const others = authFile === undefined ? inputs : [...inputs, authFile];
   return [...inputFiles(from, set), ...others.map((path) => ({ path }))];
-}
-
-/** The local files that an image is read from: what is written of it must not take their place. */
-function inputFiles(source: Reference, { descriptor, images, others }: ImageSet): InputFile[] {
-  if (source.transport === 'oci') {
-    const blobs = images.flatMap(({ manifest }) => [manifest.config, ...manifest.layers]);
-    const all = [descriptor, ...images.map((image) => image.descriptor), ...others, ...blobs];
-    const names = ['oci-layout', 'index.json', ...all.map(blobPath)];
-    return [...new Set(names)].map((name) => ({ path: join(source.path, name) }));
-  }
-  if (source.transport !== 'oci-archive' && source.transport !== 'docker-archive') return [];
-  return [source.path === '-' ? { fd: 0, name: 'standard input' } : { path: source.path }];
 }
 
 /** No layer of the draft specification is passed through into an image of both kinds, either. */

@@ -1,5 +1,6 @@
 import { openErofs } from '../erofs/filesystem';
 import { failure } from '../errors';
+import type { InputFile } from '../fs/same-file';
 import { isTarLayer } from '../format/media-types';
 import type { ReadOptions } from '../layer/decode';
 import { erofsSourceAt, type ErofsSourceOptions } from '../layer/erofs-source';
@@ -13,6 +14,7 @@ import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
 import { openImageSet } from './image-set';
+import { inputFile, inputFiles } from './input-files';
 import { LocalSources } from './local-sources';
 import { MergedTree, type OpenLayer } from './merged-tree';
 
@@ -33,12 +35,15 @@ const cachedBytes = 64 << 20;
 export interface View {
   tree: MergedTree;
   local: LocalSources;
+  /** The local files that it is read from. */
+  inputs: readonly InputFile[];
   close(): Promise<void>;
 }
 
 /** Opened one after the other, closed in reverse, whatever happens in between. */
 class Resources {
   readonly local: LocalSources;
+  readonly inputs: InputFile[] = [];
   private readonly opened: { close(): Promise<void> }[] = [];
 
   constructor({ threads }: { threads: number }) {
@@ -67,7 +72,8 @@ export async function openView(refOrPath: string, options: ViewOptions = {}): Pr
       transport === 'file' || transport === 'http'
         ? await openSingle(refOrPath, options, resources)
         : await openReference(refOrPath, options, resources);
-    return { tree, local: resources.local, close: () => resources.close() };
+    const { local, inputs } = resources;
+    return { tree, local, inputs, close: () => resources.close() };
   } catch (error) {
     await resources.close();
     throw error;
@@ -92,6 +98,7 @@ async function openSingle(path: string, options: ViewOptions, resources: Resourc
   const { devices = [], oneLayer = 0 } = options;
   if (oneLayer !== 0) throw failure('NOT_FOUND', path, `it has no layer ${oneLayer}: it is a single layer`);
   const opened: ByteSource[] = [];
+  if (parseReference(path).transport === 'file') resources.inputs.push(...[path, ...devices].map(inputFile));
   for (const path of devices) {
     const device = resources.keep(await openInputFile(path, options));
     resources.local.add(device, device);
@@ -106,11 +113,12 @@ async function openReference(text: string, options: ViewOptions, resources: Reso
     throw failure('USAGE', text, 'external devices are of a single layer', 'leave out --device');
   const { store, reference } = await openSource(text, options);
   resources.keep(store);
-  const { images } = await openImageSet(store, reference, {
+  const set = await openImageSet(store, reference, {
     platforms: platform === undefined ? undefined : [platform],
     feature: 'erofs',
   });
-  const layers = layersOf(images[0]!);
+  resources.inputs.push(...inputFiles(parseReference(text), set));
+  const layers = layersOf(set.images[0]!);
   const chosen = oneLayer === undefined ? layers : [layerAt(layers, oneLayer, text)];
   const opened: OpenLayer[] = [];
   const cacheBytes = Math.floor(cachedBytes / Math.max(chosen.length, 1));

@@ -6,6 +6,7 @@ import {
   mkdtemp,
   readFile,
   readdir,
+  rename,
   rm,
   stat,
   symlink,
@@ -202,6 +203,53 @@ describe('an extraction', () => {
       refusal('NOT_FOUND', '/none'),
     );
     expect(existsSync(at('no'))).toBe(false);
+  });
+
+  describe('into the folder that has what is read', () => {
+    const entries: TarEntryBytes[] = [
+      { name: 'a/layer.blob', content: 'x' },
+      { name: 'b', content: 'y' },
+      { name: 'blobs/index.json', content: 'z' },
+    ];
+    const force = true;
+
+    it.each<[string, (blob: string) => Promise<string>]>([
+      ['its own name', (blob) => Promise.resolve(blob)],
+      ['a link', async (blob) => symlink(blob, at('link')).then(() => at('link'))],
+    ])('does not replace it, by %s', async (_, nameOf) => {
+      const blob = await blobOf(entries);
+      await mkdir(at('out/a'), { recursive: true });
+      await rename(blob, at('out/a/layer.blob'));
+      const bytes = await readFile(at('out/a/layer.blob'));
+      const image = await nameOf(at('out/a/layer.blob'));
+      for (const paths of [undefined, ['/a'], ['/a/layer.blob']])
+        await expect(extract(image, { force, paths })).rejects.toEqual(refusal('USAGE', 'which is read'));
+      expect(await readdir(at('out'))).toEqual(['a']);
+      await extract(image, { force, paths: ['/b'] });
+      expect(await readFile(at('out/a/layer.blob'))).toEqual(bytes);
+    });
+
+    it('nor a file that stands where a folder of the image goes, nor one that is named besides', async () => {
+      const blob = await blobOf(entries);
+      await mkdir(at('out'));
+      await rename(blob, at('out/a'));
+      await expect(extract(at('out/a'), { force, paths: ['/a/layer.blob'] })).rejects.toEqual(
+        refusal('USAGE', 'which is read'),
+      );
+      await rename(at('out/a'), at('blob'));
+      await writeFile(at('out/b'), '{}');
+      const inputs = [at('out/b')];
+      await expect(extract(at('blob'), { force, inputs })).rejects.toEqual(refusal('USAGE', 'which is read'));
+      expect(await readFile(at('out/b'), 'utf8')).toBe('{}');
+    });
+
+    it('but what has another name', async () => {
+      const blob = await blobOf(entries);
+      await mkdir(at('out'));
+      await rename(blob, at('out/layer.blob'));
+      await extract(at('out/layer.blob'), { force });
+      expect(await readdir(at('out'))).toEqual(['a', 'b', 'blobs', 'layer.blob']);
+    });
   });
 
   it('needs a folder that is absent or empty, or force', async () => {

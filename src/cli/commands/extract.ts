@@ -28,6 +28,7 @@ export function extractCommand(session: Session): Command {
       ...options,
       ...(await viewOptions(subject!, flags)),
       ...given({ force: flags.force, paths: paths.length === 0 ? undefined : paths }),
+      inputs: flags.descriptor === undefined || flags.descriptor === '-' ? [] : [flags.descriptor],
     });
     const { entries, bytes } = document;
     return { document, text: [], summary: [`${entries} entries, ${speedLine(bytes, elapsed())}`] };

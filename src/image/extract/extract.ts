@@ -1,4 +1,5 @@
 import { unescapePath } from '../../format/escaped-path';
+import type { InputFile } from '../../fs/same-file';
 import type { JobOptions } from '../../job';
 import { native, type NativeTreeWriter } from '../../native/binding';
 import { runNative } from '../../native/run';
@@ -8,6 +9,7 @@ import { Lanes } from './lanes';
 import { ExtractNotices } from './notices';
 import { addDetails, extractEntry, ParcelMaker, type Parcel } from './parcel';
 import { clearExtractDrafts } from './drafts';
+import { refuseReplacedInputs } from './inputs';
 import { openExtractTarget, type ExtractTarget } from './target';
 import type { MergedNode, MergedTree } from '../merged-tree';
 import { withView, type View, type ViewOptions } from '../open-view';
@@ -22,6 +24,8 @@ export interface ExtractOptions extends ViewOptions {
   paths?: readonly string[] | undefined;
   /** Extract into a folder that is not empty: files and links in the way are replaced, folders are kept. */
   force?: boolean | undefined;
+  /** Files that are read besides, such as the descriptor's: no entry must take their place either. */
+  inputs?: readonly string[] | undefined;
 }
 
 /** What was extracted. */
@@ -33,7 +37,8 @@ export interface Extracted {
 }
 
 /**
- * Makes the tree of an image or a layer in the folder `dir`, which must be absent or empty unless `force`. Restores modes, times, xattrs,
+ * Makes the tree of an image or a layer in the folder `dir`, which must be absent or empty unless `force`, and then hold no file that is read and that
+ * an entry would replace. Restores modes, times, xattrs,
  * hard links and holes; owners and devices as root. What this user can't restore is a warning. Nothing is written outside of `dir`,
  * whatever the image's links say. A new folder appears when it is complete.
  */
@@ -47,6 +52,7 @@ export async function extractImage(
   return withView(refOrPath, options, async (view) => {
     const { tree } = view;
     const parts = await findParts(tree, options.paths ?? ['/']);
+    if (options.force === true) await refuseReplacedInputs(dir, inputsOf(view, options), { tree, parts });
     await clearExtractDrafts(dir);
     const target = openExtractTarget(dir, options.force ?? false);
     const extraction = new Extraction(view, target, options);
@@ -59,6 +65,11 @@ export async function extractImage(
       throw error;
     }
   });
+}
+
+function inputsOf(view: View, { inputs = [], authFile }: ExtractOptions): InputFile[] {
+  const others = authFile === undefined ? inputs : [...inputs, authFile];
+  return [...view.inputs, ...others.map((path) => ({ path }))];
 }
 
 /** The parts that are asked for, none within another, in the order of their paths. */

@@ -40,7 +40,6 @@ const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY;
  */
 export function openExtractTarget(dir: string, force: boolean): ExtractTarget {
   checkFileName(dir);
-  checkFileName(dir);
   const place: Place = { dir, parent: openParent(dir, dirname(dir)), name: basename(dir) || '.' };
   try {
     const fd = openExisting(place);
