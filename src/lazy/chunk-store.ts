@@ -1,8 +1,9 @@
-import { fdatasync, fsync } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import { fdatasync } from 'node:fs';
+import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { fromSystemError } from '../errors';
+import { syncFolder } from '../fs/atomic-file';
 import { writeFully } from '../fs/write-fully';
 
 /** Names in a store's folder. */
@@ -36,29 +37,19 @@ export class ChunkStore {
 
   /**
    * Opens the store in `folder`, which must be there, and makes what it lacks. Chunk i is the bytes [starts[i], starts[i + 1]) of the layer's
-   * file. A bitmap of another length is of another layer: it is emptied.
+   * file. Files of other lengths are of another layer: they are made anew.
    * @throws IO, NO_SPACE
    */
   static async open(folder: string, starts: Float64Array): Promise<ChunkStore> {
     const size = starts.at(-1)!;
-    const bitmapSize = Math.ceil((starts.length - 1) / 8);
-    const bitmap = await openFile(join(folder, bitmapName)).catch((error: unknown) => {
-      throw fromSystemError(folder, error);
-    });
+    const bits = new Uint8Array(Math.ceil((starts.length - 1) / 8));
+    const sizes = { data: size, bitmap: bits.length };
     try {
-      const data = await openFile(join(folder, dataName));
-      try {
-        const bits = new Uint8Array(bitmapSize);
-        const isOurs = (await bitmap.stat()).size === bitmapSize && (await data.stat()).size === size;
-        if (isOurs) await bitmap.read(bits, 0, bitmapSize, 0);
-        else await empty(bitmap, data, bitmapSize, size);
-        return new ChunkStore(folder, data, bitmap, starts, bits);
-      } catch (error) {
-        await data.close();
-        throw error;
-      }
+      const kept = await openKept(folder, sizes);
+      if (kept !== null) await kept.bitmap.read(bits, 0, bits.length, 0);
+      const { data, bitmap } = kept ?? (await makeAnew(folder, sizes));
+      return new ChunkStore(folder, data, bitmap, starts, bits);
     } catch (error) {
-      await bitmap.close();
       throw fromSystemError(folder, error);
     }
   }
@@ -105,6 +96,21 @@ export class ChunkStore {
     return this.syncing;
   }
 
+  /** Forgets all chunks. No other name of the data's file may be in use, and no chunk be written meanwhile. */
+  async clear(): Promise<void> {
+    await this.sync();
+    this.present.fill(0);
+    this.count = this.bytes = 0;
+    try {
+      await writeFully(this.bitmap.fd, this.present, 0);
+      await promisify(fdatasync)(this.bitmap.fd);
+      await this.data.truncate(0);
+      await this.data.truncate(this.starts.at(-1));
+    } catch (error) {
+      throw fromSystemError(this.folder, error);
+    }
+  }
+
   /** Syncs, and lets go of the files. */
   async close(): Promise<void> {
     try {
@@ -147,16 +153,56 @@ export class ChunkStore {
   }
 }
 
-async function openFile(path: string): Promise<FileHandle> {
-  return open(path, 'r+', 0o600).catch(() => open(path, 'wx+', 0o600));
+interface Files {
+  data: FileHandle;
+  bitmap: FileHandle;
 }
 
-/** The bitmap first: bits must never outlive their data. */
-async function empty(bitmap: FileHandle, data: FileHandle, bitmapSize: number, size: number): Promise<void> {
-  await bitmap.truncate(0);
-  await bitmap.truncate(bitmapSize);
-  await promisify(fsync)(bitmap.fd);
-  await data.truncate(0);
-  await data.truncate(size);
-  await promisify(fsync)(data.fd);
+/** Null unless both files are there, with these sizes. */
+async function openKept(folder: string, sizes: Record<keyof Files, number>): Promise<Files | null> {
+  const opened: Partial<Files> = {};
+  for (const [name, path] of [
+    ['data', dataName],
+    ['bitmap', bitmapName],
+  ] as const) {
+    const handle = await open(join(folder, path), 'r+').catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+      throw error;
+    });
+    if (handle !== null) opened[name] = handle;
+    if (handle !== null && (await handle.stat()).size === sizes[name]) continue;
+    await Promise.all(Object.values(opened).map((file) => file.close()));
+    return null;
+  }
+  return opened as Files;
+}
+
+/**
+ * New files in the place of what is there: that is not emptied, since it may have another name as a decoded layer. The bitmap goes first and
+ * comes last: bits must never outlive their data.
+ */
+async function makeAnew(folder: string, sizes: Record<keyof Files, number>): Promise<Files> {
+  for (const name of [bitmapName, dataName]) {
+    await rm(join(folder, name), { force: true });
+    await syncFolder(folder);
+  }
+  const data = await makeFile(join(folder, dataName), sizes.data);
+  try {
+    return { data, bitmap: await makeFile(join(folder, bitmapName), sizes.bitmap) };
+  } catch (error) {
+    await data.close();
+    throw error;
+  }
+}
+
+async function makeFile(path: string, size: number): Promise<FileHandle> {
+  const handle = await open(path, 'wx+', 0o600);
+  try {
+    await handle.truncate(size);
+    await handle.sync();
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
 }

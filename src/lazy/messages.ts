@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { exitCodes, failure, SeekableErofsError, type ErrorCode } from '../errors';
-import type { VeritySuperblock } from '../format/verity-superblock';
 import type { Descriptor } from '../oci/types';
+import type { PlainVerity } from './plain-verity';
 
 /** How registries and web servers are spoken to; names of files with secrets, never a secret. */
 export interface LazyAccess {
@@ -27,6 +27,8 @@ export interface LazyLayerRequest {
   mirrors: readonly string[];
   access: LazyAccess;
   allowUnverified: boolean;
+  /** Names for what a mount asks to be checked: noted with the decoded layer when all of it is here and was checked. */
+  vouchers?: readonly string[] | undefined;
 }
 
 /** What a server says of a layer that it serves now. */
@@ -34,12 +36,9 @@ export interface LazyLayerAnswer {
   /** The layer's file. */
   path: string;
   size: number;
-  /** Of a layer with its tree; the salt and the UUID in hexadecimal. */
-  verity: { superblock: PlainSuperblock; rootDigest: string; treeOffset: number } | null;
+  /** Of a layer with its tree. */
+  verity: PlainVerity | null;
 }
-
-/** A superblock as JSON has it. */
-export type PlainSuperblock = Omit<VeritySuperblock, 'uuid' | 'salt'> & { uuid: string; salt: string };
 
 /** What a layer can tell of itself. */
 export interface LazyCounts {

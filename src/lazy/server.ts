@@ -3,14 +3,15 @@ import { writeFile } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { isDeepStrictEqual, promisify } from 'node:util';
-import { fromSystemError } from '../errors';
+import { SeekableErofsError, fromSystemError } from '../errors';
 import { writeAtomically } from '../fs/atomic-file';
 import { acquireLock, type Lock } from '../fs/lock';
 import { checkRecordVersion } from '../fs/record-version';
 import { metadataSize } from '../layer/metadata-size';
 import { materialisedTree } from '../layer/materialise';
-import { native, type FuseEvent, type NativeFuseServer } from '../native/binding';
+import { native, type FuseEvent, type FuseFile, type NativeFuseServer } from '../native/binding';
 import { makeRoom, storeLock, type CacheLimits } from './cache-room';
+import { checkComplete, publishComplete } from './complete-layer';
 import { FetchQueue } from './fetch-queue';
 import { chunkAt } from './layer-chunks';
 import { LayerSources } from './layer-sources';
@@ -18,6 +19,7 @@ import { nodeOf, type LazyFolder } from './lazy-folder';
 import { LazyLayer } from './lazy-layer';
 import { answerCalls, type LazyLayerAnswer, type LazyLayerRequest, type LazyStatus } from './messages';
 import { checkDescriptor, openLayer, type OpenedLayer } from './open-layer';
+import { plainVerity } from './plain-verity';
 
 /** Requests under way at once, over all layers. */
 const defaultRequests = 24;
@@ -57,8 +59,11 @@ interface ServedLayer {
   request: LazyLayerRequest;
   layer: LazyLayer;
   answer: LazyLayerAnswer;
+  opened: OpenedLayer;
   /** Of its store. */
   lock: Lock;
+  /** It was complete, and was looked at as a whole. */
+  wasChecked: boolean;
 }
 
 /**
@@ -78,6 +83,7 @@ export class LazyServer {
   private lastAdd = performance.now();
   private writing: Promise<void> = Promise.resolve();
   private roomMaking: Promise<void> | null = null;
+  private completing: Promise<void> | null = null;
   private isCacheFull = false;
 
   /** @param device of the FUSE mount, which is there already */
@@ -117,6 +123,11 @@ export class LazyServer {
     this.server?.close();
     this.fuse.stop();
     await Promise.allSettled([...this.layers.values()].map(async (served) => closeServed(await served)));
+    if (this.layers.size > 0) return;
+    // After the last layer nobody else will.
+    await this.roomMaking;
+    this.makeRoom();
+    await this.roomMaking;
   }
 
   private onEvent(event: FuseEvent): void {
@@ -181,14 +192,14 @@ export class LazyServer {
       ...{ timeout: storeTime, mode: 0o600 },
     });
     try {
-      return { ...(await this.serveLocked(request)), lock };
+      return { ...(await this.serveLocked(request)), lock, wasChecked: false };
     } catch (error) {
       await lock.release();
       throw error;
     }
   }
 
-  private async serveLocked(request: LazyLayerRequest): Promise<Omit<ServedLayer, 'lock'>> {
+  private async serveLocked(request: LazyLayerRequest): Promise<Omit<ServedLayer, 'lock' | 'wasChecked'>> {
     const { onWarning } = this.options;
     const opened = await openLayer(this.folder.storeOf(request.key), request, this.sources, onWarning);
     const node = nodeOf(request.key);
@@ -204,13 +215,13 @@ export class LazyServer {
       },
     });
     try {
-      this.fuse.add({ node, name: request.key, fd: store.fd, starts: chunks.starts, present: store.present });
+      this.fuse.add(fuseFile(request.key, opened));
     } catch (error) {
       await layer.close();
       throw error;
     }
     this.byNode.set(node, layer);
-    return { request, layer, answer: this.describe(request, opened) };
+    return { request, layer, opened, answer: this.describe(request, opened) };
   }
 
   private describe({ key, withTree }: LazyLayerRequest, { blob, chunks }: OpenedLayer): LazyLayerAnswer {
@@ -218,13 +229,7 @@ export class LazyServer {
     if (!withTree || blob.tree === null) {
       return { path, size: Math.min(chunks.starts.at(-1)!, blob.imageSize), verity: null };
     }
-    const { superblock, rootDigest, treeOffset } = materialisedTree(blob.tree);
-    const plain = {
-      ...superblock,
-      uuid: Buffer.from(superblock.uuid).toString('hex'),
-      salt: Buffer.from(superblock.salt).toString('hex'),
-    };
-    return { path, size: chunks.starts.at(-1)!, verity: { superblock: plain, rootDigest, treeOffset } };
+    return { path, size: chunks.starts.at(-1)!, verity: plainVerity(materialisedTree(blob.tree)) };
   }
 
   private async release(keys: readonly string[]): Promise<Record<string, never>> {
@@ -291,6 +296,39 @@ export class LazyServer {
         this.options.onWarning((error as Error).message);
       });
     }
+    this.completing ??= this.completeLayers().finally(() => (this.completing = null));
+  }
+
+  /** Layers of which everything is here become ones that other mounts take, one after the other. */
+  private async completeLayers(): Promise<void> {
+    for (const [key, serving] of this.layers) {
+      const served = await serving.catch(() => null);
+      if (served === null || served.wasChecked || !served.opened.store.isComplete) continue;
+      served.wasChecked = true;
+      try {
+        await this.complete(served);
+      } catch (error) {
+        // Released meanwhile, its file was closed: the next server of it goes on.
+        if (this.layers.get(key) === serving) this.options.onWarning((error as Error).message);
+      }
+    }
+  }
+
+  private async complete(served: ServedLayer): Promise<void> {
+    const { request, opened, answer, layer } = served;
+    try {
+      await checkComplete(request, opened);
+    } catch (error) {
+      if (!(error instanceof SeekableErofsError) || error.code !== 'MISMATCH') throw error;
+      // Its frames are what their table says, and the layer is not what the image says.
+      this.options.onWarning(`${error.message}; its store is emptied`);
+      this.fuse.remove(layer.node);
+      await opened.store.clear();
+      this.fuse.add(fuseFile(request.key, opened));
+      return;
+    }
+    const { content } = this.folder.cachePlaces;
+    await publishComplete(content, request, opened, answer.verity);
   }
 
   /** Not waited for: who releases a layer has the state locked, and so would this. */
@@ -314,6 +352,10 @@ export class LazyServer {
       if (this.queue.waiting(layer) > 0 || layer.wantInBackground()) return;
     }
   }
+}
+
+function fuseFile(key: string, { store, chunks }: OpenedLayer): FuseFile {
+  return { node: nodeOf(key), name: key, fd: store.fd, starts: chunks.starts, present: store.present };
 }
 
 /** Its store is open to others last of all. */

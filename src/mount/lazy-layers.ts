@@ -1,7 +1,9 @@
 import { connectOrStart, connectToServer } from '../lazy/client';
-import type { LazyConnection, LazyLayerAnswer, LazyLayerRequest, LazyStatus } from '../lazy/messages';
+import type { LazyConnection, LazyLayerRequest, LazyStatus } from '../lazy/messages';
 import type { WarningOptions } from '../layer/resources';
 import type { VerityDevice } from './kernel/dm-verity';
+import { verityOf } from '../lazy/plain-verity';
+import type { VerityMode } from './plan';
 import type { MountState } from './state';
 
 /** How layers are read that are not here yet. */
@@ -19,34 +21,45 @@ export interface LazyOptions {
 }
 
 /** What the lazy server needs to read a layer. */
-export type LazySource = Pick<
+export interface LazySource extends Pick<
   LazyLayerRequest,
   'descriptor' | 'index' | 'source' | 'mirrors' | 'access' | 'allowUnverified'
->;
+> {
+  /** See LazyLayerRequest. */
+  vouchers: (mode: VerityMode) => string[];
+}
 
 /** The layers of one mount, as the lazy server serves them. */
 export class LazyLayers {
-  private constructor(private readonly server: LazyConnection) {}
+  private server: Promise<LazyConnection> | null = null;
 
-  /** @throws MACHINE when no server comes up */
-  static async open(state: MountState, options: LazyOptions & WarningOptions): Promise<LazyLayers> {
-    const { background, ioTimeout, cacheSize, onWarning } = options;
-    return new LazyLayers(
-      await connectOrStart({ state: state.option, background, ioTimeout, cacheSize, onWarning }),
-    );
+  constructor(
+    private readonly state: MountState,
+    private readonly options: LazyOptions & WarningOptions,
+  ) {}
+
+  /** When the first layer needs it: all of them may be here. @throws MACHINE when no server comes up */
+  private connection(): Promise<LazyConnection> {
+    const { background, ioTimeout, cacheSize, onWarning } = this.options;
+    this.server ??= connectOrStart({
+      ...{ state: this.state.option, background, ioTimeout, cacheSize, onWarning },
+    });
+    return this.server;
   }
 
   /** Has a layer served. Resolves when its metadata is here. Errors as openBlob(). */
   async content(
-    layer: { key: string; diffId: string; withTree: boolean },
-    source: LazySource,
+    { key, diffId, mode }: { key: string; diffId: string; mode: VerityMode },
+    { vouchers, ...source }: LazySource,
   ): Promise<{ files: string[]; verity: VerityDevice | null }> {
-    const answer = await this.server.call('add', { ...layer, ...source });
-    return { files: [answer.path], verity: answer.verity && verityDevice(answer.verity) };
+    const withTree = mode === 'kernel';
+    const layer = { key, diffId, withTree, vouchers: vouchers(mode), ...source };
+    const answer = await (await this.connection()).call('add', layer);
+    return { files: [answer.path], verity: answer.verity && verityOf(answer.verity) };
   }
 
-  close(): void {
-    this.server.close();
+  async close(): Promise<void> {
+    (await this.server?.catch(() => null))?.close();
   }
 }
 
@@ -73,17 +86,4 @@ export async function lazyStatuses(state: MountState): Promise<Map<string, LazyS
   } finally {
     server.close();
   }
-}
-
-function verityDevice({
-  superblock,
-  rootDigest,
-  treeOffset,
-}: NonNullable<LazyLayerAnswer['verity']>): VerityDevice {
-  const { uuid, salt } = superblock;
-  return {
-    superblock: { ...superblock, uuid: Buffer.from(uuid, 'hex'), salt: Buffer.from(salt, 'hex') },
-    rootDigest,
-    treeOffset,
-  };
 }

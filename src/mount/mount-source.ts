@@ -13,6 +13,7 @@ import { materialisedTree } from '../layer/materialise';
 import { isSeekableLayer } from '../layer/seekable';
 import { spool } from '../layer/spool';
 import { openWholeLayer, type WholeLayer } from '../layer/whole-layer';
+import { plainVerity, verityOf } from '../lazy/plain-verity';
 import { parseReference } from '../oci/reference';
 import type { BlobFile, SourceStore } from '../oci/store';
 import { openSource } from '../store/open';
@@ -81,6 +82,7 @@ async function openLayerFile(
     rootDigest: isVouched ? readSpecVerity(options)!.rootDigest : null,
     files: await fileIdentities(devices),
     lazy: null,
+    cached: () => Promise.resolve(null),
     prepare: async (state, key, mode) => {
       const content = await prepareLayer(state, key, { file, layer, diffId, mode }, options);
       return { ...content, files: [...content.files, ...devices] };
@@ -127,6 +129,7 @@ function storedLayer(
     rootDigest: verity?.rootDigest ?? null,
     files: [],
     lazy: lazySource(text, layer, options),
+    cached: (state, key, mode) => cachedLayer(state, key, vouchersOf(layer, mode, options), mode),
     prepare: (state, key, mode) => fetchLayer(store, layer, { state, key, mode }, options),
   };
 }
@@ -140,7 +143,7 @@ async function fetchLayer(
 ): Promise<PreparedLayer> {
   const { diffId } = layer;
   const voucher = voucherOf(layer, mode, options);
-  const known = mode === 'kernel' ? null : await vouchedContent(state, key, voucher);
+  const known = await cachedLayer(state, key, [voucher], mode);
   if (known !== null) return known;
   const descriptor = { ...layer.descriptor, diffId };
   const own = { ...options, descriptor, indexLayer: await readIndexOf(store, layer) };
@@ -149,8 +152,8 @@ async function fetchLayer(
     const opened = await openWholeLayer(file, own);
     try {
       const content = await prepareLayer(state, key, { file, layer: opened, diffId, mode }, own);
-      const { unvouchedTree = false } = content;
-      await state.writeVouched(key, voucher, { unvouchedTree });
+      const { unvouchedTree = false, verity } = content;
+      await state.writeVouched(key, voucher, { unvouchedTree, verity: verity && plainVerity(verity) });
       return content;
     } finally {
       opened.close();
@@ -164,7 +167,10 @@ async function fetchLayer(
 function lazySource(text: string, layer: ImageLayer, options: MountSourceOptions): LazySource | null {
   const { descriptor, index } = layer;
   if (options.lazy !== true || !isSeekableLayer(descriptor, index)) return null;
-  return { descriptor, index: index?.descriptor ?? null, source: absolute(text), ...lazyAccess(options) };
+  return {
+    ...{ descriptor, index: index?.descriptor ?? null, source: absolute(text), ...lazyAccess(options) },
+    vouchers: (mode) => vouchersOf(layer, mode, options),
+  };
 }
 
 function lazyAccess(options: MountSourceOptions) {
@@ -194,15 +200,27 @@ function voucherOf(
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }
 
+/** Under which names a layer was checked well enough for `mode`: a whole tree is more than nobody asks for. */
+function vouchersOf(layer: ImageLayer, mode: VerityMode, options: ReadOptions): string[] {
+  const modes: VerityMode[] = mode === 'none' ? ['none', 'userspace'] : [mode];
+  return modes.map((known) => voucherOf(layer, known, options));
+}
+
 /** What another mount decoded, when it was checked against this descriptor too: the DiffID alone says nothing of trees and tables. */
-async function vouchedContent(
+async function cachedLayer(
   state: MountState,
   key: string,
-  voucher: string,
+  vouchers: readonly string[],
+  mode: VerityMode,
 ): Promise<PreparedLayer | null> {
-  const vouched = await state.readVouched(key, voucher);
-  if (vouched === null || !(await state.hasContent(key))) return null;
-  return { files: [state.contentFile(key)], verity: null, ...vouched };
+  for (const voucher of vouchers) {
+    const vouched = await state.readVouched(key, voucher);
+    if (vouched === null || !(await state.hasContent(key))) continue;
+    const { unvouchedTree, verity } = vouched;
+    if (mode !== 'kernel') return { files: [state.contentFile(key)], verity: null, unvouchedTree };
+    if (verity != null) return { files: [state.contentFile(key)], verity: verityOf(verity), unvouchedTree };
+  }
+  return null;
 }
 
 async function prepareLayer(

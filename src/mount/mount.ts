@@ -215,28 +215,25 @@ class Mounting {
   }
 
   private async prepare(record: MountRecord): Promise<Map<string, MountableLayer>> {
-    if (!this.image.layers.some(({ lazy }) => lazy !== null)) return this.prepareEach(record, null);
-    const lazy = await LazyLayers.open(this.state, this.options);
+    const lazy = new LazyLayers(this.state, this.options);
     try {
       return await this.prepareEach(record, lazy);
     } finally {
-      lazy.close();
+      await lazy.close();
     }
   }
 
   /** Lazy layers side by side, since they wait for the network; others in turn. */
-  private async prepareEach(
-    { layers }: MountRecord,
-    lazy: LazyLayers | null,
-  ): Promise<Map<string, MountableLayer>> {
+  private async prepareEach({ layers }: MountRecord, lazy: LazyLayers): Promise<Map<string, MountableLayer>> {
     const contents = new Map<string, MountableLayer>();
     const underWay: Promise<void>[] = [];
     for (const [i, { key, verity, diffId }] of layers.entries()) {
       if (layers.findIndex((other) => other.key === key) < i) continue;
       const layer = this.image.layers[i]!;
       const makeContent = async (): Promise<PreparedLayer> => {
-        if (lazy === null || layer.lazy === null) return layer.prepare(this.state, key, verity);
-        return lazy.content({ key, diffId, withTree: verity === 'kernel' }, layer.lazy);
+        if (layer.lazy === null) return layer.prepare(this.state, key, verity);
+        const known = await layer.cached(this.state, key, verity);
+        return known ?? lazy.content({ key, diffId, mode: verity }, layer.lazy);
       };
       const making = this.step(`content ${underWay.length}`, makeContent).then((content) => {
         if (content.unvouchedTree === true && layer.tree === 'absent')

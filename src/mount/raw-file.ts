@@ -37,6 +37,7 @@ export async function openRawFile(
     rootDigest: verity?.rootDigest ?? null,
     files: await fileIdentities([image, ...devices]),
     lazy: null,
+    cached: () => Promise.resolve(null),
     prepare: async (_state, _key, mode) => {
       if (verity !== null) await checkTop(image, verity);
       if (verity !== null && mode === 'userspace') await checkWholeTree(image, verity, options);

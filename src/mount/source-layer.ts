@@ -25,6 +25,8 @@ export interface SourceLayer {
   files: readonly string[];
   /** How the lazy server reads it; null of a layer that must be here as a whole. */
   lazy: LazySource | null;
+  /** What an earlier mount left of it, checked as `mode` wants it; null when there is nothing. */
+  cached(state: MountState, key: string, mode: VerityMode): Promise<PreparedLayer | null>;
   /** Checks it, and makes it a file that the kernel can mount. */
   prepare(state: MountState, key: string, mode: VerityMode): Promise<PreparedLayer>;
 }

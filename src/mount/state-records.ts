@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { fromSystemError, type SeekableErofsError } from '../errors';
 import { writeAtomically } from '../fs/atomic-file';
 import { checkRecordVersion } from '../fs/record-version';
+import type { Vouched } from '../lazy/complete-layer';
 import type { Backing, MountKind, VerityMode } from './plan';
 import { requireRoot } from './kernel/system-call';
 
@@ -41,11 +42,6 @@ export interface LayerRecord {
   dm: { name: string; uuid: string } | null;
   /** Loop devices that may not detach themselves. */
   loops: string[];
-}
-
-/** What was found in a layer's blob. */
-export interface Vouched {
-  unvouchedTree: boolean;
 }
 
 /** Of the records of mounts and layers. To be raised when they change; earlier ones are read as well, as what is mounted outlives an upgrade. */
@@ -98,7 +94,9 @@ export function isMountRecord(value: unknown): value is MountRecord {
 }
 
 export function isVouched(value: unknown): value is Vouched {
-  return typeof (value as Partial<Vouched> | null)?.unvouchedTree === 'boolean';
+  const { unvouchedTree, verity = null } = (value ?? {}) as Partial<Vouched>;
+  const isVerity = verity === null || (typeof verity === 'object' && typeof verity.rootDigest === 'string');
+  return typeof unvouchedTree === 'boolean' && isVerity;
 }
 
 export function isLayerRecord(value: unknown): value is LayerRecord {

@@ -5,6 +5,7 @@ import { SeekableErofsError, failure, fromSystemError } from '../errors';
 import { unfinishedPrefix } from '../fs/draft';
 import { acquireLock, type Lock } from '../fs/lock';
 import type { CachePlaces } from '../lazy/cache-room';
+import type { Vouched } from '../lazy/complete-layer';
 import { mountsAt, readMounts, type MountEntry } from './kernel/mountinfo';
 import {
   isLayerRecord,
@@ -17,7 +18,6 @@ import {
   writeRecord,
   type LayerRecord,
   type MountRecord,
-  type Vouched,
 } from './state-records';
 import { requireRoot } from './kernel/system-call';
 

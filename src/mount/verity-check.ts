@@ -4,9 +4,7 @@ import { failure, fromSystemError } from '../errors';
 import { checkSameDigest, formatDigest } from '../format/digest';
 import { verityTreeSize } from '../format/verity-tree-size';
 import type { ResourceOptions } from '../job';
-import { resourcesOf } from '../layer/resources';
-import { native } from '../native/binding';
-import { runNative } from '../native/run';
+import { checkDataTree } from '../layer/data-tree';
 import { openFileSource } from '../source/file';
 import type { VerityDevice } from './kernel/dm-verity';
 
@@ -36,25 +34,10 @@ export async function checkWholeTree(
   device: VerityDevice,
   options: ResourceOptions,
 ): Promise<void> {
-  const { algorithm, dataBlockSize, hashBlockSize, dataBlocks, salt } = device.superblock;
   const opened = await openFileSource(file);
-  const source = new native.Source({
-    fd: opened.fd,
-    name: file,
-    offset: 0,
-    size: dataBlocks * dataBlockSize,
-  });
   try {
-    const shape = { algorithm, dataBlockSize, hashBlockSize, salt };
-    const { tree, root } = await runNative(
-      options,
-      (job) => native.verityTree(source, shape, resourcesOf(options), job),
-      file,
-    );
-    tree.close();
-    checkSameDigest(`${file}: dm-verity root`, device.rootDigest, formatDigest(algorithm, root));
+    await checkDataTree({ fd: opened.fd, name: file }, device, options);
   } finally {
-    source.close();
     await opened.close();
   }
 }

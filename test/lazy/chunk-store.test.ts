@@ -1,4 +1,4 @@
-import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -51,6 +51,27 @@ test('chunks lie at their places, and a store of another layer is emptied', asyn
   expect([other.count, other.isComplete]).toEqual([0, false]);
   await other.close();
   expect((await readFile(join(folder, 'data'))).equals(Buffer.alloc(200))).toBe(true);
+});
+
+test('another layer’s data is not touched when a store is made anew: it may be a decoded layer by another name', async () => {
+  const store = await ChunkStore.open(folder, starts);
+  for (let index = 0; index < 10; index++) await store.write(index, chunk(index));
+  await store.close();
+  await link(join(folder, 'data'), join(folder, 'image'));
+  await (await ChunkStore.open(folder, Float64Array.from([0, 100, 200]))).close();
+  expect(await readFile(join(folder, 'image'))).toEqual(Buffer.concat([...Array(10).keys()].map(chunk)));
+});
+
+test('a store that is cleared has no chunk, here and on disk, and takes them again', async () => {
+  const store = await ChunkStore.open(folder, starts);
+  for (let index = 0; index < 10; index++) await store.write(index, chunk(index));
+  await store.clear();
+  expect([store.count, store.bytes, store.isComplete]).toEqual([0, 0, false]);
+  expect([...(await readFile(join(folder, 'present')))]).toEqual([0, 0]);
+  expect((await readFile(join(folder, 'data'))).equals(Buffer.alloc(950))).toBe(true);
+  await store.write(3, chunk(3));
+  await store.close();
+  expect([...(await readFile(join(folder, 'present')))]).toEqual([0b1000, 0]);
 });
 
 test('data that was cut short is no reason to believe the bitmap', async () => {
