@@ -41,7 +41,7 @@ export type { FrameTable, HashName } from './native/binding';
 export type { Descriptor, ImageConfig, Index, Manifest, Platform } from './oci/types';
 export { parseReference, type Reference, type RegistryReference } from './oci/reference';
 export type { RegistryOptions, StoreOptions } from './store/registry/options';
-export { openRegistryBlob } from './store/registry/registry-blob';
+export { openRegistryBlob } from './store/registry/source';
 export type { RetryOptions } from './source/retry';
 export type { PlatformSelection } from './image/image-set';
 export { inspect, type ImageInspection, type InspectOptions } from './image/inspect';

@@ -14,8 +14,7 @@ import type { ConvertResult } from './convert-result';
 import { lostNameWarning } from './onto-itself';
 import { refuseNoEffect } from './no-effect';
 import { ConversionPool } from './pool';
-import type { ConversionRun } from './run';
-import { tidy } from './tidy';
+import { tidy, type ConversionRun } from './run';
 import { writeImages } from './write-images';
 
 /** Seconds: a conversion that has taken its time is not lost because a registry is restarted. */

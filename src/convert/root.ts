@@ -1,16 +1,18 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Image, ImageSet } from '../image/image-set';
 import { configPlatform } from '../oci/config';
-import { emptyIndex } from '../oci/manifest';
+import { emptyIndex, readManifest } from '../oci/manifest';
 import { omit } from '../oci/json';
 import type { Descriptor, Index } from '../oci/types';
 import { appendToIndex, type ImagePair } from './append-to-index';
 import { isLone } from './companions';
 import type { ConvertedImage } from './converted-image';
-import { copyManifest } from './copy-manifest';
-import type { CopyOptions } from './foreign-layer';
+import { copyForeignBlob, type CopyOptions } from './foreign-layer';
 import { indexDocument, replaceContent, rewriteIndex, withErofsFeature } from './rewrite';
 import type { StoreRun } from './run';
+import { isForeignLayer, isIndexType, isManifestType } from '../format/media-types';
+import type { SourceStore } from '../oci/store';
+import { draftOf } from './copy-blob';
 
 /**
  * One image stands for itself, without a platform, which its config has: containerd imports it without being asked for "erofs" then. Several,
@@ -80,4 +82,33 @@ async function writeDocument(
   { descriptor, bytes }: { descriptor: Descriptor; bytes: Uint8Array },
 ): Promise<void> {
   if (!(await destination.has(descriptor))) await destination.writeBlob(descriptor, bytes);
+}
+
+/** Copies what is no image (an attestation, an artifact) as it is, with everything that it refers to. */
+export async function copyManifest(
+  { source, destination }: Pick<StoreRun, 'source' | 'destination'>,
+  descriptor: Descriptor,
+  options: CopyOptions,
+): Promise<void> {
+  const parts = await partsOf(source, descriptor);
+  for (const part of [...parts, descriptor]) {
+    if (isForeignLayer(part.mediaType)) {
+      await copyForeignBlob({ source, destination }, part, options);
+      continue;
+    }
+    if (await destination.has(part)) continue;
+    const file = await source.openFile(part, options);
+    try {
+      await (await draftOf(destination, file, part, options)).commit(part);
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+async function partsOf(source: SourceStore, descriptor: Descriptor): Promise<Descriptor[]> {
+  if (!isManifestType(descriptor.mediaType) || isIndexType(descriptor.mediaType)) return [];
+  const document = await readManifest(source, descriptor);
+  if (document.kind !== 'manifest') return [];
+  return [document.manifest.config, ...document.manifest.layers];
 }

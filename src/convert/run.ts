@@ -6,6 +6,7 @@ import type { DestinationStore, SourceStore } from '../oci/store';
 import type { ConvertOptions } from './convert-options';
 import type { LayerCache } from './layer-cache';
 import type { ConversionPool } from './pool';
+import type { WarningOptions } from '../layer/resources';
 
 /**
  * What a conversion has from its start to its end, whichever image or layer is worked on. Signal and progress are not here: work side by
@@ -51,4 +52,11 @@ export function layerCall(
       onProgress({ ...event, item: event.item ?? item });
     });
   return { layer, options: { ...asked, signal, onProgress: named } };
+}
+
+/** Waits for the cleaning up after a run. Its failure is only a warning: the result of the run stands by then, and the caller must get that. */
+export async function tidy(work: Promise<void>, { onWarning }: WarningOptions): Promise<void> {
+  await work.catch((error: unknown) => {
+    onWarning?.(`${(error as Error).message}: something may be left behind`);
+  });
 }

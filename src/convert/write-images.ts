@@ -14,8 +14,7 @@ import type { ConvertResult, Written } from './convert-result';
 import type { LayerCache } from './layer-cache';
 import type { ConversionPool } from './pool';
 import { writeAppended, writeRoot } from './root';
-import type { ConversionRun, StoreRun } from './run';
-import { tidy } from './tidy';
+import { tidy, type ConversionRun, type StoreRun } from './run';
 import { runTogether } from './together';
 
 /** Converts images, and gives what they become its name at the destination. */

@@ -18,8 +18,7 @@ import { openStoredImage, withLayerImage } from '../checked-image';
 import type { Written } from '../convert-result';
 import { ErofsCache } from './cache';
 import { openLayerFile } from '../foreign-layer';
-import { layerCall, type ConversionRun, type LayerCall } from '../run';
-import { tidy } from '../tidy';
+import { layerCall, tidy, type ConversionRun, type LayerCall } from '../run';
 import { runTogether } from '../together';
 
 /** A conversion into a cache. */

@@ -2,9 +2,8 @@ import { failure, SeekableErofsError } from '../../errors';
 import { basicAuthorization, type HttpClient } from '../../source/http-client';
 import type { Challenge } from './challenge';
 import { findCredentials, type Credentials, type CredentialSearch } from './credentials';
-import { isLoopback } from './host';
-import { unionOf, type Scope } from './scope';
-import { fetchToken, type Token, type TokenServer } from './token';
+import { isLoopback } from './origin';
+import { fetchToken, unionOf, type Scope, type Token, type TokenServer } from './token';
 
 /** How a registry wants to be told who asks. */
 type Mode = { kind: 'unknown' | 'basic' } | { kind: 'bearer'; server: TokenServer };

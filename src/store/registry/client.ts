@@ -12,7 +12,7 @@ import { parseChallenges } from './challenge';
 import { chooseOrigin } from './origin';
 import { defaultConcurrency, retryOptionsOf, type StoreOptions } from './options';
 import { readRefusal, refusalError, type Refusal } from './refusal';
-import { catalogueScope, repositoryScope, type Scope } from './scope';
+import { catalogueScope, repositoryScope, type Scope } from './token';
 import { identityOf, readCertificates, trustOf } from './trust';
 
 /** A request to a registry. Its body is made anew when the registry wants to be asked again. */

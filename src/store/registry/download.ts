@@ -7,7 +7,7 @@ import { networkError, type HttpResponse } from '../../source/http-client';
 import { parseContentRange } from '../../source/http-range';
 import { transientFailure, transientFaultOf } from '../../source/transient';
 import type { RegistryClient } from './client';
-import { Ticker } from './ticker';
+import { Ticker } from './blobs';
 
 /** A connection that brings less than this is no progress: it counts as a failed attempt. */
 const worthwhile = 64 * 1024;

@@ -9,7 +9,7 @@ import { transientFailure } from '../../source/transient';
 import { checkContent } from '../blob-content';
 import { readUpTo } from './body';
 import type { RegistryClient } from './client';
-import { shown } from './shown';
+import { shown } from './refusal';
 
 const accept = [
   mediaTypes.ociIndex,

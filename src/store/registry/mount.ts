@@ -1,7 +1,7 @@
 import type { Descriptor } from '../../oci/types';
 import type { RegistryClient } from './client';
 import { begunUpload, type OpenUploads } from './open-uploads';
-import { repositoryScope } from './scope';
+import { repositoryScope } from './token';
 
 /**
  * Asks the registry to take a blob over from another of its repositories. False when it doesn't, for whatever reason: the blob can be sent

@@ -1,6 +1,6 @@
+import { isIP } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import { createHttpClient } from '../../source/http-client';
-import { apiHost, isLoopback } from './host';
 
 /** Local servers answer at once; a registry behind a proxy may take its time. */
 const probeTimeout = 5000;
@@ -46,4 +46,15 @@ async function answersTls(origin: URL, { identity, noProxy, signal }: ProbeOptio
   } finally {
     await client.close();
   }
+}
+
+/** The host that answers for the registry called `host`. */
+export function apiHost(host: string): string {
+  return host === 'docker.io' ? 'registry-1.docker.io' : host;
+}
+
+/** Whether `host`, with or without a port, is this machine and nothing else. */
+export function isLoopback(host: string): boolean {
+  const name = host.replace(/:\d+$/, '').toLowerCase();
+  return name === 'localhost' || name === '[::1]' || (isIP(name) === 4 && name.startsWith('127.'));
 }

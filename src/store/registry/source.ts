@@ -1,9 +1,9 @@
-import { fromSystemError } from '../../errors';
+import { fromSystemError, failure } from '../../errors';
 import { spaceGuard } from '../../fs/disk-space';
 import { openTemporary } from '../../fs/temporary';
 import { writeFully } from '../../fs/write-fully';
 import type { JobOptions } from '../../job';
-import type { RegistryReference } from '../../oci/reference';
+import { parseReference, type RegistryReference } from '../../oci/reference';
 import type { BlobFile, SourceStore } from '../../oci/store';
 import type { Descriptor } from '../../oci/types';
 import type { ByteSource } from '../../source/byte-source';
@@ -16,6 +16,7 @@ import { RegistryClient } from './client';
 import { downloadBlob } from './download';
 import { getManifest, getManifestOf, isKeptAsManifest } from './manifests';
 import { retryOptionsOf, type StoreOptions } from './options';
+import { checkOptions } from '../../options';
 
 /** A repository of a registry that images are read from. */
 export class RegistrySource implements SourceStore {
@@ -102,4 +103,32 @@ export class RegistrySource implements SourceStore {
     }
     await downloadBlob(this.client, blobUrl(this.client, descriptor), descriptor, sink, options);
   }
+}
+
+/**
+ * A blob of a registry's repository (`docker://host/repo`) for random access, to be given to openBlob() with the same descriptor: reads fetch
+ * the bytes that they ask for, which are not checked here. Closing it ends the connection.
+ * @throws USAGE for what names no repository; reads reject with NOT_FOUND, MISMATCH and IO.
+ */
+export async function openRegistryBlob(
+  repository: string,
+  descriptor: Descriptor,
+  options: StoreOptions = {},
+): Promise<ByteSource> {
+  checkOptions('openRegistryBlob', options);
+  const reference = parseReference(repository);
+  if (reference.transport !== 'docker') {
+    throw failure('USAGE', repository, 'it names no repository of a registry', 'docker://host/repo');
+  }
+  const store = await RegistrySource.open(reference, options);
+  const blob = await store.openBlob(descriptor);
+  return {
+    name: blob.name,
+    size: blob.size,
+    read: (offset, length, signal) => blob.read(offset, length, signal),
+    close: async () => {
+      await blob.close();
+      await store.close();
+    },
+  };
 }

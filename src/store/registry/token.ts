@@ -3,8 +3,28 @@ import { parseJsonObject, type JsonObject } from '../../oci/json';
 import { basicAuthorization, type HttpClient, type HttpResponse } from '../../source/http-client';
 import type { Credentials } from './credentials';
 import { readUpTo } from './body';
-import type { Scope } from './scope';
 import { answerError } from './refusal';
+
+/** What a token is to allow, e.g. `repository:library/alpine:pull`. */
+export type Scope = string;
+
+/** For the list of a registry's repositories, which belongs to none of them. */
+export const catalogueScope: Scope = 'registry:catalog:*';
+
+export function repositoryScope(repository: string, actions: 'pull' | 'pull,push'): Scope {
+  return `repository:${repository}:${actions}`;
+}
+
+/** Each resource once, with all that is wanted of it, in a fixed order. */
+export function unionOf(scopes: readonly Scope[]): Scope[] {
+  const wanted = new Map<string, Set<string>>();
+  for (const scope of scopes) {
+    const colon = scope.lastIndexOf(':');
+    const [resource, actions] = [scope.slice(0, colon), scope.slice(colon + 1)];
+    wanted.set(resource, new Set([...(wanted.get(resource) ?? []), ...actions.split(',')]));
+  }
+  return [...wanted].map(([resource, actions]) => `${resource}:${[...actions].sort().join(',')}`).sort();
+}
 
 /** What a registry's Bearer challenge names. */
 export interface TokenServer {

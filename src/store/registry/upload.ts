@@ -2,11 +2,10 @@ import { failure, type SeekableErofsError } from '../../errors';
 import type { JobOptions } from '../../job';
 import type { Descriptor } from '../../oci/types';
 import type { HttpRequest, HttpResponse } from '../../source/http-client';
-import { hasBlob } from './blobs';
+import { hasBlob, Ticker } from './blobs';
 import type { RegistryClient } from './client';
 import { begunUpload, uploadLocation, type BegunUpload, type OpenUploads } from './open-uploads';
 import { readRefusal, type Refusal } from './refusal';
-import { Ticker } from './ticker';
 
 /** A blob up to this size goes in one request, a larger one in several of this size. */
 const uploadChunkSize = 32 << 20;

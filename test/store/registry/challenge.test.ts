@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseChallenges } from '../../../src/store/registry/challenge';
-import { unionOf } from '../../../src/store/registry/scope';
-import { shown } from '../../../src/store/registry/shown';
+import { unionOf } from '../../../src/store/registry/token';
+import { shown } from '../../../src/store/registry/refusal';
 
 const parsed = (...headers: string[]) =>
   parseChallenges(headers).map(({ scheme, parameters }) => [scheme, Object.fromEntries(parameters)]);

@@ -9,7 +9,7 @@ import {
 import { createServer as createTlsServer } from 'node:https';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { apiHost, isLoopback } from '../../../src/store/registry/host';
+import { apiHost, isLoopback } from '../../../src/store/registry/origin';
 import { openSource } from '../../../src/store/open';
 import type { StoreOptions } from '../../../src/store/registry/options';
 import { RegistrySource } from '../../../src/store/registry/source';

@@ -1,7 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Descriptor } from '../../../src/oci/types';
-import { openRegistryBlob } from '../../../src/store/registry/registry-blob';
-import { RegistrySource } from '../../../src/store/registry/source';
+import { openRegistryBlob, RegistrySource } from '../../../src/store/registry/source';
 import { caught } from '../../support/caught';
 import { refuse } from '../../support/fake-registry';
 import { refusal } from '../../support/refusal';
