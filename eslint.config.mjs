@@ -19,6 +19,17 @@ export default defineConfig([
       '@typescript-eslint/require-await': 'off',
     },
   },
+  {
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: "ObjectExpression > SpreadElement[argument.type='ObjectExpression']",
+          message: 'Write the properties themselves.',
+        },
+      ],
+    },
+  },
   { files: ['test/**/*.ts'], rules: { 'max-lines-per-function': 'off' } },
   {
     files: ['**/*.mjs'],

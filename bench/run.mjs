@@ -54,18 +54,20 @@ function parseOptions() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      ...{ size: text('1000'), runs: text('3'), corpus: text('usr'), tar: text(), image: text() },
-      ...{
-        threads: text(),
-        long: flag,
-        'build-peers': flag,
-        'chunk-size': text('256KiB'),
-        case: text(),
-        who: text(),
-        results: text(RESULTS),
-        cli: text(),
-        help: flag,
-      },
+      size: text('1000'),
+      runs: text('3'),
+      corpus: text('usr'),
+      tar: text(),
+      image: text(),
+      threads: text(),
+      long: flag,
+      'build-peers': flag,
+      'chunk-size': text('256KiB'),
+      case: text(),
+      who: text(),
+      results: text(RESULTS),
+      cli: text(),
+      help: flag,
     },
   });
   const unknown = positionals.find((name) => !CLAIMS.includes(name));
@@ -119,7 +121,10 @@ async function runClaim(name, context, folder) {
   const { megabytes, corpus, runs, threads } = context;
   writeResult(
     {
-      ...{ claim: name, title: claim.title, date: new Date().toISOString(), machine },
+      claim: name,
+      title: claim.title,
+      date: new Date().toISOString(),
+      machine,
       settings: { megabytes, corpus, runs, threads },
       cases,
       ...(claim.derive && { derived: claim.derive(cases) }),

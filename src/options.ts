@@ -10,8 +10,8 @@ export interface OptionRule {
   /** Of the program; absent for what programs alone can give. */
   flag?: string;
   /** Of a number. */
-  least?: number;
-  most?: number;
+  min?: number;
+  max?: number;
   choices?: readonly string[];
   /** The option without which this one does nothing. */
   needs?: string;
@@ -22,8 +22,8 @@ export interface OptionRule {
 }
 
 /** More threads than this is a typing error, and would only exhaust the machine. */
-export const mostThreads = 1024;
-const threads = { kind: 'integer', least: 1, most: mostThreads } as const;
+export const maxThreads = 1024;
+const threads = { kind: 'integer', min: 1, max: maxThreads } as const;
 
 const silentResources = {
   signal: { kind: 'object' },
@@ -83,9 +83,9 @@ const registry = {
   certDir: { kind: 'file', flag: 'cert-dir', job: 'other' },
   insecureHttp: { kind: 'boolean', flag: 'insecure-http', job: 'other' },
   concurrency: { ...threads, flag: 'concurrency', job: 'other' },
-  retryTime: { kind: 'integer', least: 0, flag: 'retry-time', job: 'other' },
+  retryTime: { kind: 'integer', min: 0, flag: 'retry-time', job: 'other' },
   retry: { kind: 'object' },
-  timeout: { kind: 'integer', least: 1 },
+  timeout: { kind: 'integer', min: 1 },
 } satisfies Rules;
 
 const read = {
@@ -98,7 +98,7 @@ const view = {
   ...read,
   ...registry,
   platform: { kind: 'text', flag: 'platform' },
-  oneLayer: { kind: 'integer', least: 0, flag: 'one-layer' },
+  oneLayer: { kind: 'integer', min: 0, flag: 'one-layer' },
   devices: { kind: 'texts', flag: 'device' },
 } satisfies Rules;
 
@@ -115,7 +115,7 @@ const lazy = {
   lazy: { kind: 'boolean', flag: 'lazy' },
   mirrors: { kind: 'texts', flag: 'mirror', needs: 'lazy' },
   background: { kind: 'size', flag: 'background', needs: 'lazy' },
-  ioTimeout: { kind: 'integer', least: 1, flag: 'io-timeout', needs: 'lazy' },
+  ioTimeout: { kind: 'integer', min: 1, flag: 'io-timeout', needs: 'lazy' },
   cacheSize: { kind: 'size', flag: 'cache-size', needs: 'lazy' },
 } satisfies Rules;
 
@@ -125,9 +125,9 @@ const state = { state: { kind: 'file', flag: 'state' } } satisfies Rules;
 const blob = {
   ...read,
   timeout: registry.timeout,
-  cacheBytes: { kind: 'number', least: 0 },
+  cacheBytes: { kind: 'number', min: 0 },
   cacheDir: { kind: 'file' },
-  cacheDirBytes: { kind: 'number', least: 0 },
+  cacheDirBytes: { kind: 'number', min: 0 },
   signal: resources.signal,
   onWarning: resources.onWarning,
 } satisfies Rules;
@@ -179,7 +179,7 @@ export const optionsOf = {
     ...read,
     ...registry,
     platforms: platforms.platforms,
-    depth: { kind: 'integer', least: 0, flag: 'depth' },
+    depth: { kind: 'integer', min: 0, flag: 'depth' },
     measure: { kind: 'boolean' },
   },
   listEntries: { ...resources, ...view, recursive: { kind: 'boolean', flag: 'recursive' } },
@@ -195,8 +195,8 @@ export const optionsOf = {
   runImage: {
     ...run,
     relaySignals: { kind: 'function' },
-    pidsLimit: { kind: 'integer', least: 1, flag: 'pids-limit' },
-    memory: { kind: 'integer', least: 1, flag: 'memory' },
+    pidsLimit: { kind: 'integer', min: 1, flag: 'pids-limit' },
+    memory: { kind: 'integer', min: 1, flag: 'memory' },
   },
   unmountImage: state,
   listMounts: state,
@@ -207,7 +207,7 @@ export const optionsOf = {
     background: lazy.background,
     ioTimeout: lazy.ioTimeout,
     cacheSize: lazy.cacheSize,
-    keep: { kind: 'number', least: 0, flag: 'keep' },
+    keep: { kind: 'number', min: 0, flag: 'keep' },
     signal: resources.signal,
     onReady: { kind: 'function' },
     onWarning: resources.onWarning,
@@ -240,11 +240,11 @@ export function checkOptions(call: keyof typeof optionsOf, options: object): voi
 
 /** What a value must be that isn't; null for one that is. */
 export function wantedInstead(rule: OptionRule, value: unknown): string | null {
-  const { kind, least = -Infinity, most = Infinity, choices } = rule;
+  const { kind, min = -Infinity, max = Infinity, choices } = rule;
   if (!hasKind[kind](value)) return names[kind];
   if (choices !== undefined) return choices.includes(value as string) ? null : choices.join(' or ');
-  if (typeof value !== 'number' || (value >= least && value <= most)) return null;
-  return most === Infinity ? `${least} or more` : `a number from ${least} to ${most}`;
+  if (typeof value !== 'number' || (value >= min && value <= max)) return null;
+  return max === Infinity ? `${min} or more` : `a number from ${min} to ${max}`;
 }
 
 const isText = (value: unknown): value is string => typeof value === 'string';

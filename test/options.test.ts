@@ -58,7 +58,9 @@ describe.each(Object.entries(calls))('%s', (name, call) => {
   it('refuses names that it does not know, and says what was meant', async () => {
     const [known] = Object.keys(optionsOf[name as keyof typeof optionsOf]);
     await expect(call({ [`${known}x`]: 1 })).rejects.toMatchObject({
-      ...{ code: 'USAGE', what: name, why: `there is no option "${known}x"` },
+      code: 'USAGE',
+      what: name,
+      why: `there is no option "${known}x"`,
       hint: `did you mean "${known}"?`,
     });
     await expect(call({ xyzzy: 1 })).rejects.toEqual(refusal('USAGE', 'no option "xyzzy"'));
@@ -216,9 +218,24 @@ const complete: {
   erofs: Same<keyof library.OpenErofsOptions, keyof Table['openErofs']>;
   verity: Same<keyof library.VerityOptions, keyof Table['verityRoot']>;
 } = {
-  ...{ build: true, encode: true, convert: true, batch: true, decode: true },
-  ...{ check: true, inspect: true, extract: true, mount: true, run: true, unmount: true, doctor: true },
-  ...{ serve: true, blob: true, source: true, registry: true, erofs: true, verity: true },
+  build: true,
+  encode: true,
+  convert: true,
+  batch: true,
+  decode: true,
+  check: true,
+  inspect: true,
+  extract: true,
+  mount: true,
+  run: true,
+  unmount: true,
+  doctor: true,
+  serve: true,
+  blob: true,
+  source: true,
+  registry: true,
+  erofs: true,
+  verity: true,
 };
 
 it('the table has every option of every call', () => {

@@ -63,7 +63,10 @@ const inputOf = ({ name, bytes, layers }) => ({ label: `image with ${name}, ${la
 function coldStart(context, registry, image, network) {
   const start = (key, label, size, { lazy, serves }) =>
     coldOurs(context, registry, {
-      ...{ key, label, network, serves },
+      key,
+      label,
+      network,
+      serves,
       action: (state) =>
         state.command(
           'run',
@@ -93,7 +96,11 @@ function wholeImage(context, registry, image, network) {
   const { chunkSize } = context;
   const read = (key, label, { lazy, reads = true }) =>
     coldOurs(context, registry, {
-      ...{ key, label, network, serves: lazy, timed: false },
+      key,
+      label,
+      network,
+      serves: lazy,
+      timed: false,
       action(state) {
         const reference = referenceOf(registry, image, chunkSize);
         const mount = state.command('mount', ...(lazy ? ['--lazy'] : []), reference, state.at('mnt'));

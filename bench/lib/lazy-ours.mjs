@@ -67,7 +67,8 @@ export function coldOurs(context, registry, { key, label, network, serves = fals
   const state = new OurState(context);
   const argv = action(state);
   return {
-    ...{ key, label },
+    key,
+    label,
     argv: timed ? context.job('first-output', ...argv) : argv,
     async before() {
       state.renew();

@@ -33,7 +33,8 @@ export async function returnsCase(context, registry) {
 function lazily(context, reference, { key, label, serves }) {
   const state = new OurState(context);
   return {
-    ...{ key, label },
+    key,
+    label,
     argv: state.command('mount', '--lazy', reference, state.at('mnt')),
     async before() {
       state.renew();

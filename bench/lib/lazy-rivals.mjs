@@ -39,7 +39,9 @@ export function rivals(context, registry, image, network) {
     const daemon = new ColdContainerd(programs, registry);
     const reference = `${registry.slowHost}/${image.repository}:${tag}`;
     return {
-      ...{ key, label, note: throughContainerd },
+      key,
+      label,
+      note: throughContainerd,
       argv: context.job('first-output', 'sh', '-c', daemon.script(reference, snapshotter, image.program)),
       async before() {
         if (!(await registry.has(image.repository, tag))) await makeImage(daemon, registry, image, tag);

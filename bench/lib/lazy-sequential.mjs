@@ -33,7 +33,8 @@ function reading(context, reference, { key, label, lazy }) {
   let isHere = false;
   const mount = () => state.run('mount', ...(lazy ? ['--lazy'] : []), reference, state.at('mnt'));
   return {
-    ...{ key, label },
+    key,
+    label,
     argv: context.job('sequential', state.at('mnt/file')),
     async before() {
       if (!isHere) {

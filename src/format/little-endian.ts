@@ -25,8 +25,8 @@ export function writeU64(bytes: Buffer, value: number, offset: number): void {
 }
 
 /** Whether `value` is an integer from `least` to `most`. */
-export function isIntegerIn(value: number, least: number, most: number): boolean {
-  return Number.isSafeInteger(value) && value >= least && value <= most;
+export function isIntegerIn(value: number, min: number, max: number): boolean {
+  return Number.isSafeInteger(value) && value >= min && value <= max;
 }
 
 export function isPowerOfTwo(value: number): boolean {

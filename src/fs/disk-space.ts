@@ -11,10 +11,10 @@ const maxReserved = 1 << 30;
  */
 async function checkSpaceLeft(fd: number, what: string): Promise<void> {
   const { bsize, blocks, bavail } = await statfs(`/proc/self/fd/${fd}`);
-  const least = Math.min((blocks * bsize) / 20, maxReserved);
+  const minFree = Math.min((blocks * bsize) / 20, maxReserved);
   const left = bavail * bsize;
-  if (left >= least) return;
-  const why = `${left} bytes of the disk are left for temporary files, and ${Math.ceil(least)} must stay free`;
+  if (left >= minFree) return;
+  const why = `${left} bytes of the disk are left for temporary files, and ${Math.ceil(minFree)} must stay free`;
   throw failure('NO_SPACE', what, why, 'free some space, or name another folder with --tmp-dir');
 }
 

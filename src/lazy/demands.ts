@@ -1,6 +1,6 @@
 /** Between attempts for a chunk that somebody waits for; in milliseconds. It doubles up to the longest. */
 const firstPause = 100;
-const longestPause = 5000;
+const maxPause = 5000;
 
 /** Work of the server's own that waits for a chunk. The bytes are null when the store has them. */
 interface Caller {
@@ -44,7 +44,11 @@ export class Demands {
     }, this.limit);
     const demand = {
       since: performance.now(),
-      ...{ faults: 0, wrong: 0, isRead: false, callers: [], timer },
+      faults: 0,
+      wrong: 0,
+      isRead: false,
+      callers: [],
+      timer,
     } satisfies Demand;
     this.byChunk.set(chunk, demand);
     return demand;
@@ -54,7 +58,7 @@ export class Demands {
   later(chunks: readonly number[], again: (chunk: number) => void): void {
     const demands = chunks.map((chunk) => this.byChunk.get(chunk));
     const faults = Math.max(...demands.map((demand) => demand?.faults ?? 0));
-    const pause = Math.min(firstPause * 2 ** (faults - 1), longestPause);
+    const pause = Math.min(firstPause * 2 ** (faults - 1), maxPause);
     setTimeout(
       () => {
         for (const [i, chunk] of chunks.entries()) {

@@ -180,7 +180,12 @@ class Keeper {
     if (this.options.signal?.aborted === true) return false;
     const { background, ioTimeout, cacheSize, keep, state, untilIdle } = this.options;
     const settings = JSON.stringify({
-      ...{ state, background, ioTimeout, cacheSize, keep, untilIdle },
+      state,
+      background,
+      ioTimeout,
+      cacheSize,
+      keep,
+      untilIdle,
       takeOver: !this.isFirst,
     });
     this.isFirst = false;

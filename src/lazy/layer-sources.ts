@@ -10,7 +10,7 @@ import { openSource } from '../store/open';
 import type { LazyLayerRequest } from './messages';
 
 /** Attempts of one read: layers that readers wait for are tried again by the layer itself, for longer. */
-const retry = { attempts: 2, firstPause: 100, longestPause: 1000 } as const;
+const retry = { attempts: 2, firstPause: 100, maxPause: 1000 } as const;
 
 /** A place where a layer's blob can be read. */
 export interface LayerSource extends ByteSource {
@@ -105,7 +105,9 @@ export class LayerSources {
 function at(place: string, source: ByteSource): LayerSource {
   const { name, size } = source;
   return {
-    ...{ name, size, place: shown(place) },
+    name,
+    size,
+    place: shown(place),
     read: source.read.bind(source),
     ...(source.stream && { stream: source.stream.bind(source) }),
     close: source.close.bind(source),

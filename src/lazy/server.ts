@@ -189,7 +189,8 @@ export class LazyServer {
 
   private async serve(request: LazyLayerRequest): Promise<ServedLayer> {
     const lock = await acquireLock(storeLock(this.folder.storeOf(request.key)), {
-      ...{ timeout: storeTime, mode: 0o600 },
+      timeout: storeTime,
+      mode: 0o600,
     });
     try {
       return { ...(await this.serveLocked(request)), lock, wasChecked: false };
@@ -205,7 +206,11 @@ export class LazyServer {
     const node = nodeOf(request.key);
     const { chunks, store, sources } = opened;
     const layer = new LazyLayer({
-      ...{ node, chunks, store, sources, onWarning },
+      node,
+      chunks,
+      store,
+      sources,
+      onWarning,
       fuse: this.fuse,
       queue: this.queue,
       decoding: this.decoding,

@@ -11,8 +11,13 @@ const job = (
   ended: number,
   more: Partial<BatchJobEvent> = {},
 ): BatchJobEvent => ({
-  ...{ job: number, source: `docker://host/app:${number}`, destination: `oci:out:${number}` },
-  ...{ state, ended, total: 4, ...more },
+  job: number,
+  source: `docker://host/app:${number}`,
+  destination: `oci:out:${number}`,
+  state,
+  ended,
+  total: 4,
+  ...more,
 });
 
 const bytes = (
@@ -22,7 +27,12 @@ const bytes = (
   done: number,
   total: number,
 ): BatchProgressEvent => ({
-  ...{ job: number, item, phase, done, total, unit: 'bytes' },
+  job: number,
+  item,
+  phase,
+  done,
+  total,
+  unit: 'bytes',
 });
 
 /** A table whose clock the test sets, in seconds. */

@@ -57,7 +57,11 @@ test('a raw image: the share of its metadata, and its tree', () => {
   const link = { ...entry, path: '/l', type: 'symlink' as const, mode: '0777', nlink: 1, target: 'etc' };
   const device = { ...entry, path: '/n', type: 'char' as const, mode: '2666', nlink: 1, rdev: '1:3' };
   const raw = {
-    ...{ mediaType: 'application/vnd.erofs', size: 12_288, profile: null, table: null, dmverity: null },
+    mediaType: 'application/vnd.erofs',
+    size: 12_288,
+    profile: null,
+    table: null,
+    dmverity: null,
     share: { metadataBytes: 4096, imageBytes: 12_288 },
     tree: [
       { ...more, ...entry, path: '/' },

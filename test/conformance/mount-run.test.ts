@@ -76,8 +76,14 @@ describe.skipIf(reason !== null)(titleOf('run', reason), () => {
     const { EPERM, ENOSYS } = { EPERM: '1', ENOSYS: '38' };
     const calls32 = process.arch === 'x64' ? { 'socket32-vsock': EPERM, 'socketcall-vsock': ENOSYS } : {};
     expect(found).toEqual({
-      ...{ 'socket-vsock': EPERM, 'socket-alg': EPERM, 'socket-unix': '0', 'socket-inet': '0' },
-      ...{ keyctl: EPERM, io_uring: EPERM, bpf: EPERM, 'unshare-user': EPERM },
+      'socket-vsock': EPERM,
+      'socket-alg': EPERM,
+      'socket-unix': '0',
+      'socket-inet': '0',
+      keyctl: EPERM,
+      io_uring: EPERM,
+      bpf: EPERM,
+      'unshare-user': EPERM,
       ...calls32,
     });
   });

@@ -17,10 +17,14 @@ function putImage(): void {
   const rootfs = { type: 'layers', diff_ids: [digestOf(tar)] };
   const config = Buffer.from(JSON.stringify({ ...platform, rootfs }));
   const describe = (mediaType: string, bytes: Buffer) => ({
-    ...{ mediaType, digest: registry.putBlob('app', bytes), size: bytes.length },
+    mediaType,
+    digest: registry.putBlob('app', bytes),
+    size: bytes.length,
   });
   registry.putManifest('app', 'v1', types.manifest, {
-    ...{ schemaVersion: 2, mediaType: types.manifest, config: describe(types.config, config) },
+    schemaVersion: 2,
+    mediaType: types.manifest,
+    config: describe(types.config, config),
     layers: [describe(`${types.layer}+gzip`, blob)],
   });
 }

@@ -258,7 +258,8 @@ test('files that can not be opened are failures of their images alone', async ()
   );
   await writeLayout(at('many'), tars);
   const jobs = Array.from({ length: 12 }, (_, i) => ({
-    ...{ source: 'oci:many', destination: `oci-archive:out-${i}.tar:x` },
+    source: 'oci:many',
+    destination: `oci-archive:out-${i}.tar:x`,
   }));
   await put('jobs.json', JSON.stringify(jobs));
   const program = join(__dirname, '../../dist/cli/main.js');

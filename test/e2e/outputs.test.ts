@@ -75,7 +75,8 @@ describe('an output that is one of the inputs is refused, and the input stays', 
   test('batch: its list, and its journal', async () => {
     await writeLayout(at('layout'), [await sampleTar()]);
     const jobs = ['jobs.json', 'jobs.json.journal'].map((file) => ({
-      ...{ source: 'oci:layout', destination: `oci-archive:${file}` },
+      source: 'oci:layout',
+      destination: `oci-archive:${file}`,
     }));
     await put('jobs.json', JSON.stringify(jobs));
     const { document } = await runJson<{ jobs: { status: string; error: { code: string } }[] }>(

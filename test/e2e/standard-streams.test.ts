@@ -69,7 +69,8 @@ test('/dev/stdin says why not', async () => {
   const program = join(__dirname, '../../dist/cli/main.js');
   const script = 'cat layer.blob | "$0" "$1" verify /dev/stdin';
   const { status, stderr } = spawnSync('sh', ['-c', script, process.execPath, program], {
-    ...{ cwd: folder, encoding: 'utf8' },
+    cwd: folder,
+    encoding: 'utf8',
   });
   expect([status, stderr]).toEqual([2, expect.stringContaining('`-` is standard input')]);
   expect(await expectFailure(['verify', '.'], 2, 'USAGE')).not.toContain('standard input');

@@ -98,8 +98,12 @@ describe("containerd's layer content cache", () => {
       const entry = at(join('cache', entryOf(sha256(tar))));
       expect(await readFile(entry)).toEqual(await readFile(at('layer.erofs')));
       expect(layersOf(document)[i]).toEqual({
-        ...{ source: sources[i]!, digest: null, diffId: sha256(tar), reused: false },
-        ...{ size: built.size, uncompressedSize: built.size },
+        source: sources[i]!,
+        digest: null,
+        diffId: sha256(tar),
+        reused: false,
+        size: built.size,
+        uncompressedSize: built.size,
       });
     }
   });

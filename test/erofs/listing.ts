@@ -30,7 +30,9 @@ function describe(inode: ErofsInode): Omit<RecordedEntry, 'path'> {
   return {
     type: type in recordedTypes ? recordedTypes[type as 'char'] : (type as 'file'),
     mode: mode.toString(8).padStart(4, '0'),
-    ...{ uid, gid, nlink },
+    uid,
+    gid,
+    nlink,
     mtime: `${mtime.seconds}.${mtime.nanoseconds.toString().padStart(9, '0')}`,
     ...(rdev === null ? {} : { rdev: [rdev.major, rdev.minor] }),
   };

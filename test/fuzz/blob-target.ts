@@ -63,7 +63,10 @@ export class BlobTarget implements Target {
 
   async run({ blob, descriptor }: BlobFiles, random: Random): Promise<void> {
     const options = {
-      ...{ allowUnverified: true, threads: 1, tmpDir: this.folder, onWarning: () => undefined },
+      allowUnverified: true,
+      threads: 1,
+      tmpDir: this.folder,
+      onWarning: () => undefined,
       descriptor: descriptor.length === 0 ? undefined : (JSON.parse(descriptor.toString()) as Descriptor),
     };
     await attempt(() => readSome(blob, options, random));

@@ -25,7 +25,8 @@ describe('the digest that a descriptor has of the decoded bytes', () => {
     writeFileSync(path, blob);
     const saying = (digest: string) => ({
       descriptor: {
-        ...{ mediaType, ...descriptor },
+        mediaType,
+        ...descriptor,
         annotations: { ...descriptor.annotations, [specAnnotations.uncompressedDigest]: digest },
       },
     });

@@ -59,7 +59,11 @@ async function openLazy(
     const { size } = file;
     const { stream } = more;
     return {
-      ...{ name: 'blob', place: `place ${i}`, size, read, ...(stream && { stream }) },
+      name: 'blob',
+      place: `place ${i}`,
+      size,
+      read,
+      ...(stream && { stream }),
       close: () => Promise.resolve(),
     };
   });

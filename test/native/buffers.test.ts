@@ -258,7 +258,7 @@ describe('a buffer without its memory', () => {
     await expect(native.decodeFrame(bytes, trap)).rejects.toMatchObject({ code: 'MISMATCH' });
     const input = ways['resized to nothing']!(frame);
     const prefix = {
-      ...{ length: 10, whole: false },
+      length: 10, whole: false,
       get name() {
         input.take();
         return 'frame';

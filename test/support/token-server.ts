@@ -104,8 +104,14 @@ export class TokenServer {
   private sign(access: Access[], subject: string): string {
     const now = Date.now() / 1000;
     const claims = {
-      ...{ iss: 'token-server', sub: subject, aud: this.service, jti: randomUUID(), access },
-      ...{ exp: now + this.lifetime, nbf: Math.floor(now) - 5, iat: Math.floor(now) },
+      iss: 'token-server',
+      sub: subject,
+      aud: this.service,
+      jti: randomUUID(),
+      access,
+      exp: now + this.lifetime,
+      nbf: Math.floor(now) - 5,
+      iat: Math.floor(now),
     };
     // A registry counts in whole seconds.
     if (this.signer !== null) claims.exp = Math.floor(claims.exp);

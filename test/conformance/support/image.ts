@@ -70,12 +70,15 @@ export class LayoutBuilder {
 
   image(layers: Layer[], { platform = host, types = oci, config = {} }: ImageOptions = {}): Descriptor {
     const configDescriptor = this.put(types.config, {
-      ...{ ...platform, config: { Cmd: ['/bin/true'] } },
+      ...platform,
+      config: { Cmd: ['/bin/true'] },
       rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
       ...config,
     });
     const manifest = this.put(types.manifest, {
-      ...{ schemaVersion: 2, mediaType: types.manifest, config: configDescriptor },
+      schemaVersion: 2,
+      mediaType: types.manifest,
+      config: configDescriptor,
       layers: layers.map(({ descriptor }) => descriptor),
     });
     return { ...manifest, platform };

@@ -105,7 +105,9 @@ export async function writeImage(name: string, layers: TarEntryBytes[][]): Promi
 }
 
 export const dir = (name: string, more: Partial<TarEntryBytes> = {}): TarEntryBytes => ({
-  ...{ name: `${name}/`, type: '5', mode: 0o755 },
+  name: `${name}/`,
+  type: '5',
+  mode: 0o755,
   ...more,
 });
 

@@ -35,12 +35,19 @@ type Convert = BatchParts['convert'];
 /** What a conversion is made to result in: a layer of its own and one that all share. */
 function resultOf(source: string, destination: string): ConvertResult {
   const layer = (digest: string, size: number) => ({
-    ...{ source: `src ${digest}`, digest, size, diffId: '', uncompressedSize: 0, reused: false },
+    source: `src ${digest}`,
+    digest,
+    size,
+    diffId: '',
+    uncompressedSize: 0,
+    reused: false,
   });
   const layers = [layer('shared', 100), layer(source, 10)];
   const leftOut = { attestations: 1, artifacts: 0 };
   return {
-    ...{ source, destination, digest: `digest of ${source}` },
+    source,
+    destination,
+    digest: `digest of ${source}`,
     manifests: [{ platform: 'linux/amd64', digest: '', layers }],
     summary: {
       sourceDigest: `digest at ${source}`,
@@ -94,16 +101,20 @@ test('converts all, in the order of the list, and adds up what it did', async ()
   const { jobs, summary } = await runList(['a', 'b', 'c']);
   expect(jobs).toEqual(
     ['a', 'b', 'c'].map((name) => ({
-      ...{ source: `oci:from:${name}`, destination: `oci:to:${name}` },
-      ...{ status: 'done', digest: `digest of oci:from:${name}` },
+      source: `oci:from:${name}`,
+      destination: `oci:to:${name}`,
+      status: 'done',
+      digest: `digest of oci:from:${name}`,
     })),
   );
   expect(summary).toMatchObject({ done: 3, skipped: 0, failed: 0, layers: 6, distinctLayers: 4 });
   expect(summary).toMatchObject({ bytesIn: 900, bytesOut: 330, bytesSaved: 200 });
   expect([countOf('start'), countOf('done'), countOf('failed')]).toEqual([3, 3, 0]);
   expect(journal().filter(({ event }) => event === 'done')).toContainEqual({
-    ...{ event: 'done', key: expect.stringMatching(/^[0-9a-f]{32}$/) as string },
-    ...{ digest: 'digest of oci:from:a', sourceDigest: 'digest at oci:from:a' },
+    event: 'done',
+    key: expect.stringMatching(/^[0-9a-f]{32}$/) as string,
+    digest: 'digest of oci:from:a',
+    sourceDigest: 'digest at oci:from:a',
   });
 });
 
@@ -132,7 +143,9 @@ test('a job that fails does not end the others, and is tried again in the next r
   const convert = failing({ b: failure('CORRUPT', 'layer', 'is no tar', 'get another') });
   const { jobs, summary } = await runList(['a', 'b', 'c'], convert);
   expect(jobs[1]).toEqual({
-    ...{ source: 'oci:from:b', destination: 'oci:to:b', status: 'failed' },
+    source: 'oci:from:b',
+    destination: 'oci:to:b',
+    status: 'failed',
     error: { code: 'CORRUPT', message: 'layer: is no tar (get another)' },
   });
   expect(summary).toMatchObject({ done: 2, failed: 1 });

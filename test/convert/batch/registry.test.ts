@@ -19,13 +19,15 @@ function putImage(repository: string, tag: string): void {
   });
   const config = Buffer.from(
     JSON.stringify({
-      ...{ os: 'linux', architecture: process.arch === 'x64' ? 'amd64' : process.arch },
+      os: 'linux',
+      architecture: process.arch === 'x64' ? 'amd64' : process.arch,
       rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
     }),
   );
   const digest = registry.putBlob(repository, config);
   registry.putManifest(repository, tag, types.manifest, {
-    ...{ schemaVersion: 2, mediaType: types.manifest },
+    schemaVersion: 2,
+    mediaType: types.manifest,
     config: { mediaType: types.config, digest, size: config.length },
     layers: layers.map(({ mediaType, digest: blob, size }) => ({ mediaType, digest: blob, size })),
   });

@@ -24,7 +24,13 @@ async function compressedFiles(name: string): Promise<CompressedFile[]> {
   const read = (offset: number, length: number): Promise<Buffer> => source.read(offset, length);
   const { blockSize, has48Bit, lz4ZeroPadding } = superblock;
   const context: CompressedContext = {
-    ...{ name, blockSize, has48Bit, lz4ZeroPadding, readMetadata: read, readData: read, readFragment: read },
+    name,
+    blockSize,
+    has48Bit,
+    lz4ZeroPadding,
+    readMetadata: read,
+    readData: read,
+    readFragment: read,
     algorithms: {
       available: 15,
       lz4: { maxDistance: 65535, maxClusterBlocks: 1 },

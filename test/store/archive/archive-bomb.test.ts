@@ -34,7 +34,9 @@ afterEach(() => vi.mocked(statfs).mockReset());
 function fillingDisk(size: number, free: number): () => number {
   let looks = 0;
   vi.mocked(statfs).mockImplementation((async () => ({
-    ...{ bsize: 4096, blocks: size / 4096, bavail: (free - 3 * mebibyte * looks++) / 4096 },
+    bsize: 4096,
+    blocks: size / 4096,
+    bavail: (free - 3 * mebibyte * looks++) / 4096,
   })) as unknown as typeof statfs);
   return () => looks;
 }
