@@ -44,7 +44,7 @@ function bootstrap(directory, path) {
     execFileSync('debootstrap', [...options, SUITE, root, MIRROR], {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
-    pack(path, root, ['.'], ['--exclude=./dev/*', '--exclude=./var/cache/apt/archives/*.deb']);
+    pack(path, root, ['.'], ['--exclude=./dev/*']);
   } finally {
     rmSync(root, { recursive: true, force: true });
   }

@@ -1,9 +1,12 @@
 // Contestants of the claim `lazy` that are ours: mounts and containers with nothing kept of earlier ones.
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { coldFolder, dropCaches } from './cold.mjs';
+import { ROOT } from './paths.mjs';
+import { which } from './programs.mjs';
 
 const ATTEMPTS = 300;
 const PAUSE = 50; // milliseconds
@@ -49,12 +52,12 @@ export class OurState {
     throw new Error('the lazy server did not come up');
   }
 
-  /** Programs that a start takes. */
-  get warm() {
-    return [
-      [process.execPath, this.#context.program, 'doctor'],
-      ['runc', '--version'],
-    ];
+  /** The files of which a start reads some. */
+  get programs() {
+    const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+    const modules = Object.keys(dependencies).map((name) => join(ROOT, 'node_modules', name));
+    const built = ['dist', 'build/Release', 'package.json'].map((name) => join(ROOT, name));
+    return [process.execPath, which('runc'), ...built, ...modules];
   }
 
   clear() {
@@ -73,7 +76,7 @@ export function coldOurs(context, registry, { key, label, network, serves = fals
     async before() {
       state.renew();
       if (serves) await state.serve();
-      dropCaches(state.warm);
+      dropCaches(state.programs);
       await registry.setNetwork(network);
     },
     result: async (output) => ({ ...(timed && JSON.parse(output)), traffic: await registry.counts() }),

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startContainerd } from '../../test/e2e/support/containerd-daemon.mjs';
 import { coldFolder, dropCaches } from './cold.mjs';
+import { which } from './programs.mjs';
 
 const LONGEST = 600_000;
 /** Seconds that stargz watches a container for what it reads. */
@@ -46,7 +47,7 @@ export function rivals(context, registry, image, network) {
       async before() {
         if (!(await registry.has(image.repository, tag))) await makeImage(daemon, registry, image, tag);
         await daemon.start(snapshotter);
-        dropCaches(daemon.warm);
+        dropCaches(daemon.files);
         await registry.setNetwork(network);
       },
       result: async (output) => ({ ...JSON.parse(output), traffic: await registry.counts() }),
@@ -86,15 +87,9 @@ class ColdContainerd {
     return [program, '--address', this.#folder.at('socket')];
   }
 
-  /** Commands that have nothing to do but to be read from the disk. */
-  get warm() {
-    const shim = join(this.programs.containerd, 'containerd-shim-runc-v2');
-    return [
-      [...this.ctr, 'version'],
-      [shim, '-v'],
-      ['runc', '--version'],
-      [...this.ctrRemote, 'version'],
-    ];
+  /** The files of its programs. */
+  get files() {
+    return [...Object.values(this.programs), which('runc')];
   }
 
   async start(snapshotter) {

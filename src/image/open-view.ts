@@ -9,6 +9,7 @@ import { resourcesOf } from '../layer/resources';
 import { parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
 import type { ByteSource } from '../source/byte-source';
+import { openFileSource } from '../source/file';
 import { openInputFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
@@ -91,6 +92,25 @@ export async function withView<T>(
     return await use(view);
   } finally {
     await view.close();
+  }
+}
+
+/** Images of layers that lie in files, the lowest first, merged as overlayfs would, for the time that `use` takes. */
+export async function withImageFiles<T>(
+  files: readonly string[],
+  use: (tree: MergedTree) => Promise<T>,
+): Promise<T> {
+  const opened: ByteSource[] = [];
+  try {
+    const layers: OpenLayer[] = [];
+    for (const file of files) {
+      const source = await openFileSource(file);
+      opened.push(source);
+      layers.push({ name: source.name, filesystem: await openErofs(source) });
+    }
+    return await use(await MergedTree.open(layers, true));
+  } finally {
+    for (const source of opened) await source.close();
   }
 }
 

@@ -152,6 +152,17 @@ export class LazyLayer implements FetchTarget {
     return { name: this.current().name, size, read, close: () => Promise.resolve() };
   }
 
+  /** How many chunks from the first on the first `bytes` of the blob hold, at least one. */
+  chunksWithin(bytes: number): number {
+    let count = 1;
+    while (
+      count < this.parts.chunks.frameCount &&
+      this.rangeOf(count).offset + this.rangeOf(count).size <= bytes
+    )
+      count++;
+    return Math.min(count, this.store.chunks);
+  }
+
   rangeOf(chunk: number): ChunkRange {
     return rangeOf(this.parts.chunks, chunk);
   }

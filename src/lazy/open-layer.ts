@@ -1,9 +1,11 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SeekableErofsError, failure, fromSystemError } from '../errors';
+import { readSeekableAnnotations } from '../format/annotations';
 import { checkDigestOf } from '../format/digest';
 import type { LoneIndex } from '../layer/chunk-index-section';
 import { isSeekableLayer, openSeekable, type SeekableBlob } from '../layer/seekable';
+import type { Descriptor } from '../oci/types';
 import { readAhead } from '../source/read-ahead';
 import type { ByteSource } from '../source/byte-source';
 import { ChunkStore } from './chunk-store';
@@ -15,8 +17,10 @@ import { SavedReads } from './saved-reads';
 /** Files of a store besides its chunks: what opening the blob read, and a chunk index that is a layer of its own. */
 const tablesName = 'tables';
 const indexName = 'index';
-/** Holds the table of a blob of some 2 GB, and the dm-verity superblock behind it. */
+/** What is read at once where a blob's table may be: the superblock of a dm-verity tree lies behind it. */
 const openingWindow = 32 << 10;
+/** The largest table that is read at once: of some 500 GB in the usual chunks. */
+const maxOpeningWindow = 8 << 20;
 
 /** A layer whose tables are here and checked, and whose chunks are here in part. */
 export interface OpenedLayer {
@@ -102,7 +106,7 @@ async function openFetched(
     );
   }
   const reads = SavedReads.empty();
-  const view = readAhead(reads.recording(source), openingWindow);
+  const view = readAhead(reads.recording(source), windowOf(request.descriptor));
   const blob = await openSeekable(view, { ...trust(request), indexLayer });
   try {
     if (indexLayer !== undefined)
@@ -114,6 +118,14 @@ async function openFetched(
   return blob;
 }
 
+/** Bytes from the start of the table to its end, or more: of profile "containerd", whose descriptor says where it begins alone. */
+function windowOf({ size, annotations }: Descriptor): number {
+  const said = readSeekableAnnotations(annotations);
+  if (said?.profile !== 'containerd') return openingWindow;
+  const length = (said.verity?.offset ?? size) - said.tableOffset + openingWindow;
+  return Math.min(Math.max(length, openingWindow), maxOpeningWindow);
+}
+
 /** Holds a descriptor against its blob: its tables and its dm-verity superblock are what it says. Errors as openLayer(). */
 export async function checkDescriptor(
   request: LazyLayerRequest,
@@ -123,7 +135,10 @@ export async function checkDescriptor(
   const sources = await layerSources.open(request, onWarning);
   try {
     const indexLayer = await layerSources.readIndex(request);
-    await openSeekable(readAhead(sources[0]!, openingWindow), { ...trust(request), indexLayer });
+    await openSeekable(readAhead(sources[0]!, windowOf(request.descriptor)), {
+      ...trust(request),
+      indexLayer,
+    });
   } finally {
     await Promise.allSettled(sources.map((source) => source.close()));
   }

@@ -1,5 +1,5 @@
 /** What is read ahead of a reader that jumps: about what a network brings in the time of one round trip. */
-const firstWindow = 512 << 10; // bytes of the image
+const firstWindow = 1 << 20; // bytes of the image
 const maxWindow = 16 << 20;
 /** Readers of one layer that are told apart. */
 const maxStreams = 16;

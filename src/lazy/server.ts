@@ -36,6 +36,8 @@ const roomInterval = 10_000;
 const storeTime = 10_000;
 /** Of the list of layers in use. To be raised when it changes; earlier ones are read as well, as a newer server goes on with an older one's. */
 const listVersion = 1;
+/** Stored bytes at the beginning of a layer that are fetched at once: the metadata of most, which says how much more there is. */
+const usualMetadata = 512 << 10;
 /** Of metadata that is fetched before a mount returns. */
 const maxMetadata = 64 << 20;
 
@@ -378,6 +380,7 @@ function isSameBlob(a: LazyLayerRequest, b: LazyLayerRequest): boolean {
 
 /** Resolves when the layer's metadata is here. */
 async function fetchMetadata(layer: LazyLayer, size: number): Promise<void> {
+  await layer.fetchNow(0, layer.chunksWithin(usualMetadata));
   const end = Math.min(await metadataSize(layer.asSource(size)), maxMetadata);
   if (end > 0) await layer.fetchNow(0, chunkAt(layer, end - 1) + 1);
 }

@@ -16,6 +16,7 @@ import { openWholeLayer, type WholeLayer } from '../layer/whole-layer';
 import { plainVerity, verityOf } from '../lazy/plain-verity';
 import { parseReference } from '../oci/reference';
 import type { BlobFile, SourceStore } from '../oci/store';
+import type { ImageConfig } from '../oci/types';
 import { openSource } from '../store/open';
 import { layerContent } from './content-cache';
 import type { LazySource } from './lazy-layers';
@@ -29,6 +30,8 @@ export interface MountSource {
   /** For people. */
   name: string;
   layers: SourceLayer[];
+  /** Null of a layer alone. */
+  config: ImageConfig | null;
   close(): Promise<void>;
 }
 
@@ -45,14 +48,15 @@ async function openSingle(path: string, options: MountSourceOptions): Promise<Mo
   try {
     if ((await layerKind(file, options)) === 'raw' && readSpecVerity(options) === null) {
       const layer = await openRawFile(file, path, options);
-      return { name: file.name, layers: [layer], close: () => file.close() };
+      return { name: file.name, layers: [layer], config: null, close: () => file.close() };
     }
     const layer = await openWholeLayer(file, options);
     const close = async (): Promise<void> => {
       layer.close();
       await file.close();
     };
-    return { name: file.name, layers: [await openLayerFile(file, layer, options)], close };
+    const layers = [await openLayerFile(file, layer, options)];
+    return { name: file.name, layers, config: null, close };
   } catch (error) {
     await file.close();
     throw error;
@@ -100,7 +104,7 @@ async function openReference(text: string, options: MountSourceOptions): Promise
     const { images } = await openImageSet(store, reference, { platforms, feature: 'erofs' });
     const layers = layersOf(images[0]!).map((layer) => storedLayer(text, store, layer, options));
     if (layers.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
-    return { name: text, layers, close: () => store.close() };
+    return { name: text, layers, config: images[0]!.config, close: () => store.close() };
   } catch (error) {
     await store.close();
     throw error;
@@ -168,7 +172,10 @@ function lazySource(text: string, layer: ImageLayer, options: MountSourceOptions
   const { descriptor, index } = layer;
   if (options.lazy !== true || !isSeekableLayer(descriptor, index)) return null;
   return {
-    ...{ descriptor, index: index?.descriptor ?? null, source: absolute(text), ...lazyAccess(options) },
+    descriptor,
+    index: index?.descriptor ?? null,
+    source: absolute(text),
+    ...lazyAccess(options),
     vouchers: (mode) => vouchersOf(layer, mode, options),
   };
 }

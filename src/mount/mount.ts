@@ -23,6 +23,7 @@ import {
   type VerityPolicy,
 } from './plan';
 import { resultOf, type MountResult } from './mounts';
+import type { ImageConfig } from '../oci/types';
 import { MountState, resolveTarget } from './state';
 import type { MountRecord } from './state-records';
 import { call, requireRoot } from './kernel/system-call';
@@ -56,9 +57,18 @@ interface MountParts {
   perform: Perform;
   /** Whether the kernel mounts this image without a loop device. */
   canMountFile: (file: string) => Promise<boolean>;
+  /** Told of the image's config before anything is mounted; null of a layer alone. What this, or the next, throws fails the mount. */
+  onConfig: (config: ImageConfig | null) => void;
+  /** Told of the files with the images of all layers, the lowest first, when they can be read; the mount goes on meanwhile. */
+  onContents: (files: readonly string[]) => Promise<void>;
 }
 
-const usualParts: MountParts = { perform: (_name, step) => step(), canMountFile };
+const usualParts: MountParts = {
+  perform: (_name, step) => step(),
+  canMountFile,
+  onConfig: () => undefined,
+  onContents: () => Promise.resolve(),
+};
 
 /**
  * Mounts an image, or a layer, at the folder `target` (made if its parent is there): read-only unless `rw`, nosuid and nodev. Every layer is
@@ -121,12 +131,16 @@ class Mounting {
   ) {}
 
   async run(): Promise<MountResult> {
+    this.parts.onConfig(this.image.config);
     const record = await this.describe();
     await this.clearPlace();
     try {
       await this.step('record', () => this.begin(record));
       const contents = await this.prepare(record);
+      const looking = this.parts.onContents(record.layers.map(({ key }) => contents.get(key)!.files[0]!));
+      looking.catch(() => undefined); // told of below, when nothing is being mounted any more
       await this.state.locked(() => this.setUp(record, contents), this.options.signal);
+      await looking;
     } catch (error) {
       await undoMount(this.state, record).catch((left: unknown) => {
         this.warn(`not all of its mount could be undone: ${(left as Error).message}`);

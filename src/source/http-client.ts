@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { ConnectionOptions } from 'node:tls';
+import { promisify } from 'node:util';
 import type { Dispatcher, EnvHttpProxyAgent } from 'undici';
 
 import { SeekableErofsError, failure } from '../errors';
@@ -120,13 +121,22 @@ function responseOf(
     status: statusCode,
     header: (name) => all(name)[0],
     headers: all,
-    body: atLeastRate(body as AsyncIterable<Buffer>, timeout),
+    body: untilFree(atLeastRate(body as AsyncIterable<Buffer>, timeout)),
     discard: () => discard(body),
   };
 }
 
+/** undici gives a connection back in the next turn of the event loop: whoever asks at once would have another one made. */
+const isFree = promisify(setImmediate);
+
+async function* untilFree(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  yield* body;
+  await isFree();
+}
+
 async function discard(body: Dispatcher.ResponseData['body']): Promise<void> {
   await body.dump({ limit: 16 * 1024, signal: AbortSignal.timeout(maxDiscard) }).catch(() => undefined); // whatever happened to it, nobody wants it
+  await isFree();
 }
 
 type Send = (url: URL, request: HttpRequest) => Promise<HttpResponse>;

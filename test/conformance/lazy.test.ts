@@ -10,7 +10,7 @@ import { documentOf, runCli } from '../e2e/run-cli';
 import { at, folder } from '../e2e/workspace';
 import { DockerRegistry } from '../support/docker-registry';
 import { FaultyProxy, type Fault } from '../support/faulty-proxy';
-import { titleOf, whyNoMounts, whyWithout } from './support/machine';
+import { titleOf, whyNoContainers, whyNoMounts, whyWithout } from './support/machine';
 import { dir, state, support, threeLayers, useMounts, writeImage } from './support/mounting';
 
 // The claim: through a lazy mount everything reads as through an eager one, whatever dies or lies on the way; a reader gets right bytes
@@ -21,6 +21,7 @@ useMounts();
 const exec = promisify(execFile);
 const reason =
   whyNoMounts() ?? whyWithout('docker-registry') ?? (existsSync('/dev/fuse') ? null : 'needs /dev/fuse');
+const noContainers = whyNoContainers();
 
 /** Files of noise, so that each chunk has to come from the registry. */
 const noise = Array.from({ length: 24 }, (_, i) => ({
@@ -236,6 +237,21 @@ describe.skipIf(reason !== null)(titleOf('lazy mounts', reason), () => {
     expect(existsSync(target)).toBe(false);
     expect(await mountsOf()).toEqual([]);
   });
+
+  test.skipIf(noContainers !== null)(
+    titleOf('run: the image is opened once, and what is no program is found before', noContainers),
+    async () => {
+      proxy.deliveries.length = 0;
+      const flags = ['--lazy', '--background', 'off', '--verity', 'off', '--state', state];
+      const { exitCode, stderr } = await runCli(['run', ...flags, reference, '--', '/none']);
+      expect(stderr).toContain('there is no such program in the image');
+      expect(exitCode).not.toBe(0);
+      const places = proxy.deliveries.map(({ path, first }) => `${path} ${first}`);
+      expect(places.length).toBeGreaterThan(4);
+      expect(new Set(places).size).toBe(places.length);
+      expect(await mountsOf()).toEqual([]);
+    },
+  );
 
   test('sockets and stores are for root alone, and no process is left', async () => {
     await mount('--verity', 'off');

@@ -16,8 +16,8 @@ test('windows grow while a reader goes on, and are bounded', () => {
     asked = Math.max(asked, range.to);
     windows.push(asked - chunk - 1);
   }
-  expect(windows[0]).toBe(8);
-  expect(windows[1]).toBe(16);
+  expect(windows[0]).toBe(16);
+  expect(windows[1]).toBe(32);
   expect(Math.max(...windows)).toBe(256);
 });
 
@@ -25,8 +25,8 @@ test('what was read ahead is not asked for again', () => {
   const ahead = new ReadAhead(starts(100, 256 * kib));
   const first = ahead.onRead(0, 0);
   const second = ahead.onRead(1, 1);
-  expect(first).toEqual({ from: 1, to: 3 });
-  expect(second).toEqual({ from: 3, to: 6 });
+  expect(first).toEqual({ from: 1, to: 5 });
+  expect(second).toEqual({ from: 5, to: 10 });
 });
 
 test('several readers are told apart', () => {

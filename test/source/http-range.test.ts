@@ -42,6 +42,20 @@ describe('HTTP source', () => {
     await source.close();
   });
 
+  it('asks for one thing after the other by one connection', async () => {
+    const ports = new Set<number>();
+    const counted = createServer((_request, response) => {
+      ports.add(response.socket!.remotePort!);
+      response.writeHead(206, { 'content-range': 'bytes 0-0/1', 'content-length': 1 }).end('x');
+    });
+    await new Promise<void>((resolve) => counted.listen(0, '127.0.0.1', resolve));
+    const source = await openHttpSource(`http://127.0.0.1:${(counted.address() as AddressInfo).port}/`);
+    for (let i = 0; i < 4; i++) await source.read(0, 1);
+    expect(ports.size).toBe(1);
+    await source.close();
+    await new Promise((resolve) => counted.close(resolve));
+  });
+
   it('sends what it knows of the object: a strong tag, or a date that is not young', async () => {
     const conditions = async () => {
       const source = await openHttpSource(server.url);

@@ -2,7 +2,8 @@ import { writeFile } from 'node:fs/promises';
 import { isatty } from 'node:tty';
 import { failure, fromSystemError } from '../../errors';
 import { openImageSet } from '../../image/image-set';
-import { withView } from '../../image/open-view';
+import type { MergedTree } from '../../image/merged-tree';
+import { withImageFiles, withView } from '../../image/open-view';
 import { parseReference } from '../../oci/reference';
 import type { ImageConfig } from '../../oci/types';
 import { openSource } from '../../store/open';
@@ -35,12 +36,19 @@ export interface RunResult {
   layers: MountedLayer[];
 }
 
-/** What is read of an image before anything of it is mounted. */
+/** What is read of an image to run it. */
 interface ImageToRun {
-  /** Null of a layer alone, which has no config. */
-  config: ImageConfig | null;
   settings: ContainerSettings;
   user: ContainerUser;
+  layers: MountedLayer[];
+}
+
+/** What is run, and where it is mounted. */
+interface Task {
+  refOrPath: string;
+  command: readonly string[];
+  folder: ContainerFolder;
+  options: RunOptions;
 }
 
 /**
@@ -60,14 +68,15 @@ export async function runImage(
   requireRoot('run');
   const runtime = await findRuntime({ limited: hasLimits(options) });
   if (runtime === null) throw failure('MACHINE', 'run', 'neither runc nor crun is installed', runtimeHint);
-  const image = await readImage(refOrPath, command, options);
+  const { lazy = false } = options;
+  const prepared = lazy ? null : await readImage(refOrPath, command, options);
   const terminal = isatty(0) && isatty(1);
   const folder = await ContainerFolder.create(await MountState.open(options.state));
   try {
     const limits = await containerResources(folder.id, options);
-    const { layers } = await mountWith(refOrPath, folder.rootfs, { ...options, rw: folder.rw });
-    checkSame(refOrPath, image.config, layers);
-    const { settings, user } = image;
+    const task = { refOrPath, command, folder, options };
+    const { settings, user, layers } =
+      prepared === null ? await mountLazily(task) : await mountRead(task, prepared);
     const { id: hostname, rootfs } = folder;
     const config = containerConfig({ settings, user, rootfs, hostname, terminal, limits });
     await writeFile(folder.config, JSON.stringify(config)).catch((error: unknown) => {
@@ -79,19 +88,48 @@ export async function runImage(
   }
 }
 
-async function readImage(
-  refOrPath: string,
-  command: readonly string[],
-  options: RunOptions,
-): Promise<ImageToRun> {
+/** An image that is fetched whole: whether it can be run is known before. */
+async function readImage(refOrPath: string, command: readonly string[], options: RunOptions) {
   const config = await readConfig(refOrPath, options);
   const settings = containerSettings(config?.config, command, refOrPath);
-  const user = await withView(refOrPath, options, async ({ tree }) => {
-    const found = resolveUser(settings.user, await readAccounts(tree), refOrPath);
-    await checkProgram(tree, settings, found);
-    return found;
-  });
+  const user = await withView(refOrPath, options, ({ tree }) => userOf(tree, settings, refOrPath));
   return { config, settings, user };
+}
+
+async function mountRead(
+  { refOrPath, folder, options }: Task,
+  { config, ...read }: Awaited<ReturnType<typeof readImage>>,
+): Promise<ImageToRun> {
+  const { layers } = await mountWith(refOrPath, folder.rootfs, { ...options, rw: folder.rw });
+  checkSame(refOrPath, config, layers);
+  return { ...read, layers };
+}
+
+/** An image that comes as it is read: it is opened once, and looked at through the files that the kernel is given. */
+async function mountLazily({ refOrPath, command, folder, options }: Task): Promise<ImageToRun> {
+  let settings: ContainerSettings | undefined;
+  let user: ContainerUser | undefined;
+  const { layers } = await mountWith(
+    refOrPath,
+    folder.rootfs,
+    { ...options, rw: folder.rw },
+    {
+      onConfig: (config) => {
+        settings = containerSettings(config?.config, command, refOrPath);
+      },
+      onContents: async (files) => {
+        user = await withImageFiles(files, (tree) => userOf(tree, settings!, refOrPath));
+      },
+    },
+  );
+  return { settings: settings!, user: user!, layers };
+}
+
+/** Who runs the program, which is there and can be run by them. */
+async function userOf(tree: MergedTree, settings: ContainerSettings, what: string): Promise<ContainerUser> {
+  const user = resolveUser(settings.user, await readAccounts(tree), what);
+  await checkProgram(tree, settings, user);
+  return user;
 }
 
 async function readConfig(refOrPath: string, options: RunOptions): Promise<ImageConfig | null> {
