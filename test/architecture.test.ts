@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { exitCodes } from '../src/errors';
@@ -201,6 +201,22 @@ describe('documentation', () => {
     );
     expect(paths.length).toBeGreaterThan(30);
     expect(paths.filter((path) => !existsSync(join(root, path)))).toEqual([]);
+  });
+
+  test('docs/map.md has four walks of ten lines, each about one file, none twice', () => {
+    const [, section = ''] = /^## Four walks\n([^]*?)^## /m.exec(read('docs/map.md')) ?? [];
+    const walks = section.split(/^\*\*Walk: .*\*\*$/m).slice(1);
+    expect(walks).toHaveLength(4);
+    for (const walk of walks) {
+      const lines = [...walk.matchAll(/^(\d+)\. `([\w/.-]+)`: \S.*$/gm)];
+      expect(walk.trim().split('\n')).toEqual(lines.map(([line]) => line));
+      expect(lines.map(([, number]) => Number(number))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+      const files = lines.map(([, , file]) => file!);
+      expect(new Set(files).size).toBe(10);
+      expect(
+        files.filter((file) => !statSync(join(root, file), { throwIfNoEntry: false })?.isFile()),
+      ).toEqual([]);
+    }
   });
 
   test('docs/map.md has every folder of the sources', () => {

@@ -7,7 +7,7 @@ import type { ByteSource } from '../source/byte-source';
 const batchSize = 64 << 20;
 
 /** Index of the chunk that holds byte `position` of the decoded bytes. */
-function chunkAt(starts: Float64Array, position: number): number {
+export function chunkAt(starts: Float64Array, position: number): number {
   let low = 0;
   let high = starts.length - 1; // chunk `low` begins at or before position, chunk `high` after it
   while (high - low > 1) {

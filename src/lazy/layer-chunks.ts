@@ -57,15 +57,3 @@ export function rangeOf(chunks: LayerChunks, index: number): ChunkRange {
   const size = Math.min(starts[index + 1]! - starts[index]!, treeOffset + treeSize - offset);
   return { offset, size };
 }
-
-/** The first chunk at or after byte `position` of the file that begins there or holds it. */
-export function chunkAt({ starts }: Pick<LayerChunks, 'starts'>, position: number): number {
-  let low = 0;
-  let high = starts.length - 1;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (starts[middle]! <= position) low = middle;
-    else high = middle;
-  }
-  return low;
-}

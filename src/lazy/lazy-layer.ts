@@ -10,7 +10,8 @@ import { Demands } from './demands';
 import type { FetchQueue, FetchTarget, Urgency } from './fetch-queue';
 import { inParts } from './in-parts';
 import { Latencies } from './latencies';
-import { chunkAt, rangeOf, type ChunkRange, type LayerChunks } from './layer-chunks';
+import { chunkAt } from '../layer/decoded-range';
+import { rangeOf, type ChunkRange, type LayerChunks } from './layer-chunks';
 import type { LayerSource } from './layer-sources';
 import type { LazyCounts } from './messages';
 import { ReadAhead } from './read-ahead';
@@ -140,7 +141,7 @@ export class LazyLayer implements FetchTarget {
     const read = async (offset: number, length: number): Promise<Buffer> => {
       const bytes = Buffer.alloc(length);
       const end = offset + length;
-      for (let chunk = chunkAt(this, offset); length > 0 && this.starts[chunk]! < end; chunk++) {
+      for (let chunk = chunkAt(this.starts, offset); length > 0 && this.starts[chunk]! < end; chunk++) {
         const start = Math.max(offset, this.starts[chunk]!);
         const part = bytes.subarray(start - offset, Math.min(end, this.starts[chunk + 1]!) - offset);
         const unstored = await this.obtain(chunk);

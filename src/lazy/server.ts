@@ -7,13 +7,13 @@ import { SeekableErofsError, fromSystemError } from '../errors';
 import { writeAtomically } from '../fs/atomic-file';
 import { acquireLock, type Lock } from '../fs/lock';
 import { checkRecordVersion } from '../fs/record-version';
+import { chunkAt } from '../layer/decoded-range';
 import { metadataSize } from '../layer/metadata-size';
 import { materialisedTree } from '../layer/materialise';
 import { native, type FuseEvent, type FuseFile, type NativeFuseServer } from '../native/binding';
 import { makeRoom, storeLock, type CacheLimits } from './cache-room';
 import { checkComplete, publishComplete } from './complete-layer';
 import { FetchQueue } from './fetch-queue';
-import { chunkAt } from './layer-chunks';
 import { LayerSources } from './layer-sources';
 import { nodeOf, type LazyFolder } from './lazy-folder';
 import { LazyLayer } from './lazy-layer';
@@ -382,7 +382,7 @@ function isSameBlob(a: LazyLayerRequest, b: LazyLayerRequest): boolean {
 async function fetchMetadata(layer: LazyLayer, size: number): Promise<void> {
   await layer.fetchNow(0, layer.chunksWithin(usualMetadata));
   const end = Math.min(await metadataSize(layer.asSource(size)), maxMetadata);
-  if (end > 0) await layer.fetchNow(0, chunkAt(layer, end - 1) + 1);
+  if (end > 0) await layer.fetchNow(0, chunkAt(layer.starts, end - 1) + 1);
 }
 
 /** Exported for its test. */
