@@ -13,16 +13,20 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
-import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createLayer, probes } from './package-probes.mjs';
 import { checkBinary } from './check-binary.mjs';
+import { checkByOthers, checkReproducible, checkSbom } from './check-release.mjs';
+import { checkContents } from './package-contents.mjs';
 import { fetchInstaller, installWith, installers } from './package-installers.mjs';
+import { placeInputs, recipesOf } from './package-recipes.mjs';
 import { binaryPath, targets } from './prebuild-targets.mjs';
+import { notices } from './third-party.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const nodeMajors = [20, 22, 24, 26];
@@ -37,6 +41,7 @@ const work = mkdtempSync(join(tmpdir(), 'check-package-'));
 async function main() {
   const tarball = options.tarball ? resolve(options.tarball) : pack();
   checkTarball(tarball);
+  if (options.tarball === undefined) checkReproducible(tarball, join(work, 'elsewhere', 'a copy'), require);
   const nodes = await installNodes();
   const layer = await createLayer(join(work, 'layer.tar'));
   for (const flags of [[], ['--ignore-scripts']]) {
@@ -46,9 +51,12 @@ async function main() {
       bareTools(process.execPath),
       flags,
     );
+    writeRecipes(consumer, layer);
     checkTypes(consumer);
+    checkDownloads(consumer);
     const digests = nodes.map((node) => checkRuns(consumer, node, layer));
     require(new Set(digests).size === 1, 'all of them write the same blob');
+    for (const node of nodes) checkRecipes(consumer, node);
   }
   for (const installer of installers) checkInstaller(installer, tarball, nodes, layer);
   checkWithoutPrebuild(tarball, layer);
@@ -82,42 +90,14 @@ function checkTarball(tarball) {
   console.log(
     `tarball ${size} bytes, ${execFileSync('du', ['-sk', unpacked], { encoding: 'utf8' }).split('\t')[0]} KiB unpacked`,
   );
-  for (const file of [
-    'LICENSE',
-    'THIRD_PARTY_LICENSES',
-    'README.md',
-    'dist/index.mjs',
-    'deps/zstd/lib/zstd.h',
-    'deps/binding.gyp',
-    'prebuilds/README.md',
-  ]) {
-    require(existsSync(join(unpacked, file)), `it has ${file}`);
-  }
-  for (const folder of [
-    'src',
-    'test',
-    'bench/claims',
-    'native/test',
-    'node_modules',
-    'build',
-    'binding.gyp',
-  ]) {
-    require(!existsSync(join(unpacked, folder)), `it has no ${folder}`);
-  }
-  const broken = brokenLinks(unpacked);
-  require(broken.length === 0, 'links in its documents lead to what it has', broken.join(', '));
+  checkContents(unpacked, root, require);
   checkManifest(unpacked);
   for (const target of targets) checkPrebuilt(unpacked, target);
-}
-
-/** Links of the documents in a folder to files that are not there. */
-function brokenLinks(folder) {
-  const documents = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith('.md'));
-  return documents.flatMap((document) =>
-    [...readFileSync(join(folder, document), 'utf8').matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g)]
-      .filter(([, target]) => !existsSync(join(folder, dirname(document), target)))
-      .map(([, target]) => `${document} → ${target}`),
-  );
+  checkByOthers(tarball, require);
+  const licences = readFileSync(join(unpacked, 'THIRD_PARTY_LICENSES'), 'utf8');
+  require(licences ===
+    notices(), 'it has the licences of all its parts', 'run: node scripts/third-party.mjs');
+  checkSbom(require);
 }
 
 function unpack(tarball, name) {
@@ -192,11 +172,46 @@ function checkTypes(consumer) {
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
   const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules', '@types')];
   const flags = ['--noEmit', '--strict', '--module', 'node20', '--target', 'es2022', ...types];
-  const { status, stdout } = spawnSync(process.execPath, [tsc, ...flags, 'types.mts', 'types.cts'], {
+  const files = readdirSync(consumer).filter((name) => /\.[cm]ts$/.test(name));
+  const { status, stdout } = spawnSync(process.execPath, [tsc, ...flags, ...files], {
     cwd: consumer,
     encoding: 'utf8',
   });
-  require(status === 0, 'types fit, for import and for require', stdout);
+  require(status === 0, 'types fit, for import and for require, those of the recipes as well', stdout);
+}
+
+/** All that is ours came with the one tarball, and nothing that came with it has a script to run. */
+function checkDownloads(consumer) {
+  const lock = JSON.parse(readFileSync(join(consumer, 'node_modules', '.package-lock.json'), 'utf8'));
+  const ours = Object.keys(lock.packages).filter((path) => path.includes('seekable-erofs'));
+  require(ours.length === 1, 'it is one package', ours.join(' '));
+  const scripted = Object.entries(lock.packages).filter(([, { hasInstallScript }]) => hasInstallScript);
+  require(scripted.length === 0, 'no package that comes with it has a script to run', scripted
+    .map(([path]) => path)
+    .join(' '));
+}
+
+function writeRecipes(consumer, layer) {
+  const recipes = recipesOf(readFileSync(join(root, 'README.md'), 'utf8'));
+  require(recipes.length > 0, 'the README has recipes');
+  for (const { run, compile } of recipes) {
+    for (const [name, code] of Object.entries({ ...run, ...compile }))
+      writeFileSync(join(consumer, name), code);
+  }
+  placeInputs(consumer, layer);
+}
+
+/** What the README shows does what it says: it converts, encodes, and lists the layer's root. */
+function checkRecipes(consumer, node) {
+  const recipes = readdirSync(consumer).filter((name) => /^recipe.*\.[cm]js$/.test(name));
+  const failed = recipes.filter((name) => {
+    const env = bareTools(node);
+    const { status, stdout, stderr } = spawnSync(node, [name], { cwd: consumer, env, encoding: 'utf8' });
+    const isDone = status === 0 && stdout.match(/sha256:[0-9a-f]{64}/g)?.length >= 2 && /^etc$/m.test(stdout);
+    if (!isDone) console.error(`${stdout}${stderr}`);
+    return !isDone;
+  });
+  require(failed.length === 0, `${node} runs ${recipes.join(', ')}`, failed.join(' '));
 }
 
 /** Returns the digest of the blob that this Node writes. */
