@@ -1,4 +1,9 @@
 // Reads of a tar's file data: small files that lie behind each other are read in one call.
+//
+// A tar's headers have a window with a rule of their own (tar/metadata_reader.h). They are read once, in
+// order, by one thread, so a window that runs ahead of them is always of use. File data is read in the order
+// of the image, by many threads, and most of it in large pieces that go straight to where they are wanted:
+// one rule for both would copy these once more, or read ahead into files that another thread reads.
 #pragma once
 
 #include <cstddef>

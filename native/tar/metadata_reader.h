@@ -1,4 +1,5 @@
-// How a tar's headers are read: in order, a little ahead, and its file data only where it is on disk.
+// How a tar's headers are read: in order, a little ahead, and its file data only where it is on disk. File
+// data itself has another rule, and erofs/small_reads.h says why.
 #pragma once
 
 #include <array>

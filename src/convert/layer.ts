@@ -51,7 +51,7 @@ async function findInCache(
   }
 }
 
-/** A cache that can't be written is no reason to fail. */
+/** When the cache can't be written, the layer is converted all the same, with a warning. */
 async function addToCache({ cache, asked }: LayerRun, key: string, entry: NewCacheEntry): Promise<void> {
   try {
     await cache?.add(key, entry);

@@ -64,9 +64,9 @@ export class ConversionPool {
   }
 
   /**
-   * What `make` makes, once in this run for each `key`; other callers wait for it. `place` is the destination that it was made for: a caller
-   * with another one gets it only if `isThere` finds it there as well. When the caller who makes it fails, even by another layer of its
-   * image, the callers that wait make it themselves.
+   * Calls `make` once in this run for each `key`, and gives its result to all callers of that key. `place` is the destination that the result
+   * was made for. A caller with another destination gets the result only if `isThere` finds it there too. When the caller that makes the
+   * result fails, even because another layer of its image failed, the callers that wait make it themselves.
    */
   async once<T>(
     key: string,

@@ -17,7 +17,7 @@ import { writeAppended, writeRoot } from './root';
 import { tidy, type ConversionRun, type StoreRun } from './run';
 import { runTogether } from './together';
 
-/** Converts images, and gives what they become its name at the destination. */
+/** Converts the images of a set, writes the manifest or index that leads to them, and names it at the destination. */
 export async function writeImages(
   run: ConversionRun,
   set: ImageSet,

@@ -73,8 +73,8 @@ export async function withSpecTree(
 }
 
 /**
- * Refuses an index that stores its chunks in another way than the media type says: a reader that goes by the one would see other bytes
- * than a reader that goes by the other.
+ * Refuses an index whose chunks are stored in another way than the media type says. Readers that follow the index would see other bytes than
+ * readers that follow the media type.
  */
 function checkCompression({ frames }: FrameSection, mediaType: string, name: string): void {
   const format = layerFormat(mediaType);

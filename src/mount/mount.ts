@@ -185,7 +185,7 @@ class Mounting {
     return mode;
   }
 
-  /** Names the image: where it is mounted is nobody's business when `run` does it. */
+  /** Warns, with the name of the image and not of the target: `run` mounts at a folder that its user never sees. */
   private warn(text: string): void {
     const { name } = this.image;
     this.options.onWarning?.(text.startsWith(`${name}: `) ? text : `${name}: ${text}`);

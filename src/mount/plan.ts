@@ -7,7 +7,7 @@ export type VerityMode = 'kernel' | 'userspace' | 'none';
 /** What the kernel mounts a layer from. */
 export type Backing = 'file' | 'loop' | 'verity';
 
-/** Who may check blocks: whoever can, the kernel or else no mount, nobody. */
+/** The check that is asked for. `auto`: by the kernel if it can, else by this program; `require`: by the kernel, or the mount fails; `off`: none. */
 export type VerityPolicy = 'auto' | 'require' | 'off';
 
 /** Who vouches for a layer's dm-verity tree: a trusted root digest, nobody, or there is no tree. */

@@ -14,8 +14,8 @@ export interface Unmounted {
 }
 
 /**
- * Undoes what mountImage() did at `target`, all of it and nothing else, also what a crash left half done; a second time it does nothing.
- * With files open, the mount goes from sight and its devices vanish with the last of them. MACHINE without root, FAILED when something else is
+ * Undoes what mountImage() did at `target`, and nothing else, also when a crash left it half done. A second call does nothing. While files
+ * are open, the mount is only detached; its devices go when the last file is closed. MACHINE without root, FAILED when something else is
  * mounted over it.
  */
 export async function unmountImage(target: string, options: StateOptions = {}): Promise<Unmounted> {

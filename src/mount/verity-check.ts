@@ -9,8 +9,8 @@ import { openFileSource } from '../source/file';
 import type { VerityDevice } from './kernel/dm-verity';
 
 /**
- * MISMATCH unless the top of a device's tree (of one block of data: that block) has the root digest. The kernel opens a device with another
- * root gladly, and says EIO only when it is read.
+ * Compares the top block of a device's tree with the root digest: MISMATCH. One block of data has no tree, and is compared itself. The
+ * kernel would accept a device with a wrong root, and fail with EIO only when it is read.
  */
 export async function checkTop(file: string, device: VerityDevice): Promise<void> {
   const { superblock, rootDigest, treeOffset } = device;

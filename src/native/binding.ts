@@ -326,7 +326,7 @@ interface Addon {
   decodeFrame(frame: Uint8Array, options: FrameOptions): Promise<Buffer>;
   /** As decodeFrame() of the `size` bytes at `offset` of `source`. */
   readFrame(source: NativeSource, options: FrameOptions & { offset: number; size: number }): Promise<Buffer>;
-  /** The first `length` bytes of what the zstd frame at the start of `input` decodes to. `whole`: it must end there. Bytes after it are ignored. */
+  /** Decodes the first `length` bytes of the zstd frame at the start of `input`. `whole`: the frame must end with them. Bytes after the frame are ignored. */
   decompressZstd(
     input: Uint8Array,
     options: { length: number; whole: boolean; name: string },

@@ -65,7 +65,7 @@ export function rivalsAmong(options: ConvertOptions): [string, string] | undefin
 
 const isSaid = (value: unknown): boolean => value !== undefined && value !== false;
 
-/** The options that shape a result, in an order of their own: equal for options that ask for the same. */
+/** The options that change the result, in a fixed order: two jobs that ask for the same result give equal lists. */
 export function shapeOf(options: ConvertOptions): [string, unknown][] {
   return [...batchKeys]
     .filter(([, { option, shapesResult }]) => shapesResult && options[option] !== undefined)
