@@ -59,6 +59,7 @@ export async function makeRoom(places: CachePlaces, limits: CacheLimits = {}): P
   let bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
   let missing = Math.max(bytes - cacheSize, await missingSpace(places.content));
   const oldest = Date.now() - keep * day;
+  await removeDocuments(documentsFolder(places), oldest);
   for (const entry of entries.sort((a, b) => a.lastUse - b.lastUse)) {
     if (used.has(entry.key) || (missing <= 0 && entry.lastUse >= oldest)) continue;
     if (!(await removeEntry(places, entry.key))) continue;
@@ -75,6 +76,11 @@ export async function markUsed(places: CachePlaces, keys: Iterable<string>): Pro
     // One that is not there was mounted where it lies, or is being made.
     for (const folder of foldersOf(places)) await utimes(join(folder, key), now, now).catch(() => undefined);
   }
+}
+
+/** Where manifests and configs are kept, by their digests. */
+export function documentsFolder({ content }: CachePlaces): string {
+  return join(content, 'documents');
 }
 
 /** The lock of a lazy layer's store: whoever has it open, or removes it. */
@@ -156,6 +162,13 @@ async function moveAway(folder: string, key: string): Promise<string[]> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw fromSystemError(join(folder, key), error);
+  }
+}
+
+async function removeDocuments(folder: string, oldest: number): Promise<void> {
+  for (const path of (await namesIn(folder)).map((name) => join(folder, name))) {
+    const status = await lstat(path).catch(() => null); // gone meanwhile
+    if (status !== null && status.mtimeMs < oldest) await rm(path, { force: true });
   }
 }
 

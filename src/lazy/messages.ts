@@ -38,6 +38,8 @@ export interface LazyLayerAnswer {
   size: number;
   /** Of a layer with its tree. */
   verity: PlainVerity | null;
+  /** Nothing was asked of a registry for this call: whether it would still give the layer is not known. */
+  isFromDisk?: boolean | undefined;
 }
 
 /** What a layer can tell of itself. */

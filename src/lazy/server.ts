@@ -172,10 +172,10 @@ export class LazyServer {
     const served = this.serve(request);
     this.layers.set(request.key, served);
     try {
-      const { layer, answer } = await served;
+      const { layer, answer, opened } = await served;
       await fetchMetadata(layer, answer.size);
       await this.saveLayers();
-      return answer;
+      return { ...answer, isFromDisk: opened.isFromDisk };
     } catch (error) {
       await this.drop(request.key);
       throw error;
@@ -186,7 +186,7 @@ export class LazyServer {
   private async share(known: ServedLayer, request: LazyLayerRequest): Promise<LazyLayerAnswer> {
     if (!isSameBlob(known.request, request))
       await checkDescriptor(request, this.sources, this.options.onWarning);
-    return known.answer;
+    return { ...known.answer, isFromDisk: isSameBlob(known.request, request) };
   }
 
   private async serve(request: LazyLayerRequest): Promise<ServedLayer> {

@@ -27,6 +27,8 @@ export interface LazySource extends Pick<
 > {
   /** See LazyLayerRequest. */
   vouchers: (mode: VerityMode) => string[];
+  /** Whether its registry still gives it. @throws what it is refused with */
+  ask: () => Promise<void>;
 }
 
 /** The layers of one mount, as the lazy server serves them. */
@@ -42,7 +44,11 @@ export class LazyLayers {
   private connection(): Promise<LazyConnection> {
     const { background, ioTimeout, cacheSize, onWarning } = this.options;
     this.server ??= connectOrStart({
-      ...{ state: this.state.option, background, ioTimeout, cacheSize, onWarning },
+      state: this.state.option,
+      background,
+      ioTimeout,
+      cacheSize,
+      onWarning,
     });
     return this.server;
   }
@@ -50,12 +56,15 @@ export class LazyLayers {
   /** Has a layer served. Resolves when its metadata is here. Errors as openBlob(). */
   async content(
     { key, diffId, mode }: { key: string; diffId: string; mode: VerityMode },
-    { vouchers, ...source }: LazySource,
-  ): Promise<{ files: string[]; verity: VerityDevice | null }> {
+    lazy: LazySource,
+  ): Promise<{ files: string[]; verity: VerityDevice | null; isFromDisk: boolean }> {
+    const { descriptor, index, source: place, mirrors, access, allowUnverified } = lazy;
+    const source = { descriptor, index, source: place, mirrors, access, allowUnverified };
     const withTree = mode === 'kernel';
-    const layer = { key, diffId, withTree, vouchers: vouchers(mode), ...source };
+    const layer = { key, diffId, withTree, vouchers: lazy.vouchers(mode), ...source };
     const answer = await (await this.connection()).call('add', layer);
-    return { files: [answer.path], verity: answer.verity && verityOf(answer.verity) };
+    const { path, verity, isFromDisk = false } = answer;
+    return { files: [path], verity: verity && verityOf(verity), isFromDisk };
   }
 
   async close(): Promise<void> {

@@ -18,7 +18,9 @@ import { parseReference } from '../oci/reference';
 import type { BlobFile, SourceStore } from '../oci/store';
 import type { ImageConfig } from '../oci/types';
 import { openSource } from '../store/open';
+import { Asker } from './ask-registry';
 import { layerContent } from './content-cache';
+import { keepingDocuments } from './kept-documents';
 import type { LazySource } from './lazy-layers';
 import type { VerityMode } from './plan';
 import { fileIdentities, openRawFile, realPaths } from './raw-file';
@@ -36,10 +38,14 @@ export interface MountSource {
 }
 
 /** Opens what a reference, path or URL names. USAGE for tar layers, with a hint at how to convert them. */
-export async function openMountSource(refOrPath: string, options: MountSourceOptions): Promise<MountSource> {
+export async function openMountSource(
+  refOrPath: string,
+  options: MountSourceOptions,
+  state: MountState,
+): Promise<MountSource> {
   const { transport } = parseReference(refOrPath);
   const isSingle = transport === 'file' || transport === 'http';
-  return isSingle ? openSingle(refOrPath, options) : openReference(refOrPath, options);
+  return isSingle ? openSingle(refOrPath, options) : openReference(refOrPath, options, state);
 }
 
 async function openSingle(path: string, options: MountSourceOptions): Promise<MountSource> {
@@ -94,15 +100,22 @@ async function openLayerFile(
   };
 }
 
-async function openReference(text: string, options: MountSourceOptions): Promise<MountSource> {
+async function openReference(
+  text: string,
+  options: MountSourceOptions,
+  state: MountState,
+): Promise<MountSource> {
   const { devices = [], platform } = options;
   if (devices.length > 0)
     throw failure('USAGE', text, 'external devices are of a single layer', 'leave out --device');
-  const { store, reference } = await openSource(text, options);
+  const { store: opened, reference } = await openSource(text, options);
+  const isKept = options.lazy === true && parseReference(text).transport === 'docker';
+  const store = isKept ? keepingDocuments(opened, state.documentsFolder) : opened;
   try {
+    const asker = new Asker(store, options.onWarning);
     const platforms = platform === undefined ? undefined : [platform];
     const { images } = await openImageSet(store, reference, { platforms, feature: 'erofs' });
-    const layers = layersOf(images[0]!).map((layer) => storedLayer(text, store, layer, options));
+    const layers = layersOf(images[0]!).map((layer) => storedLayer({ text, store, asker }, layer, options));
     if (layers.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
     return { name: text, layers, config: images[0]!.config, close: () => store.close() };
   } catch (error) {
@@ -113,8 +126,7 @@ async function openReference(text: string, options: MountSourceOptions): Promise
 
 /** A layer of an image. */
 function storedLayer(
-  text: string,
-  store: SourceStore,
+  { text, store, asker }: { text: string; store: SourceStore; asker: Asker },
   layer: ImageLayer,
   options: MountSourceOptions,
 ): SourceLayer {
@@ -132,7 +144,7 @@ function storedLayer(
     tree: verity === null ? 'absent' : 'vouched',
     rootDigest: verity?.rootDigest ?? null,
     files: [],
-    lazy: lazySource(text, layer, options),
+    lazy: lazySource(text, layer, asker, options),
     cached: (state, key, mode) => cachedLayer(state, key, vouchersOf(layer, mode, options), mode),
     prepare: (state, key, mode) => fetchLayer(store, layer, { state, key, mode }, options),
   };
@@ -168,7 +180,12 @@ async function fetchLayer(
 }
 
 /** Null of a layer without a table of chunks: it is fetched whole and checked. */
-function lazySource(text: string, layer: ImageLayer, options: MountSourceOptions): LazySource | null {
+function lazySource(
+  text: string,
+  layer: ImageLayer,
+  asker: Asker,
+  options: MountSourceOptions,
+): LazySource | null {
   const { descriptor, index } = layer;
   if (options.lazy !== true || !isSeekableLayer(descriptor, index)) return null;
   return {
@@ -177,6 +194,7 @@ function lazySource(text: string, layer: ImageLayer, options: MountSourceOptions
     source: absolute(text),
     ...lazyAccess(options),
     vouchers: (mode) => vouchersOf(layer, mode, options),
+    ask: () => asker.ask(descriptor),
   };
 }
 
@@ -224,8 +242,9 @@ async function cachedLayer(
     const vouched = await state.readVouched(key, voucher);
     if (vouched === null || !(await state.hasContent(key))) continue;
     const { unvouchedTree, verity } = vouched;
-    if (mode !== 'kernel') return { files: [state.contentFile(key)], verity: null, unvouchedTree };
-    if (verity != null) return { files: [state.contentFile(key)], verity: verityOf(verity), unvouchedTree };
+    const files = [state.contentFile(key)];
+    if (mode !== 'kernel') return { files, verity: null, unvouchedTree, isFromDisk: true };
+    if (verity != null) return { files, verity: verityOf(verity), unvouchedTree, isFromDisk: true };
   }
   return null;
 }

@@ -95,10 +95,10 @@ export async function mountWith(
 ): Promise<MountResult> {
   const extra = checkedArguments(options);
   requireRoot(target);
-  const image = await openMountSource(refOrPath, options);
+  const state = await MountState.open(options.state);
+  const image = await openMountSource(refOrPath, options, state);
   let writable: WritableFolder | null = null;
   try {
-    const state = await MountState.open(options.state);
     const path = await resolveTarget(target);
     if (options.rw !== undefined) writable = await WritableFolder.open(options.rw);
     const mounting = new Mounting(state, path, options, { ...usualParts, ...parts }, extra, writable, image);
@@ -247,7 +247,9 @@ class Mounting {
       const makeContent = async (): Promise<PreparedLayer> => {
         if (layer.lazy === null) return layer.prepare(this.state, key, verity);
         const known = await layer.cached(this.state, key, verity);
-        return known ?? lazy.content({ key, diffId, mode: verity }, layer.lazy);
+        const content = known ?? (await lazy.content({ key, diffId, mode: verity }, layer.lazy));
+        if (content.isFromDisk) await layer.lazy.ask();
+        return content;
       };
       const making = this.step(`content ${underWay.length}`, makeContent).then((content) => {
         if (content.unvouchedTree === true && layer.tree === 'absent')

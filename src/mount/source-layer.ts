@@ -35,4 +35,6 @@ export interface SourceLayer {
 export interface PreparedLayer extends Omit<MountableLayer, 'extra'> {
   /** Found in the blob, though the descriptor says nothing of a tree. */
   unvouchedTree?: boolean;
+  /** Nothing was asked of its registry. */
+  isFromDisk?: boolean;
 }

@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { SeekableErofsError, failure, fromSystemError } from '../errors';
 import { unfinishedPrefix } from '../fs/draft';
 import { acquireLock, type Lock } from '../fs/lock';
-import type { CachePlaces } from '../lazy/cache-room';
+import { documentsFolder, type CachePlaces } from '../lazy/cache-room';
 import type { Vouched } from '../lazy/complete-layer';
 import { mountsAt, readMounts, type MountEntry } from './kernel/mountinfo';
 import {
@@ -186,6 +186,11 @@ export class MountState {
   /** Whether a layer's image is there already. */
   async hasContent(key: string): Promise<boolean> {
     return isThere(this.contentFile(key));
+  }
+
+  /** Manifests and configs of images that were mounted lazily. */
+  get documentsFolder(): string {
+    return documentsFolder(this.cachePlaces);
   }
 
   /** For makeRoom(). */

@@ -2,12 +2,13 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test, vi } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { MountResult } from '../../src/index';
-import { documentOf } from '../e2e/run-cli';
+import { documentOf, runCli } from '../e2e/run-cli';
 import { at } from '../e2e/workspace';
 import { titleOf } from './support/machine';
 import {
+  harm,
   mountLazily,
   noiseLayer,
   processesOf,
@@ -110,6 +111,64 @@ describe.skipIf(reason !== null)(titleOf('a complete layer', reason), () => {
     Object.assign(index.manifests[0]!, put(manifest));
     writeFileSync(at(`${name}/index.json`), JSON.stringify(index));
   }
+});
+
+describe.skipIf(reason !== null)(titleOf('a registry that is away, or refuses', reason), () => {
+  let pinned: string;
+  let digest: string;
+  /** Mounted, read and unmounted once, by a digest that an index leads to the image from. */
+  beforeEach(async () => {
+    const reference = await pushImage(noiseLayer('a', 40));
+    const { digest: found } = await documentOf<{ digest: string }>([
+      ...['convert', `oci:${at('local.tars')}:image`, `${reference}-index`, '--append-to-index'],
+      ...['--chunk-size', '64KiB'],
+    ]);
+    pinned = `${reference.replace(/:[^:/]*$/, '')}@${found}`;
+    await mountLazily(pinned);
+    digest = readSome();
+    await umount();
+  });
+  const readSome = (): string => execFileSync('sha256sum', [at('target/a/0'), at('target/a/1')]).toString();
+  const mount = (reference: string) =>
+    runCli(['mount', reference, at('target'), '--lazy', '--verity', 'off', '--state', state]);
+
+  test('what is here is mounted and read without it, with a warning; a tag is not', async () => {
+    harm('no connection');
+    const { exitCode, stderr } = await mount(pinned);
+    expect(stderr).toMatch(/^warning: .*the registry was not asked whether it still gives the layers/m);
+    expect([exitCode, readSome()]).toEqual([0, digest]);
+    await umount();
+    const tagged = await mount(`${pinned.split('@')[0]!}:tag`);
+    expect(tagged.exitCode).toBe(1);
+    expect(tagged.stderr).toMatch(/named by its digest/);
+    const documents = join(state, 'content/documents');
+    expect(readdirSync(documents)).toHaveLength(3); // index, manifest, config
+    for (const name of readdirSync(documents)) writeFileSync(join(documents, name), '{}');
+    expect((await mount(pinned)).exitCode).toBe(1); // none of them is what its digest says
+    harm();
+    expect((await mount(pinned)).exitCode).toBe(0);
+    await umount();
+  });
+
+  test.each(['status 401', 'status 403', 'status 404'] as const)(
+    '%s of a layer that is here fails the mount',
+    async (fault) => {
+      harm(fault);
+      const { exitCode, stderr } = await mount(pinned);
+      expect([exitCode, stderr]).toEqual([
+        1,
+        expect.stringMatching(new RegExp(`error: .*${fault.slice(7)}`)),
+      ]);
+      expect(await mounts()).toEqual([]);
+      harm();
+      expect((await mount(pinned)).exitCode).toBe(0);
+      // Served already, for another mount: who mounts it now is asked for as well.
+      harm(fault);
+      const second = ['mount', pinned, at('second'), '--lazy', '--verity', 'off', '--state', state];
+      expect((await runCli(second)).exitCode).toBe(1);
+      await umount();
+    },
+  );
 });
 
 describe.skipIf(reason !== null)(titleOf('the size of the cache', reason), () => {

@@ -88,7 +88,7 @@ describe('verify and mount agree about', () => {
 });
 
 async function prepare(ref: string, allowUnverified: boolean): Promise<void> {
-  const opened = await openMountSource(ref, { allowUnverified });
+  const opened = await openMountSource(ref, { allowUnverified }, state);
   try {
     const key = digestOf(Buffer.from(`${ref} ${allowUnverified}`)).slice('sha256:'.length);
     await opened.layers[0]!.prepare(state, key, 'none');

@@ -25,7 +25,8 @@ export const faults = [
   'honest other range',
 ] as const;
 
-export type Fault = (typeof faults)[number];
+/** One of those, or an answer with a status that is none of the network's. */
+export type Fault = (typeof faults)[number] | 'status 401' | 'status 403' | 'status 404';
 
 /** An answer with bytes of a blob, as the client got it. */
 export interface Delivery {
