@@ -56,6 +56,9 @@ enum class Opcode : uint32_t {
 // Of InitIn and InitOut.
 namespace flag {
 constexpr uint32_t kAsyncRead = 1U << 0;
+// Direct reads wait without being interrupted: else any signal to a reader of what is mounted upon the file
+// is an error to it.
+constexpr uint32_t kAsyncDirect = 1U << 15;
 constexpr uint32_t kParallelDirectories = 1U << 18;
 constexpr uint32_t kMaxPages = 1U << 22;
 constexpr uint32_t kExtended = 1U << 30;           // flags2 counts

@@ -244,7 +244,8 @@ void Server::initialise(const Request& request) {
   out.major = kMajor;
   out.minor = kMinor;
   out.max_readahead = kMaxRead;
-  out.flags = in.flags & (flag::kAsyncRead | flag::kParallelDirectories | flag::kMaxPages | flag::kExtended);
+  out.flags = in.flags & (flag::kAsyncRead | flag::kAsyncDirect | flag::kParallelDirectories |
+                          flag::kMaxPages | flag::kExtended);
   out.flags2 = resends ? flag::kHasResend2 : 0;
   out.max_background = kMaxBackground;
   out.congestion_threshold = kMaxBackground;

@@ -219,6 +219,21 @@ describe.skipIf(reason !== null)(titleOf('lazy mounts', reason), () => {
     await umount();
   });
 
+  test('signals to readers cost no byte', async () => {
+    await mount('--verity', 'off');
+    harm('slow');
+    const program = [
+      'import hashlib, signal, sys',
+      'signal.signal(signal.SIGALRM, lambda *_: None)',
+      'signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)',
+      'for name in sys.argv[1:]: print(hashlib.sha256(open(name, "rb").read()).hexdigest())',
+      'signal.setitimer(signal.ITIMER_REAL, 0)',
+    ].join('\n');
+    const { stdout } = await exec('python3', ['-c', program, ...files.map((name) => join(target, name))]);
+    expect(stdout.trim().split('\n')).toEqual(await expected());
+    await umount();
+  });
+
   test('umount while a read waits ends both', async () => {
     await mount('--verity', 'off', '--io-timeout', '5');
     harm('no connection');
