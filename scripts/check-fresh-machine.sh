@@ -28,7 +28,7 @@ logs=${FRESH_LOGS:-$work}
 child=
 clean_up() {
   trap '' INT TERM HUP
-  [ -z "$child" ] || kill "$child" 2>/dev/null || true
+  [ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true # unshare takes no other while it waits; what it has started dies with it
   wait
   rm -rf --one-file-system "$work"
 }
