@@ -1,46 +1,50 @@
-import type { BlobInspection, ImageInspection } from '../index';
-import { ListingText } from './listing-text';
+import type { BlobInspection, ImageInspection, OpenInspection } from '../index';
+import { listingLines } from './listing-text';
 import { indent, shortDigest, table } from './text';
 
-/** An inspection as an indented tree; `maxChunks` entries of each chunk table. */
-export function describeInspection(document: BlobInspection | ImageInspection, maxChunks: number): string[] {
-  return 'manifests' in document ? describeImage(document, maxChunks) : describeBlob(document, maxChunks);
+type Blob = BlobInspection | Extract<OpenInspection['document'], { tree: unknown }>;
+type Image = ImageInspection | Extract<OpenInspection['document'], { manifests: unknown }>;
+type Lines = AsyncGenerator<string[], void, undefined>;
+
+/** An inspection as an indented tree, some lines after the others; `maxChunks` entries of each chunk table. */
+export async function* describeInspection(document: Blob | Image, maxChunks: number): Lines {
+  yield* 'manifests' in document ? describeImage(document, maxChunks) : describeBlob(document, maxChunks);
 }
 
-function describeImage({ digest, mediaType, manifests }: ImageInspection, maxChunks: number): string[] {
-  const lines = [digest, ...indent(table([['media type', mediaType]]))];
-  for (const manifest of manifests) {
+async function* describeImage({ digest, mediaType, manifests }: Image, maxChunks: number): Lines {
+  yield [digest, ...indent(table([['media type', mediaType]]))];
+  for await (const manifest of manifests) {
     const rows = [
       ['platform', manifest.platform],
       ['config', manifest.config],
     ];
-    lines.push(`manifest ${manifest.digest}`, ...indent(table(rows)));
-    manifest.layers.forEach((layer, number) => {
+    yield [`manifest ${manifest.digest}`, ...indent(table(rows))];
+    let number = 0;
+    for await (const layer of manifest.layers) {
       const annotations = table(Object.entries(layer.descriptor.annotations ?? {}));
-      lines.push(`  layer ${number} ${layer.descriptor.digest}`);
-      if (annotations.length > 0) lines.push('    annotations', ...indent(annotations, 6));
-      lines.push(...indent(describeBlob(layer, maxChunks), 4));
-    });
+      yield [`  layer ${number++} ${layer.descriptor.digest}`];
+      if (annotations.length > 0) yield ['    annotations', ...indent(annotations, 6)];
+      for await (const lines of describeBlob(layer, maxChunks)) yield indent(lines, 4);
+    }
   }
-  return lines;
 }
 
-function describeBlob(
-  { mediaType, size, profile, table: chunks, dmverity, tree, share }: BlobInspection,
-  maxChunks: number,
-) {
+async function* describeBlob(blob: Blob, maxChunks: number): Lines {
+  const { mediaType, size, profile, table: chunks, dmverity, tree, share } = blob;
   const rows = [
     ['media type', mediaType],
     ['size', `${size}`],
   ];
   if (profile) rows.push(['profile', profile]);
   if (share) rows.push(['metadata', describeShare(share)]);
-  return [
+  yield [
     ...table(rows),
     ...(chunks ? describeTable(chunks, maxChunks) : []),
     ...(dmverity ? describeVerity(dmverity) : []),
-    ...(tree ? ['directory tree', ...indent(new ListingText(true).lines(tree))] : []),
   ];
+  if (tree === null) return;
+  yield ['directory tree'];
+  for await (const lines of listingLines(tree, true)) yield indent(lines);
 }
 
 function describeShare({ metadataBytes, imageBytes }: NonNullable<BlobInspection['share']>): string {

@@ -11,16 +11,28 @@ const typeLetters = {
   socket: 's',
 } as const;
 
-/** A listing like that of `ls -l`: whole paths, or names only. Times are in UTC. Columns are as wide as all that came before needs. */
-export class ListingText {
-  private readonly widths: number[] = [];
+/** Entries that are aligned together. */
+const batchLength = 512;
 
-  constructor(private readonly wholePaths: boolean) {}
-
-  /** The lines of the next entries. */
-  lines(entries: readonly ListedEntry[]): string[] {
-    return table(rowsOf(entries, this.wholePaths), [1, 2, 3, 4], this.widths);
+/**
+ * A listing like that of `ls -l`: whole paths, or names only. Times are in UTC. Lines come in batches of one size, so that the same listing is
+ * always the same text; columns are as wide as all that came before needs.
+ */
+export async function* listingLines(
+  entries: AsyncIterable<ListedEntry> | Iterable<ListedEntry>,
+  wholePaths: boolean,
+): AsyncGenerator<string[], void, undefined> {
+  const widths: number[] = [];
+  const lines = (batch: readonly ListedEntry[]): string[] =>
+    table(rowsOf(batch, wholePaths), [1, 2, 3, 4], widths);
+  let batch: ListedEntry[] = [];
+  for await (const entry of entries) {
+    batch.push(entry);
+    if (batch.length < batchLength) continue;
+    yield lines(batch);
+    batch = [];
   }
+  yield lines(batch);
 }
 
 function rowsOf(entries: readonly ListedEntry[], wholePaths: boolean): string[][] {

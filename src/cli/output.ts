@@ -1,6 +1,7 @@
 import type { Writable } from 'node:stream';
 import { SeekableErofsError, failure, fromSystemError } from '../errors';
 import { withoutSecrets } from '../public-name';
+import { jsonText } from './json-text';
 import { printable } from './text';
 
 /** Where a run of the program writes. */
@@ -11,29 +12,22 @@ export interface Streams {
 
 /** What a command found out, in both of its shapes. */
 export interface Report {
-  /** The document of `--json`. */
+  /** The document of `--json`; async iterables stand for arrays, and are printed as they are gone through. */
   document: unknown;
-  /** Lines for a reader: the data itself. */
-  text: string[];
-  /** In the place of both, for a document that is an array. */
-  listing?: Listing | undefined;
+  /** Lines for a reader: the data itself. Some after the other where they are found so: there may be millions. */
+  text: string[] | AsyncIterable<string[]>;
   /** Lines about the data, which `--quiet` leaves out. */
   summary?: string[] | undefined;
   /** True where stdout carries an archive: the lines go to stderr. */
   stdoutTaken?: boolean | undefined;
   /** Set when the command did its work and what it found is bad: the run fails, but the document stands. */
   failure?: SeekableErofsError | undefined;
+  /** Called when all was printed, or could not be. */
+  close?: (() => Promise<void>) | undefined;
 }
 
-/** What a command finds one after the other, printed as it is found: there may be millions. */
-interface Listing {
-  items: AsyncIterable<unknown>;
-  /** The lines of some of them, in order. */
-  describe: (items: never[]) => string[];
-}
-
-/** Items that are printed together. */
-const listingBatch = 512;
+/** Characters that are printed together. */
+const printedTogether = 1 << 16;
 
 /** Prints: data on stdout, everything about it on stderr. */
 export class Output {
@@ -50,41 +44,40 @@ export class Output {
     }
   }
 
-  /** Prints a report. Rejects when stdout can't take it, but not when its reader has gone. */
-  async report({ document, text, listing, summary = [], stdoutTaken = false }: Report): Promise<void> {
-    if (listing !== undefined) return this.list(listing);
-    if (this.mode.json) {
-      await write(this.streams.stdout, `${JSON.stringify(document)}\n`);
-      return;
+  /** Prints a report. Rejects when stdout can't take it, or what it has to print can't be found; but not when its reader has gone. */
+  async report(report: Report): Promise<void> {
+    try {
+      await (this.mode.json ? this.printDocument(report) : this.printLines(report));
+    } finally {
+      await report.close?.();
     }
-    const lines = this.mode.quiet ? text : [...text, ...summary];
-    const target = stdoutTaken ? this.streams.stderr : this.streams.stdout;
-    await write(target, lines.map((line) => `${printable(line)}\n`).join(''));
   }
 
-  /** In batches of one size, so that the same listing is always the same text. */
-  private async list({ items, describe }: Listing): Promise<void> {
-    const { stdout } = this.streams;
-    const { json } = this.mode;
-    let batch: unknown[] = [];
-    let printed = 0;
-    const flush = async (): Promise<boolean> => {
-      const lines = json
-        ? batch.map((item, i) => `${printed + i === 0 ? '[' : ',\n'}${JSON.stringify(item)}`)
-        : describe(batch as never[]).map((line) => `${printable(line)}\n`);
-      this.isOpen = json && lines.length > 0;
-      printed += batch.length;
-      batch = [];
-      return write(stdout, lines.join(''));
-    };
-    for await (const item of items) {
-      batch.push(item);
+  private async printDocument({ document }: Report): Promise<void> {
+    let text = '';
+    for await (const piece of jsonText(document)) {
+      text += piece;
+      if (text.length < printedTogether) continue;
       // Nobody may be reading any more.
-      if (batch.length >= listingBatch && !(await flush())) return;
+      if (!(await write(this.streams.stdout, text))) return;
+      this.isOpen = true;
+      text = '';
     }
-    await flush();
-    if (json) await write(stdout, printed === 0 ? '[]\n' : ']\n');
+    await write(this.streams.stdout, `${text}\n`);
     this.isOpen = false;
+  }
+
+  private async printLines({ text, summary = [], stdoutTaken = false }: Report): Promise<void> {
+    const target = stdoutTaken ? this.streams.stderr : this.streams.stdout;
+    let printed = '';
+    for await (const lines of Array.isArray(text) ? [text] : text) {
+      for (const line of lines) printed += `${printable(line)}\n`;
+      if (printed.length < printedTogether) continue;
+      if (!(await write(target, printed))) return;
+      printed = '';
+    }
+    const last = this.mode.quiet ? [] : summary;
+    await write(target, printed + last.map((line) => `${printable(line)}\n`).join(''));
   }
 
   /** Prints the one line about an error, with `--json` the document too, and returns the exit code. */

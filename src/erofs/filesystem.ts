@@ -190,6 +190,11 @@ export class ErofsFilesystem {
     }
   }
 
+  /** @internal The inode of a number that another one of this image had. */
+  async inode(nid: bigint): Promise<ErofsInode> {
+    return this.image.inodes.get(nid);
+  }
+
   /** @internal How a directory counts when trees of images are walked. */
   directoryPart(directory: ErofsInode): DirectoryPart {
     return this.tree.directoryParts(this.owned(directory))[0];

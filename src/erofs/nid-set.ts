@@ -19,3 +19,26 @@ export class NidSet {
     return true;
   }
 }
+
+const mapPageBits = 10; // inode numbers a page covers: 4 KiB of numbers
+
+/** A number above 0, below 2^32, for each of some inode numbers. */
+export class NidMap {
+  private readonly pages = new Map<bigint, Uint32Array>();
+
+  get(nid: bigint): number | undefined {
+    const page = this.pages.get(nid >> BigInt(mapPageBits));
+    const value = page?.[Number(BigInt.asUintN(mapPageBits, nid))];
+    return value === 0 ? undefined : value;
+  }
+
+  set(nid: bigint, value: number): void {
+    const number = nid >> BigInt(mapPageBits);
+    let page = this.pages.get(number);
+    if (page === undefined) {
+      page = new Uint32Array(2 ** mapPageBits);
+      this.pages.set(number, page);
+    }
+    page[Number(BigInt.asUintN(mapPageBits, nid))] = value;
+  }
+}

@@ -3,7 +3,7 @@ import { failure } from '../errors';
 import { showBytes } from '../format/escaped-path';
 import { corrupt, unsupported } from './inode';
 import { NidSet } from './nid-set';
-import type { DirectoryPart, EntryReader, NamedNode, Tree, TypedNode } from './tree';
+import type { DirectoryPart, EntryReader, NamedNode, TypedNode, WalkedTree } from './tree';
 
 const slash = 0x2f;
 /** Deeper ones only occur where somebody wants the sum of all paths to be huge. */
@@ -31,7 +31,7 @@ interface WalkOptions {
  * size of the images, whatever they hold.
  */
 export async function* walkTree<N extends TypedNode>(
-  tree: Tree<N>,
+  tree: WalkedTree<N>,
   start: TreeEntry<N>,
   { signal, depth = Infinity }: WalkOptions = {},
 ): AsyncGenerator<TreeEntry<N>, void, undefined> {
@@ -60,7 +60,7 @@ export async function* walkTree<N extends TypedNode>(
 
 /** None when there is nothing to go down into. */
 async function openLevel<N extends TypedNode>(
-  tree: Tree<N>,
+  tree: WalkedTree<N>,
   guard: WalkGuard<N>,
   { path, node }: TreeEntry<N>,
   depth: number,
@@ -126,7 +126,7 @@ class WalkGuard<N extends TypedNode> {
   /** Of each image: the directories that were read, and their shares together. */
   private readonly images = new Map<number, { seen: NidSet; taken: number }>();
 
-  constructor(private readonly tree: Tree<N>) {}
+  constructor(private readonly tree: WalkedTree<N>) {}
 
   enter(path: string, directory: N): void {
     for (const part of this.tree.directoryParts(directory)) this.enterPart(path, part);

@@ -17,6 +17,9 @@ export interface Tree<N extends TypedNode> {
   directoryParts(directory: N): readonly DirectoryPart[];
 }
 
+/** What a walk needs of a tree. */
+export type WalkedTree<N extends TypedNode> = Pick<Tree<N>, 'name' | 'openDirectory' | 'directoryParts'>;
+
 /** The least that a node says about itself. */
 export interface TypedNode {
   readonly type: FileType;

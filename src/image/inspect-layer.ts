@@ -60,35 +60,57 @@ export interface BlobInspection {
   share?: MetadataShare | null;
 }
 
-/** Reads just enough of a layer to say what it is: the table, the superblock, inodes and directories, not the data of files. */
-export async function inspectLayer(file: ByteSource, options: LayerInspectOptions): Promise<BlobInspection> {
+/** As a whole inspection, but for the tree, which is found while it is gone through: once, and before close(). */
+export interface StreamedBlob extends Omit<BlobInspection, 'tree'> {
+  tree: AsyncIterable<ListedEntry> | null;
+}
+
+/** A layer that is looked at. */
+export interface OpenLayerInspection {
+  document: StreamedBlob;
+  close(): Promise<void>;
+}
+
+/**
+ * Reads just enough of a layer to say what it is: the table, the superblock, inodes and directories, not the data of files. The file stays its
+ * owner's, and open until close().
+ */
+export async function openLayerInspection(
+  file: ByteSource,
+  options: LayerInspectOptions,
+): Promise<OpenLayerInspection> {
   const blob = await openTable(file, options);
-  if (blob === null) {
-    const mediaType = options.descriptor?.mediaType ?? (await mediaTypeOf(file, options));
-    const other = { mediaType, size: file.size, profile: null, table: null, dmverity: null };
-    return { ...other, ...(await treeOf(file, options)) };
-  }
+  const close = async (): Promise<void> => blob?.close();
   try {
-    const { profile, section, tree } = blob;
-    return {
-      mediaType: options.descriptor?.mediaType ?? erofsMediaType(profile, section.frames.compression),
-      size: file.size,
-      profile,
-      table: inspectTable(section),
-      dmverity: tree && inspectVerity(tree),
-      ...(await treeOf(blob, options)),
-    };
-  } finally {
-    await blob.close();
+    const { measure = false } = options;
+    const { tree, share } = await inspectTree(blob ?? file, options);
+    // The tree comes last: what is printed as it is found must not wait for anything.
+    const rest = { ...(measure && { share }), tree };
+    return { document: { ...(await describe(file, blob, options)), ...rest }, close };
+  } catch (error) {
+    await close();
+    throw error;
   }
 }
 
-async function treeOf(
-  image: ByteSource,
-  options: TreeOptions,
-): Promise<Pick<BlobInspection, 'tree' | 'share'>> {
-  const { tree, share } = await inspectTree(image, options);
-  return options.measure === true ? { tree, share } : { tree };
+async function describe(
+  file: ByteSource,
+  blob: BlobReader | null,
+  options: LayerInspectOptions,
+): Promise<Omit<BlobInspection, 'tree' | 'share'>> {
+  const { size } = file;
+  if (blob === null) {
+    const mediaType = options.descriptor?.mediaType ?? (await mediaTypeOf(file, options));
+    return { mediaType, size, profile: null, table: null, dmverity: null };
+  }
+  const { profile, section, tree } = blob;
+  return {
+    mediaType: options.descriptor?.mediaType ?? erofsMediaType(profile, section.frames.compression),
+    size,
+    profile,
+    table: inspectTable(section),
+    dmverity: tree && inspectVerity(tree),
+  };
 }
 
 const mediaTypeOfContent: Record<ContentKind, string> = {

@@ -24,20 +24,26 @@ export interface TreeOptions {
 
 const defaultDepth = 3;
 
-/** The directory tree of a layer's image, as it is; null when it is no EROFS. */
+/** What is shown of a layer's image; both null when it is no EROFS. */
+export interface TreeInspection {
+  /** Entries as they are found; goes through them once. */
+  tree: AsyncIterable<ListedEntry> | null;
+  /** Null as well when it can't be told, or wasn't asked for. */
+  share: MetadataShare | null;
+}
+
+/** The directory tree of a layer's image, as it is. */
 export async function inspectTree(
   image: ByteSource,
   { depth = defaultDepth, measure = false, signal }: TreeOptions,
-): Promise<{ tree: ListedEntry[] | null; share: MetadataShare | null }> {
+): Promise<TreeInspection> {
   if ((await sniffLayer(image, signal)) !== 'erofs') return { tree: null, share: null };
   const filesystem = await openErofs(image, { signal });
   const tree = await MergedTree.open([{ name: image.name, filesystem }], false);
-  const listed: ListedEntry[] = [];
-  for await (const entry of listTree(tree, '/', { recursive: true, depth, signal })) listed.push(entry);
   // Data on devices that nobody gave can't be told from data that isn't there.
   const isMeasured = measure && filesystem.info.externalDevices === 0;
   return {
-    tree: listed,
+    tree: listTree(tree, '/', { recursive: true, depth, signal }),
     share: isMeasured ? await measureMetadata(tree, image, filesystem.info.blockSize, signal) : null,
   };
 }

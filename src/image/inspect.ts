@@ -10,7 +10,14 @@ import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
 import { openImageSet, type Image, type PlatformSelection } from './image-set';
-import { inspectLayer, type BlobInspection, type LayerInspectOptions } from './inspect-layer';
+import {
+  openLayerInspection,
+  type BlobInspection,
+  type LayerInspectOptions,
+  type OpenLayerInspection,
+  type StreamedBlob,
+} from './inspect-layer';
+import type { ListedEntry } from './list';
 import { checkSubjects } from './subject';
 import { checkOptions } from '../options';
 
@@ -33,6 +40,27 @@ export interface ImageInspection {
 export interface InspectOptions
   extends LayerInspectOptions, RegistryOptions, Pick<PlatformSelection, 'platforms'> {}
 
+/** As the whole inspection of an image, but for what grows with it, which is found while it is gone through: once, and in order. */
+export interface StreamedImage {
+  digest: string;
+  mediaType: string;
+  manifests: AsyncIterable<StreamedManifest>;
+}
+
+/** A manifest of a StreamedImage. */
+export interface StreamedManifest {
+  platform: string;
+  digest: string;
+  config: string;
+  layers: AsyncIterable<StreamedBlob & { descriptor: Descriptor }>;
+}
+
+/** What is looked at, until it is closed. */
+export interface OpenInspection {
+  document: StreamedBlob | StreamedImage;
+  close(): Promise<void>;
+}
+
 /**
  * What an image (all platforms, unless some are named) or a layer in a file is made of: manifests, annotations, chunk tables, dm-verity
  * superblocks, directories. Tables are checked against their digests; the data of files is not read.
@@ -41,61 +69,125 @@ export async function inspect(
   refOrPath: string,
   options: InspectOptions = {},
 ): Promise<BlobInspection | ImageInspection> {
+  const opened = await openInspection(refOrPath, options);
+  try {
+    const { document } = opened;
+    return 'manifests' in document ? await wholeImage(document) : await wholeBlob(document);
+  } finally {
+    await opened.close();
+  }
+}
+
+/** As inspect(), in memory that doesn't grow with the directory trees. close() it. */
+export async function openInspection(
+  refOrPath: string,
+  options: InspectOptions = {},
+): Promise<OpenInspection> {
   checkOptions('inspect', options);
   checkSubjects([refOrPath], options);
   return parseReference(refOrPath).transport === 'file'
-    ? inspectFile(refOrPath, options)
-    : inspectReference(refOrPath, options);
+    ? openInFile(refOrPath, options)
+    : openReference(refOrPath, options);
 }
 
-async function inspectFile(path: string, options: LayerInspectOptions): Promise<BlobInspection> {
-  const file = await openInputFile(path, options);
-  try {
-    return await inspectLayer(file, options);
-  } finally {
-    await file.close();
+async function wholeImage({ manifests, ...image }: StreamedImage): Promise<ImageInspection> {
+  const whole: ImageInspection['manifests'] = [];
+  for await (const { layers, ...manifest } of manifests) {
+    const wholeLayers: ImageInspection['manifests'][number]['layers'] = [];
+    for await (const { descriptor, ...layer } of layers)
+      wholeLayers.push({ descriptor, ...(await wholeBlob(layer)) });
+    whole.push({ ...manifest, layers: wholeLayers });
   }
+  return { ...image, manifests: whole };
 }
 
-async function inspectReference(text: string, options: InspectOptions): Promise<ImageInspection> {
+async function wholeBlob({ tree, ...blob }: StreamedBlob): Promise<BlobInspection> {
+  if (tree === null) return { ...blob, tree };
+  const entries: ListedEntry[] = [];
+  for await (const entry of tree) entries.push(entry);
+  return { ...blob, tree: entries };
+}
+
+async function openInFile(path: string, options: LayerInspectOptions): Promise<OpenInspection> {
+  const file = await openInputFile(path, options);
+  return ownedBy(file, () => openLayerInspection(file, options));
+}
+
+async function openReference(text: string, options: InspectOptions): Promise<OpenInspection> {
   const { platforms } = options;
   const { store, reference } = await openSource(text, options);
-  try {
+  return ownedBy(store, async () => {
     const set = await openImageSet(store, reference, { platforms, allPlatforms: platforms === undefined });
-    const manifests: ImageInspection['manifests'] = [];
-    for (const image of set.images) manifests.push(await inspectManifest(store, image, options));
-    return { digest: set.descriptor.digest, mediaType: set.descriptor.mediaType, manifests };
-  } finally {
-    await store.close();
+    const { digest, mediaType } = set.descriptor;
+    return {
+      document: { digest, mediaType, manifests: manifestsOf(store, set.images, options) },
+      close: async () => undefined,
+    };
+  });
+}
+
+/** What is opened of a resource, which is closed after it, also when opening fails. */
+async function ownedBy<T extends { close(): Promise<void> }>(
+  owner: { close(): Promise<void> },
+  open: () => Promise<T>,
+): Promise<T> {
+  try {
+    const opened = await open();
+    const close = async (): Promise<void> => {
+      await opened.close();
+      await owner.close();
+    };
+    return { ...opened, close };
+  } catch (error) {
+    await owner.close();
+    throw error;
   }
 }
 
-async function inspectManifest(store: SourceStore, image: Image, options: LayerInspectOptions) {
-  const layers: (BlobInspection & { descriptor: Descriptor })[] = [];
+async function* manifestsOf(
+  store: SourceStore,
+  images: readonly Image[],
+  options: LayerInspectOptions,
+): AsyncGenerator<StreamedManifest> {
+  for (const image of images) {
+    const { platform, manifest, descriptor } = image;
+    const config = manifest.config.digest;
+    yield { platform, digest: descriptor.digest, config, layers: inspectLayers(store, image, options) };
+  }
+}
+
+async function* inspectLayers(
+  store: SourceStore,
+  image: Image,
+  options: LayerInspectOptions,
+): AsyncGenerator<StreamedBlob & { descriptor: Descriptor }> {
   for (const layer of layersOf(image)) {
     const { descriptor, index } = layer;
-    layers.push({ descriptor, ...(await inspectStored(store, layer, options)) });
-    if (index !== null) layers.push({ descriptor: index.descriptor, ...inspectIndexLayer(index.descriptor) });
+    const opened = await openStoredInspection(store, layer, options);
+    try {
+      yield { descriptor, ...opened.document };
+    } finally {
+      await opened.close();
+    }
+    if (index !== null) yield { descriptor: index.descriptor, ...inspectIndexLayer(index.descriptor) };
   }
-  const { platform, manifest, descriptor } = image;
-  return { platform, digest: descriptor.digest, config: manifest.config.digest, layers };
 }
 
-async function inspectStored(
+async function openStoredInspection(
   store: SourceStore,
   layer: ImageLayer,
   options: LayerInspectOptions,
-): Promise<BlobInspection> {
+): Promise<OpenLayerInspection> {
   const { descriptor } = layer;
   const { mediaType, size } = descriptor;
-  if (isForeignLayer(mediaType))
-    return { mediaType, size, profile: null, table: null, dmverity: null, tree: null };
-  const file = await openStored(store, layer, options);
-  try {
-    return await inspectLayer(file, { ...options, descriptor, indexLayer: await readIndexOf(store, layer) });
-  } finally {
-    await file.close();
+  if (isForeignLayer(mediaType)) {
+    const document = { mediaType, size, profile: null, table: null, dmverity: null, tree: null };
+    return { document, close: async () => undefined };
   }
+  const file = await openStored(store, layer, options);
+  return ownedBy(file, async () =>
+    openLayerInspection(file, { ...options, descriptor, indexLayer: await readIndexOf(store, layer) }),
+  );
 }
 
 /** A seekable blob by its parts, of a tar the first bytes; a raw image whole, for its parts can't be verified. */
@@ -117,6 +209,6 @@ async function openStored(
 }
 
 /** What it holds is shown with the layer that it is for. */
-function inspectIndexLayer({ mediaType, size }: Descriptor): BlobInspection {
+function inspectIndexLayer({ mediaType, size }: Descriptor): StreamedBlob {
   return { mediaType, size, profile: 'erofs-image-spec', table: null, dmverity: null, tree: null };
 }

@@ -27,8 +27,14 @@ const blob = {
   tree: null,
 };
 
-test('a blob: what it is, its first chunks, its tree', () => {
-  expect(describeInspection(blob, 2)).toEqual([
+async function linesOf(...args: Parameters<typeof describeInspection>): Promise<string[]> {
+  const all: string[] = [];
+  for await (const lines of describeInspection(...args)) all.push(...lines);
+  return all;
+}
+
+test('a blob: what it is, its first chunks, its tree', async () => {
+  expect(await linesOf(blob, 2)).toEqual([
     'media type  application/vnd.erofs.layer.v1+zstd',
     'size        1000',
     'profile     containerd',
@@ -51,7 +57,7 @@ test('a blob: what it is, its first chunks, its tree', () => {
   ]);
 });
 
-test('a raw image: the share of its metadata, and its tree', () => {
+test('a raw image: the share of its metadata, and its tree', async () => {
   const entry = { ino: 36, type: 'dir' as const, mode: '0755', uid: 0, gid: 5, size: 27, nlink: 2 };
   const more = { mtime: '-1.500000000', target: null, rdev: null, xattrs: {} };
   const link = { ...entry, path: '/l', type: 'symlink' as const, mode: '0777', nlink: 1, target: 'etc' };
@@ -69,7 +75,7 @@ test('a raw image: the share of its metadata, and its tree', () => {
       { ...more, ...device },
     ],
   };
-  expect(describeInspection(raw, 2)).toEqual([
+  expect(await linesOf(raw, 2)).toEqual([
     'media type  application/vnd.erofs',
     'size        12288',
     "metadata    4096 of the image's 12288 (33.3 %)",
@@ -80,15 +86,15 @@ test('a raw image: the share of its metadata, and its tree', () => {
   ]);
 });
 
-test('all chunks on request', () => {
-  const lines = describeInspection(blob, Infinity);
+test('all chunks on request', async () => {
+  const lines = await linesOf(blob, Infinity);
   expect(lines).toContain('      2     600   300  sha512:abababababab');
   expect(lines.some((line) => line.includes('more'))).toBe(false);
 });
 
-test('an image: its manifests, their layers, their annotations', () => {
+test('an image: its manifests, their layers, their annotations', async () => {
   const descriptor = { mediaType: 'm', digest: 'sha256:11', size: 1000, annotations: { 'dev.key': 'value' } };
-  const lines = describeInspection(
+  const lines = await linesOf(
     {
       digest: 'sha256:00',
       mediaType: 'application/vnd.oci.image.index.v1+json',

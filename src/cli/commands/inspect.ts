@@ -37,8 +37,8 @@ export function inspectCommand(session: Session): Command {
   return finishCommand(command, session, async ({ options }, [subject]) => {
     const flags = command.opts<Flags>();
     refuseDescriptorOfImage(subject!, flags);
-    const { inspect } = await library();
-    const document = await inspect(subject!, {
+    const { openInspection } = await library();
+    const opened = await openInspection(subject!, {
       ...options,
       ...(await readOptions(flags)),
       ...registryOptions(flags),
@@ -46,7 +46,9 @@ export function inspectCommand(session: Session): Command {
       // The document has no place for it, and it takes time.
       measure: flags.json !== true,
     });
-    return { document, text: describeInspection(document, flags.chunks) };
+    const { document } = opened;
+    const text = describeInspection(document, flags.chunks);
+    return { document, text, close: () => opened.close() };
   });
 }
 

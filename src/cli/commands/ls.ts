@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
-import { ListingText } from '../listing-text';
+import { listingLines } from '../listing-text';
 import type { CommonFlags } from '../options';
 import { addViewOptions, viewOptions, type ViewFlags } from '../view-options';
 
@@ -26,7 +26,6 @@ export function lsCommand(session: Session): Command {
       ...(await viewOptions(subject!, flags)),
       recursive,
     });
-    const text = new ListingText(recursive);
-    return { document: null, text: [], listing: { items, describe: (entries) => text.lines(entries) } };
+    return { document: items, text: listingLines(items, recursive) };
   });
 }

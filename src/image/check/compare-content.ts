@@ -13,10 +13,10 @@ import type { TreeNode } from './tree-node';
 
 const pieceSize = 1 << 20; // bytes; larger files are compared in such pieces
 /** What is read together on both sides: pieces, and bytes of them. */
-const batchCount = 1024;
-const batchSize = 8 << 20;
+const batchCount = 256;
+const batchSize = 4 << 20;
 /** While one batch is compared, the next ones are read and decoded. */
-const batchesAhead = 3;
+const batchesAhead = 2;
 
 /** Compares the bytes of many files, in memory that doesn't grow with them. */
 export class ContentComparison {

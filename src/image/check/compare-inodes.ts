@@ -50,13 +50,17 @@ export async function readXattrs(
   return new Map(xattrs.map(({ name, value }) => [name.toString('latin1'), value.toString('latin1')]));
 }
 
-function compareXattrs(expected: Map<string, string>, actual: Map<string, string>, report: Report): void {
+function compareXattrs(
+  expected: ReadonlyMap<string, string>,
+  actual: ReadonlyMap<string, string>,
+  report: Report,
+): void {
   const names = [...new Set([...expected.keys(), ...actual.keys()])].sort();
   const differing = names.filter((name) => name !== ignoredXattr && expected.get(name) !== actual.get(name));
   if (differing.length > 0) report('xattrs', showXattrs(expected, differing), showXattrs(actual, differing));
 }
 
-function showXattrs(xattrs: Map<string, string>, names: string[]): Record<string, string> {
+function showXattrs(xattrs: ReadonlyMap<string, string>, names: string[]): Record<string, string> {
   const present = names.filter((name) => xattrs.has(name));
   const base64 = (name: string): string => Buffer.from(xattrs.get(name)!, 'latin1').toString('base64');
   return Object.fromEntries(present.map((name) => [showBytes(name), base64(name)]));

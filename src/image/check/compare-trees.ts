@@ -1,165 +1,128 @@
-import { failure } from '../../errors';
 import type { DirectoryCursor } from '../../erofs/directory-cursor';
 import type { ErofsFilesystem } from '../../erofs/filesystem';
 import type { ErofsInode } from '../../erofs/inode';
-import { NidSet } from '../../erofs/nid-set';
-import { maxPath } from '../../erofs/tree-walk';
+import type { DirectoryPart, EntryReader, NamedNode, WalkedTree } from '../../erofs/tree';
+import { walkTree } from '../../erofs/tree-walk';
 import type { ContentComparison } from './compare-content';
 import { compareInodes } from './compare-inodes';
+import { LinkComparison } from './compare-links';
 import type { DifferenceList } from './differences';
-import type { TreeNode } from './tree-node';
+import { root, type EntryTable } from './entry-table';
 
-/** A path on both sides; null where it isn't. */
+/** What an image has at a path, and what it should have. */
 interface Pair {
-  /** '' for the root. */
-  path: string;
-  expected: TreeNode | null;
-  actual: ErofsInode | null;
+  type: ErofsInode['type'];
+  actual: ErofsInode;
+  /** Of the entries that the layer should have; undefined where it should have none. */
+  expected: number | undefined;
 }
 
 /** Compares the tree that a layer should have with the one that an image has, path by path. */
 export class TreeComparison {
-  /** Paths that the layer should have. */
-  entries = 0;
-  private readonly links = new LinkComparison();
-  private readonly directories = new NidSet();
+  private readonly links: LinkComparison;
 
   constructor(
     private readonly image: ErofsFilesystem,
+    private readonly expected: EntryTable,
     private readonly contents: ContentComparison,
     private readonly differences: DifferenceList,
     private readonly signal: AbortSignal | undefined,
-  ) {}
+  ) {
+    this.links = new LinkComparison(expected);
+  }
 
   /** CORRUPT when the image breaks its format. */
-  async run(root: TreeNode): Promise<void> {
-    const top: Pair = { path: '', expected: root, actual: await this.image.lstat('/') };
-    await this.compare(top);
-    const levels = await this.levelOf(top);
-    for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
-      const pair = await level.names.next();
-      if (pair === undefined) {
-        this.compareCounts(level.pair, level.names.directories);
-        levels.pop();
-        continue;
-      }
-      if (this.signal?.aborted === true) throw failure('CANCELLED', 'comparison', 'cancelled');
-      await this.compare(pair);
-      levels.push(...(await this.levelOf(pair)));
-    }
+  async run(): Promise<void> {
+    const { image, expected, signal } = this;
+    const tree = new PairedTree(image, expected, this.compareCounts.bind(this));
+    const actual = await image.lstat('/');
+    const start = { path: '/', node: { type: actual.type, actual, expected: root } };
+    for await (const { path, node } of walkTree(tree, start, { signal })) await this.compare(path, node);
+    await expected.forEach((entry) => {
+      if (expected.see(entry))
+        this.differences.add(expected.pathOf(entry), 'missing', expected.typeOf(entry), null);
+    });
     await this.contents.finish();
   }
 
-  /** None when the pair is a directory on neither side. */
-  private async levelOf(pair: Pair): Promise<{ pair: Pair; names: PairedDirectory }[]> {
-    if (pair.expected?.type !== 'dir' && pair.actual?.type !== 'dir') return [];
-    return [{ pair, names: await this.open(pair) }];
-  }
-
-  private async compare({ path, expected, actual }: Pair): Promise<void> {
-    const shown = shownPath(path);
-    if (expected !== null) this.entries++;
-    if (expected === null || actual === null) {
-      this.differences.add(
-        shown,
-        expected === null ? 'extra' : 'missing',
-        expected?.type ?? null,
-        actual?.type ?? null,
-      );
+  private async compare(path: string, { expected: entry, actual }: Pair): Promise<void> {
+    if (entry === undefined) {
+      this.differences.add(path, 'extra', null, actual.type);
       return;
     }
-    if (expected.type !== actual.type) {
-      this.differences.add(shown, 'type', expected.type, actual.type);
+    this.expected.see(entry);
+    const type = this.expected.typeOf(entry);
+    if (type !== actual.type) {
+      this.differences.add(path, 'type', type, actual.type);
       return;
     }
-    const report = this.differences.add.bind(this.differences, shown);
-    await compareInodes(expected, actual, this.image, report);
-    if (expected.type === 'dir' || this.links.compare(shown, expected, actual, report)) return;
-    if (expected.type === 'file' && expected.size === actual.size)
-      await this.contents.add(shown, expected, actual);
-  }
-
-  /** A directory has one name: an image that breaks this could go on for ever. */
-  private async open({ path, expected, actual }: Pair): Promise<PairedDirectory> {
-    if (path.length > maxPath) throw failure('UNSUPPORTED', path.slice(0, 64), 'a path of over 32 KiB');
-    const names = [...(expected?.children?.keys() ?? [])].sort();
-    if (actual?.type !== 'dir') return new PairedDirectory(path, names, expected, null);
-    if (!this.directories.add(actual.nid)) {
-      throw failure('CORRUPT', path, `inode ${actual.nid}: the directory is in the tree twice`);
-    }
-    return new PairedDirectory(path, names, expected, await this.image.openDirectory(actual));
+    const node = this.expected.nodeOf(entry);
+    const wanted = this.expected.read(node);
+    const report = this.differences.add.bind(this.differences, path);
+    await compareInodes(wanted, actual, this.image, report);
+    if (type === 'dir' || this.links.compare({ entry, node, path }, actual, report)) return;
+    if (type === 'file' && wanted.size === actual.size) await this.contents.add(path, wanted, actual);
   }
 
   /** The link count of a directory; where other directories are in it than should be, that is reported of those. */
-  private compareCounts({ path, expected, actual }: Pair, directories: number): void {
-    if (expected?.type !== 'dir' || actual?.type !== 'dir') return;
-    const { links } = expected;
+  private compareCounts({ expected: entry, actual }: Pair, directories: number): void {
+    if (entry === undefined || !this.expected.isDirectory(entry)) return;
+    const links = this.expected.linksOf(entry);
     if (links === 2 + directories && links !== actual.nlink)
-      this.differences.add(shownPath(path), 'links', links, actual.nlink);
+      this.differences.add(this.expected.pathOf(entry), 'links', links, actual.nlink);
   }
 }
 
-/** The names in a directory, of both sides, in the order of their bytes. */
-class PairedDirectory {
-  /** Directories that the image has in it, of the names so far. */
-  directories = 0;
-  private index = 0;
+/** The tree of an image, together with what should be at each of its paths. */
+class PairedTree implements WalkedTree<Pair> {
+  readonly name = 'comparison';
 
   constructor(
-    private readonly path: string,
-    private readonly names: readonly string[],
-    private readonly expected: TreeNode | null,
-    private readonly cursor: DirectoryCursor | null,
+    private readonly image: ErofsFilesystem,
+    private readonly expected: EntryTable,
+    /** Called at the end of each directory, with the number of directories in it. */
+    private readonly onEnd: (directory: Pair, directories: number) => void,
   ) {}
 
-  /** The next name, undefined behind the last one. */
-  async next(): Promise<Pair | undefined> {
-    const { cursor } = this;
-    const wanted = this.names[this.index];
-    const found = cursor === null || cursor.atEnd ? undefined : cursor.text();
-    if (wanted === undefined && found === undefined) return undefined;
-    const name = found === undefined || (wanted !== undefined && wanted < found) ? wanted! : found;
-    const pair: Pair = { path: `${this.path}/${name}`, expected: null, actual: null };
-    if (name === wanted) {
-      pair.expected = this.expected!.children!.get(name)!;
-      this.index++;
-    }
-    if (name === found) {
-      pair.actual = await cursor!.inode();
-      if (pair.actual.type === 'dir') this.directories++;
-      await cursor!.skip();
-    }
-    return pair;
+  async openDirectory(directory: Pair): Promise<EntryReader<Pair>> {
+    return new PairedDirectory(
+      directory,
+      await this.image.openDirectory(directory.actual),
+      this.expected,
+      this.onEnd,
+    );
+  }
+
+  directoryParts({ actual }: Pair): [DirectoryPart] {
+    return [this.image.directoryPart(actual)];
   }
 }
 
-/** The root's path is '' where names are appended to it. */
-function shownPath(path: string): string {
-  return path === '' ? '/' : path;
-}
+/** Goes through a directory of the image. */
+class PairedDirectory implements EntryReader<Pair> {
+  private directories = 0;
 
-/** Compares which names belong to one file. A group of names is known by the first of them that is on both sides. */
-class LinkComparison {
-  private readonly expectedNames = new Map<TreeNode, string>();
-  /** Of files that either side says have several. */
-  private readonly actualNames = new Map<bigint, string>();
-  private readonly seen = new NidSet();
+  constructor(
+    private readonly directory: Pair,
+    private readonly cursor: DirectoryCursor,
+    private readonly entries: EntryTable,
+    private readonly onEnd: (directory: Pair, directories: number) => void,
+  ) {}
 
-  /** True when both sides say that this file was seen before under another name, the same. */
-  compare(
-    path: string,
-    expected: TreeNode,
-    actual: ErofsInode,
-    report: (field: 'links', expected: string | number, actual: string | number) => void,
-  ): boolean {
-    const wanted = this.expectedNames.get(expected);
-    const isNew = this.seen.add(actual.nid);
-    const found = isNew ? undefined : (this.actualNames.get(actual.nid) ?? 'another path');
-    if (wanted === undefined && expected.links > 1) this.expectedNames.set(expected, path);
-    if (isNew && (expected.links > 1 || actual.nlink > 1)) this.actualNames.set(actual.nid, path);
-    if (wanted !== found) report('links', wanted ?? path, found ?? path);
-    const isFirst = wanted === undefined && found === undefined;
-    if (isFirst && expected.links !== actual.nlink) report('links', expected.links, actual.nlink);
-    return !isFirst && wanted === found;
+  next(): NamedNode<Pair> | undefined | Promise<NamedNode<Pair> | undefined> {
+    const read = this.cursor.next();
+    return read instanceof Promise ? read.then((found) => this.pair(found)) : this.pair(read);
+  }
+
+  private pair(found: NamedNode<ErofsInode> | undefined): NamedNode<Pair> | undefined {
+    if (found === undefined) {
+      this.onEnd(this.directory, this.directories);
+      return undefined;
+    }
+    const { name, node: actual } = found;
+    if (actual.type === 'dir') this.directories++;
+    const { expected: folder } = this.directory;
+    const expected = folder === undefined ? undefined : this.entries.find(folder, name);
+    return { name, node: { type: actual.type, actual, expected } };
   }
 }

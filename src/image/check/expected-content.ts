@@ -68,13 +68,12 @@ export class ErofsContent implements ExpectedContent {
   constructor(
     readonly size: number,
     private readonly image: ErofsFilesystem,
-    private readonly inodes: ReadonlyMap<TreeNode, ErofsInode>,
   ) {}
 
   async compare(pieces: readonly SourcePiece[], found: readonly Buffer[]): Promise<(Discrepancy | null)[]> {
     return Promise.all(
       pieces.map(async ({ file, offset, length }, i) => {
-        const expected = await this.image.read(this.inodes.get(file.node)!, offset, length);
+        const expected = await this.image.read(await this.image.inode(file.node.nid), offset, length);
         return firstDiscrepancy(expected, found[i]!);
       }),
     );

@@ -16,12 +16,12 @@ import { ContentComparison } from './compare-content';
 import { TreeComparison } from './compare-trees';
 import type { DifferenceList } from './differences';
 import { ErofsContent, TarContent, type ExpectedContent } from './expected-content';
+import { EntryTable } from './entry-table';
 import { ExpectedTree } from './expected-tree';
-import { readErofsTree } from './erofs-as-expected';
-import type { TreeNode } from './tree-node';
+import { addErofsTree } from './erofs-as-expected';
 
 /** Of decoded chunks, for each of the two images: they are read from front to back. */
-const cacheBytes = 32 << 20;
+const cacheBytes = 16 << 20;
 
 /** A layer, and what is known of it. */
 export interface CheckedBlob {
@@ -46,7 +46,7 @@ export interface LayerComparison {
 
 /** What a layer should be like. close() it. */
 interface Expectation {
-  root: TreeNode;
+  entries: EntryTable;
   content: ExpectedContent;
   close(): Promise<void>;
 }
@@ -81,7 +81,7 @@ export async function checkLayer(
 }
 
 async function compare(
-  { root, content }: Expectation,
+  { entries, content }: Expectation,
   source: ByteSource,
   differences: DifferenceList,
   options: ReadOptions,
@@ -92,38 +92,47 @@ async function compare(
     onProgress?.({ phase: 'check', item: source.name, done, total: content.size, unit: 'bytes' });
   };
   const contents = new ContentComparison(content, image, differences, report);
-  const trees = new TreeComparison(image, contents, differences, signal);
-  await trees.run(root);
-  return { entries: trees.entries, bytes: contents.done };
+  await new TreeComparison(image, entries, contents, differences, signal).run();
+  return { entries: entries.count, bytes: contents.done };
 }
 
 async function expectationOf(source: CheckedBlob, options: LayerCheckOptions): Promise<Expectation> {
+  const entries = new EntryTable(options.tmpDir);
+  const opened: { close(): void | Promise<void> }[] = [entries];
+  const close = async (): Promise<void> => {
+    for (const resource of opened.reverse()) await resource.close();
+  };
+  try {
+    return { entries, content: await addExpected(entries, source, opened, options), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Adds what the source says. What is opened for its content is `opened` too. */
+async function addExpected(
+  entries: EntryTable,
+  source: CheckedBlob,
+  opened: { close(): void | Promise<void> }[],
+  options: LayerCheckOptions,
+): Promise<ExpectedContent> {
   const { file, descriptor, indexLayer } = source;
   if (await isImage(source)) {
     const image = await erofsSourceAt(borrow(file), { ...options, cacheBytes, descriptor, indexLayer });
-    return expectImage(image, () => image.close(), options);
+    opened.push(image);
+    return addImage(entries, image, options);
   }
   const layer = await openPlainLayer(file, options);
-  const close = async (): Promise<void> => {
-    layer.close();
-  };
-  try {
-    await checkSource(source, layer, options);
-    const content = asByteSource(layer.content, file.name);
-    const kind = await sniffLayer(content);
-    if (kind === 'erofs') return await expectImage(content, close, options);
-    if (kind !== 'tar' && kind !== 'empty') {
-      throw failure('CORRUPT', file.name, 'its content is neither a tar nor an EROFS image');
-    }
-    return {
-      root: await expectTar(layer, file.name, options),
-      content: new TarContent(layer.content),
-      close,
-    };
-  } catch (error) {
-    layer.close();
-    throw error;
-  }
+  opened.push(layer);
+  await checkSource(source, layer, options);
+  const content = asByteSource(layer.content, file.name);
+  const kind = await sniffLayer(content);
+  if (kind === 'erofs') return addImage(entries, content, options);
+  if (kind !== 'tar' && kind !== 'empty')
+    throw failure('CORRUPT', file.name, 'its content is neither a tar nor an EROFS image');
+  await reading(file.name, addTar(entries, layer, file.name, options));
+  return new TarContent(layer.content);
 }
 
 /** What is read as an image: a seekable blob, or a raw one. */
@@ -132,35 +141,28 @@ async function isImage({ file, descriptor, indexLayer }: CheckedBlob): Promise<b
   return kind === 'seekable' || kind === 'raw';
 }
 
-async function expectImage(
+async function addImage(
+  entries: EntryTable,
   source: ByteSource,
-  close: () => Promise<void>,
   { signal }: ReadOptions,
-): Promise<Expectation> {
-  try {
-    const image = await openErofs(source, { signal });
-    const { root, inodes } = await readErofsTree(image);
-    return { root, content: new ErofsContent(source.size, image, inodes), close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+): Promise<ExpectedContent> {
+  const image = await openErofs(source, { signal });
+  await addErofsTree(entries, image);
+  return new ErofsContent(source.size, image);
 }
 
-function expectTar(content: PlainLayer, name: string, options: LayerCheckOptions): Promise<TreeNode> {
-  return reading(name, readTree(content, name, options));
-}
-
-async function readTree(
+async function addTar(
+  table: EntryTable,
   { content }: PlainLayer,
   name: string,
   options: LayerCheckOptions,
-): Promise<TreeNode> {
-  const tree = new ExpectedTree();
+): Promise<void> {
+  const tree = new ExpectedTree(table, options.bottomLayer);
   for await (const entries of readTarEntries(content, options, name)) {
     for (const entry of entries) tree.add(entry);
+    await table.settle();
   }
-  return tree.finish(options.bottomLayer);
+  await tree.finish();
 }
 
 /** What differs from its digest proves nothing. */

@@ -1,7 +1,7 @@
 import { failure, type SeekableErofsError } from '../../errors';
 import { showBytes } from '../../format/escaped-path';
 
-const whiteoutPrefix = '.wh.';
+export const whiteoutPrefix = '.wh.';
 const aufsPrefix = '.wh..wh.';
 const opaqueMarker = '.wh..wh..opq';
 const maxName = 255;

@@ -1,8 +1,7 @@
 import type { FileType } from '../../erofs/inode';
 
-/** An inode that a layer should have. Names, targets and xattrs are byte strings: one character (0–255) a byte. */
-export interface TreeNode {
-  type: FileType;
+/** What may be said of an inode more than once. Xattrs are byte strings: one character (0–255) a byte. */
+export interface NodeAttributes {
   /** Permission bits. */
   mode: number;
   uid: number;
@@ -10,7 +9,12 @@ export interface TreeNode {
   /** The mtime: the floor of its seconds, and the nanoseconds above that. */
   seconds: bigint;
   nanoseconds: number;
-  xattrs: Map<string, string> | null;
+  xattrs: ReadonlyMap<string, string> | null;
+}
+
+/** An inode that a layer should have. The target is a byte string as well. */
+export interface TreeNode extends NodeAttributes {
+  type: FileType;
   /** Of a file, in bytes. */
   size: number;
   /** Of a symbolic link. */
@@ -20,25 +24,6 @@ export interface TreeNode {
   minor: number;
   /** Where a file's bytes are: offset in the file, offset in the source, length of each piece, rising. Between them are holes. */
   data: readonly number[];
-  /** Of a directory. Hard links are one node under several names. */
-  children: Map<string, TreeNode> | null;
-  /** Names of a file; of a directory 2 and one for each directory in it. */
-  links: number;
-}
-
-/** Counts the names of every node under `root`. */
-export function countLinks(root: TreeNode): void {
-  root.links = 2;
-  const directories = [root];
-  for (let directory = directories.pop(); directory !== undefined; directory = directories.pop()) {
-    for (const child of directory.children!.values()) {
-      if (child.children === null) {
-        child.links++;
-        continue;
-      }
-      directory.links++;
-      child.links = 2;
-      directories.push(child);
-    }
-  }
+  /** Its number, where the source is an image. */
+  nid: bigint;
 }
