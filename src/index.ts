@@ -1,12 +1,11 @@
 /** Everything that `seekable-erofs-native` exports; no logic here. */
 export { SeekableErofsError, exitCodes, failure, type ErrorCode, type ErrorParts } from './errors';
-export type { JobOptions, ProgressEvent, ResourceOptions } from './job';
+export type { JobOptions, ProgressEvent, ResourceOptions, WarningOptions } from './job';
 export { parseByteSize, formatByteSize } from './format/byte-size';
 export { parseChunkTable, serializeChunkTable, type ChunkTable } from './format/chunk-table';
 export type { DigestAlgorithm } from './format/digest';
 export { JsonNumber, parseJson } from './format/json';
 export type { EncodeChoices, Profile } from './format/profiles';
-export type { WarningOptions } from './layer/resources';
 export type { ByteSource } from './source/byte-source';
 export { openBlob, type BlobOptions, type BlobReader } from './layer/open-blob';
 export { openErofsSource, type ErofsSourceOptions } from './layer/erofs-source';

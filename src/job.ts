@@ -25,3 +25,9 @@ export interface ResourceOptions extends JobOptions {
   /** Folder for unlinked temporary files; default: the system's. */
   tmpDir?: string | undefined;
 }
+
+/** A line about something odd that was tolerated. */
+export interface WarningOptions {
+  /** Called with each such line. */
+  onWarning?: ((line: string) => void) | undefined;
+}

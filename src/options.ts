@@ -214,7 +214,7 @@ export const optionsOf = {
   },
   openBlob: blob,
   openErofsSource: { ...resources, ...blob },
-  openRegistryBlob: { ...silentResources, ...registry },
+  openRegistryBlob: { ...resources, ...registry },
   openErofs: { devices: { kind: 'object' }, signal: resources.signal },
   verityTree,
   verityRoot: verityTree,

@@ -1,7 +1,6 @@
 import { failure, SeekableErofsError } from '../errors';
 import { isForeignLayer } from '../format/media-types';
-import type { JobOptions, ResourceOptions } from '../job';
-import type { WarningOptions } from '../layer/resources';
+import type { JobOptions, ResourceOptions, WarningOptions } from '../job';
 import type { BlobFile, SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import { copyBlob } from './copy-blob';

@@ -1,12 +1,11 @@
 import type { EncodeSettings } from '../format/profiles';
 import type { ImageLayer } from '../image/image-layers';
-import type { JobOptions } from '../job';
+import type { JobOptions, WarningOptions } from '../job';
 import type { EncodeOptions } from '../layer/encode';
 import type { DestinationStore, SourceStore } from '../oci/store';
 import type { ConvertOptions } from './convert-options';
 import type { LayerCache } from './layer-cache';
 import type { ConversionPool } from './pool';
-import type { WarningOptions } from '../layer/resources';
 
 /**
  * What a conversion has from its start to its end, whichever image or layer is worked on. Signal and progress are not here: work side by

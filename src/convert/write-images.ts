@@ -1,8 +1,7 @@
 import { resolve } from 'node:path';
 import type { InputFile } from '../fs/same-file';
 import type { ImageSet } from '../image/image-set';
-import type { JobOptions } from '../job';
-import type { WarningOptions } from '../layer/resources';
+import type { JobOptions, WarningOptions } from '../job';
 import { checkReferenceName, parseReference } from '../oci/reference';
 import type { Descriptor } from '../oci/types';
 import { openDestination } from '../store/open';

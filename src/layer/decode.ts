@@ -1,6 +1,6 @@
 import { uncompressedDigestOf } from '../format/annotations';
 import { checkSameDigest, digestBytes, formatDigest } from '../format/digest';
-import type { ResourceOptions } from '../job';
+import type { ResourceOptions, WarningOptions } from '../job';
 import { native, type ExpectedVerityTree, type NativeSource } from '../native/binding';
 import { reading } from '../native/native-error';
 import { runNative } from '../native/run';
@@ -8,7 +8,7 @@ import type { BlobFile } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import type { LoneIndex } from './chunk-index-section';
 import { checkBlobDigest } from './content-digest';
-import { resourcesOf, type WarningOptions } from './resources';
+import { resourcesOf } from './resources';
 import type { SeekableBlob } from './seekable';
 import type { BlobTree } from './verity-section';
 

@@ -1,14 +1,14 @@
 import { failure } from '../errors';
 import { compressionMagicSize, unreadCompression } from '../format/compressions';
 import { formatDigest } from '../format/digest';
-import type { ResourceOptions } from '../job';
+import type { ResourceOptions, WarningOptions } from '../job';
 import { native, type NativeSource, type Slice } from '../native/binding';
 import { reading } from '../native/native-error';
 import { runNative } from '../native/run';
 import type { ByteSource } from '../source/byte-source';
 import { mkfsSettings, warnOfUnusedMkfs, type MkfsChoices, type MkfsSettings } from './mkfs/options';
 import { asByteSource } from './native-byte-source';
-import { resourcesOf, type WarningOptions } from './resources';
+import { resourcesOf } from './resources';
 import { sniffLayer } from './sniff';
 
 /** EROFS block size of the images that are built here: the only one that kernels before 5.19 mount. */

@@ -9,9 +9,3 @@ export function resourcesOf({ threads, tmpDir }: ResourceOptions): { threads: nu
     throw failure('USAGE', 'threads', `${threads} is no number from 1 to ${maxThreads}`);
   return { threads: threads ?? availableParallelism(), tmpDir: tmpDir ?? tmpdir() };
 }
-
-/** A line about something odd that was tolerated. */
-export interface WarningOptions {
-  /** Called with each such line. */
-  onWarning?: ((line: string) => void) | undefined;
-}

@@ -1,3 +1,4 @@
+import type { WarningOptions } from '../job';
 import { failure } from '../errors';
 import { readSeekableAnnotations, type SeekableAnnotations, type SpecSeekable } from '../format/annotations';
 import { layerFormat, mediaTypes } from '../format/media-types';
@@ -8,7 +9,6 @@ import { readChunkIndexSection, readLoneIndex, type LoneIndex } from './chunk-in
 import { readChunkTableSection } from './chunk-table-section';
 import type { FrameSection } from './frame-section';
 import { findTableFrame } from './frame-walk';
-import type { WarningOptions } from './resources';
 import { findUnvouchedTree, readContainerdTree, readSpecTree, type BlobTree } from './verity-section';
 
 /** Everything that can be known of a seekable blob before a frame of it is decoded. */

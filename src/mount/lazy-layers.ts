@@ -1,6 +1,6 @@
+import type { WarningOptions } from '../job';
 import { connectOrStart, connectToServer } from '../lazy/client';
 import type { LazyConnection, LazyLayerRequest, LazyStatus } from '../lazy/messages';
-import type { WarningOptions } from '../layer/resources';
 import type { VerityDevice } from './kernel/dm-verity';
 import { verityOf } from '../lazy/plain-verity';
 import type { VerityMode } from './plan';

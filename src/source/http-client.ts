@@ -5,7 +5,7 @@ import type { Dispatcher, EnvHttpProxyAgent } from 'undici';
 
 import { SeekableErofsError, failure } from '../errors';
 import { publicName } from '../public-name';
-import { atLeastRate } from './least-rate';
+import { atLeastRate, takenAtLeastRate } from './least-rate';
 import { transientFailure } from './transient';
 
 const userAgent = 'seekable-erofs-native';
@@ -30,7 +30,7 @@ export interface HttpResponse {
 
 /** How a client connects; all times in milliseconds. */
 interface HttpClientOptions {
-  /** The longest silence of a server, and the time over which its least rate counts (see atLeastRate()); default: 30000. */
+  /** The longest silence of a server, and the time over which its least rate counts, of what it sends and takes (see least-rate.ts); default: 30000. */
   timeout?: number | undefined;
   /** The longest that a connection may take to be made; default: 10000. */
   connectTimeout?: number | undefined;
@@ -72,21 +72,34 @@ export async function createHttpClient(options: HttpClientOptions = {}): Promise
   // Loaded here only: most runs of the program never need it.
   const { EnvHttpProxyAgent, request } = await import('undici');
   const agent = createAgent(EnvHttpProxyAgent, options);
+  const { timeout: ownTimeout = defaultTimeout } = options;
   const send = async (url: URL, { method, headers, body, timeout, signal }: HttpRequest) => {
     const answer = await request(url, {
       dispatcher: agent,
       method,
       ...(headers && { headers }),
-      ...(body && { body }),
       ...(timeout !== undefined && { headersTimeout: timeout }),
-      ...(signal && { signal }),
+      ...(body === undefined ? signal && { signal } : watched(body, ownTimeout, signal)),
     });
-    return responseOf(url, answer, timeout ?? options.timeout ?? defaultTimeout);
+    return responseOf(url, answer, timeout ?? ownTimeout);
   };
   return {
     get: (url, headers, signal) => follow(send, url, { method: 'GET', headers, signal }),
     send: (url, request) => follow(send, url, request),
     close: () => agent.destroy(),
+  };
+}
+
+/** A body that ends its request when the server takes it too slowly. */
+function watched(body: Buffer | Readable, time: number, signal: AbortSignal | undefined) {
+  const stalled = new AbortController();
+  const pieces = takenAtLeastRate(body, time, (error) => {
+    stalled.abort(error);
+  });
+  return {
+    // Readable.from() would ask for a piece more than the server takes.
+    body: pieces as unknown as Readable,
+    signal: signal === undefined ? stalled.signal : AbortSignal.any([signal, stalled.signal]),
   };
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { fromSystemError } from '../errors';
+import { fromSystemError, type SeekableErofsError } from '../errors';
 import type { ByteSource } from './byte-source';
 import { transientFaultOf, type TransientFault } from './transient';
 
@@ -16,6 +16,9 @@ export interface RetryOptions {
   maxPause?: number | undefined;
 }
 
+/** Told before each pause: how many attempts have failed, the last of them with what. */
+export type OnFailure = (failed: number, error: SeekableErofsError) => void;
+
 /**
  * Runs `attempt` until it succeeds, fails for a reason that will not pass (every error but a transient one: wrong bytes stay wrong), or
  * has failed `attempts` times, or for `time`; then rejects with the last error. CANCELLED when `signal` is aborted during a pause.
@@ -24,6 +27,7 @@ export async function withRetries<T>(
   attempt: () => Promise<T>,
   options: RetryOptions = {},
   signal?: AbortSignal,
+  onFailure?: OnFailure,
 ): Promise<T> {
   const { time = Infinity, attempts = time === Infinity ? 5 : Infinity, maxPause = 60_000 } = options;
   let giveUp = Infinity;
@@ -36,6 +40,7 @@ export async function withRetries<T>(
       if (fault === null || failed >= attempts) throw error;
       const pause = pauseAfter(failed, fault, options);
       if (pause > maxPause || performance.now() + pause > giveUp) throw error;
+      onFailure?.(failed, error as SeekableErofsError);
       await sleep(pause, undefined, { signal }).catch((reason: unknown) => {
         throw fromSystemError('retry', reason);
       });
@@ -53,12 +58,17 @@ function pauseAfter(failed: number, { retryAfter }: TransientFault, options: Ret
 }
 
 /** `source` with reads that are tried again after network faults and when the server is busy; streams are not. Closing it closes `source`. */
-export function retryingSource(source: ByteSource, options: RetryOptions = {}): ByteSource {
+export function retryingSource(
+  source: ByteSource,
+  options: RetryOptions = {},
+  onFailure?: OnFailure,
+): ByteSource {
   return {
     size: source.size,
     name: source.name,
     ...(source.stream && { stream: source.stream.bind(source) }),
-    read: (offset, length, signal) => withRetries(() => source.read(offset, length, signal), options, signal),
+    read: (offset, length, signal) =>
+      withRetries(() => source.read(offset, length, signal), options, signal, onFailure),
     close: () => source.close(),
   };
 }

@@ -41,9 +41,9 @@ export class FakeRegistry {
     this.server = tls === null ? createServer(answer) : createTlsServer(tls, answer);
   }
 
-  static async start(tls: { key: string; cert: string } | null = null): Promise<FakeRegistry> {
+  static async start(tls: { key: string; cert: string } | null = null, port = 0): Promise<FakeRegistry> {
     const registry = new FakeRegistry(tls);
-    await new Promise<void>((resolve) => registry.server.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => registry.server.listen(port, '127.0.0.1', resolve));
     return registry;
   }
 

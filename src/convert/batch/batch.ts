@@ -1,8 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { failure, fromSystemError, SeekableErofsError, type ErrorCode } from '../../errors';
 import { openFilesLimit } from '../../fs/open-files';
-import type { ProgressEvent, ResourceOptions } from '../../job';
-import type { WarningOptions } from '../../layer/resources';
+import type { ProgressEvent, ResourceOptions, WarningOptions } from '../../job';
 import { withRetries, type RetryOptions } from '../../source/retry';
 import { checkOptions } from '../../options';
 import { publicName } from '../../public-name';

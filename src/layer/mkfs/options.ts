@@ -1,5 +1,5 @@
+import type { WarningOptions } from '../../job';
 import { failure } from '../../errors';
-import type { WarningOptions } from '../resources';
 import { splitWords } from './shell-words';
 
 /** An installed mkfs.erofs as the builder; with neither of the two, the built-in builder is used. */

@@ -6,11 +6,11 @@ import {
   type HttpRequest,
   type HttpResponse,
 } from '../../source/http-client';
-import { withRetries } from '../../source/retry';
 import { Authenticator } from './auth';
 import { parseChallenges } from './challenge';
 import { chooseOrigin } from './origin';
-import { defaultConcurrency, retryOptionsOf, type StoreOptions } from './options';
+import { defaultConcurrency, type StoreOptions } from './options';
+import { Patience } from './patience';
 import { readRefusal, refusalError, type Refusal } from './refusal';
 import { catalogueScope, repositoryScope, type Scope } from './token';
 import { identityOf, readCertificates, trustOf } from './trust';
@@ -39,6 +39,7 @@ export class RegistryClient {
     private readonly auth: Authenticator,
     private readonly scope: Scope,
     readonly options: StoreOptions,
+    readonly patience: Patience,
   ) {
     const { signal } = options;
     this.signal = signal === undefined ? this.stopped.signal : AbortSignal.any([signal, this.stopped.signal]);
@@ -52,11 +53,14 @@ export class RegistryClient {
   ): Promise<RegistryClient> {
     const noProxy = proxyExceptions();
     const certificates = await readCertificates(host, options.certDir);
-    const origin = await chooseOrigin(host, { ...options, identity: identityOf(certificates), noProxy });
+    const name = `docker://${host}/${repository}`;
+    const patience = new Patience(name, options);
+    const identity = identityOf(certificates);
+    const probe = (): Promise<URL> => chooseOrigin(host, { ...options, identity, noProxy });
+    const origin = await patience.retrying(probe, options.signal);
     const { timeout, concurrency = defaultConcurrency } = options;
     const tls = origin.protocol === 'https:' ? { secureContext: await trustOf(certificates) } : undefined;
     const http = await createHttpClient({ timeout, connections: concurrency, tls, noProxy });
-    const name = `docker://${host}/${repository}`;
     const auth = new Authenticator(http, { name, host, repository, origin }, options);
     return new RegistryClient(
       name,
@@ -66,6 +70,7 @@ export class RegistryClient {
       auth,
       repository === '' ? catalogueScope : repositoryScope(repository, actions),
       options,
+      patience,
     );
   }
 
@@ -90,7 +95,7 @@ export class RegistryClient {
 
   /** As withRetries(), by the store's options. */
   retrying<T>(attempt: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return withRetries(attempt, retryOptionsOf(this.options), signal ?? this.signal);
+    return this.patience.retrying(attempt, signal ?? this.signal);
   }
 
   /** The error for an answer that refuses a request about `what`. */

@@ -1,4 +1,4 @@
-import type { ResourceOptions } from '../../job';
+import type { ResourceOptions, WarningOptions } from '../../job';
 import type { InputFile } from '../../fs/same-file';
 import type { RetryOptions } from '../../source/retry';
 
@@ -24,7 +24,7 @@ export interface RegistryOptions {
 }
 
 /** What opening a store takes. */
-export interface StoreOptions extends ResourceOptions, RegistryOptions {}
+export interface StoreOptions extends ResourceOptions, RegistryOptions, WarningOptions {}
 
 /** What opening a destination takes. */
 export interface DestinationOptions extends StoreOptions {

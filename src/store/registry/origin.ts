@@ -1,13 +1,15 @@
 import { isIP } from 'node:net';
 import type { SecureContext } from 'node:tls';
+import { SeekableErofsError } from '../../errors';
 import { createHttpClient } from '../../source/http-client';
 
 /** Local servers answer at once; a registry behind a proxy may take its time. */
 const probeTimeout = 5000;
 
 /**
- * Where the registry called `host` is asked. It is HTTPS, unless the host is loopback or `insecureHttp` is set, and nothing answers TLS
- * there. A certificate that nobody vouches for is an answer: it does not lead to plain HTTP.
+ * Where the registry called `host` is asked. It is HTTPS, unless the host is loopback or `insecureHttp` is set, and what answers there speaks
+ * no TLS. A certificate that nobody vouches for is an answer: it does not lead to plain HTTP, and no more does a registry that is away: IO
+ * then, which may pass.
  */
 export async function chooseOrigin(
   host: string,
@@ -15,8 +17,15 @@ export async function chooseOrigin(
 ): Promise<URL> {
   const secure = new URL(`https://${apiHost(host)}`);
   const mayBePlain = host !== 'docker.io' && (isLoopback(host) || options.insecureHttp === true);
-  if (!mayBePlain || (await answersTls(secure, options))) return secure;
-  return new URL(`http://${host}`);
+  if (!mayBePlain) return secure;
+  const fault = await faultOf(secure, options);
+  if (fault === null || isOfTls(fault)) return secure;
+  const plain = new URL(`http://${host}`);
+  if (isForeignProtocol(fault)) return plain;
+  // Nobody is there, or somebody who hangs up: on TLS alone, or at all.
+  const plainFault = await faultOf(plain, options);
+  if (plainFault === null) return plain;
+  throw plainFault;
 }
 
 interface ProbeOptions {
@@ -25,8 +34,11 @@ interface ProbeOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Nothing is sent that is worth a secret, so that any certificate will do. */
-async function answersTls(origin: URL, { identity, noProxy, signal }: ProbeOptions): Promise<boolean> {
+/** Why a server does not answer; null when it does. Nothing is sent that is worth a secret, so that any certificate will do. */
+async function faultOf(
+  origin: URL,
+  { identity, noProxy, signal }: ProbeOptions,
+): Promise<SeekableErofsError | null> {
   const client = await createHttpClient({
     timeout: probeTimeout,
     connectTimeout: probeTimeout,
@@ -36,13 +48,11 @@ async function answersTls(origin: URL, { identity, noProxy, signal }: ProbeOptio
   });
   try {
     await (await client.get(new URL('/v2/', origin), {}, signal)).discard();
-    return true;
+    return null;
   } catch (error) {
-    if (signal?.aborted === true) throw error;
-    const { cause } = error as { cause?: NodeJS.ErrnoException };
-    // Without a cause it is no fault of the network but a redirect that is not followed. An alert is TLS, too: the server wants a
-    // client's certificate, say.
-    return cause === undefined || /alert/i.test(`${cause.code ?? ''} ${cause.message}`);
+    if (signal?.aborted === true || !(error instanceof SeekableErofsError)) throw error;
+    // Without a cause it is no fault of the network but a redirect that is not followed.
+    return error.cause === undefined ? null : error;
   } finally {
     await client.close();
   }
@@ -57,4 +67,15 @@ export function apiHost(host: string): string {
 export function isLoopback(host: string): boolean {
   const name = host.replace(/:\d+$/, '').toLowerCase();
   return name === 'localhost' || name === '[::1]' || (isIP(name) === 4 && name.startsWith('127.'));
+}
+
+/** An alert is TLS, too: the server wants a client's certificate, say. */
+function isOfTls({ cause, why }: SeekableErofsError): boolean {
+  const { code = '' } = cause as NodeJS.ErrnoException;
+  return /alert/i.test(`${code} ${why}`);
+}
+
+/** What answers is no TLS at all. */
+function isForeignProtocol({ why }: SeekableErofsError): boolean {
+  return /wrong version number|packet length too long|http request/i.test(why);
 }

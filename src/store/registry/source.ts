@@ -15,7 +15,7 @@ import { blobUrl } from './blobs';
 import { RegistryClient } from './client';
 import { downloadBlob } from './download';
 import { getManifest, getManifestOf, isKeptAsManifest } from './manifests';
-import { retryOptionsOf, type StoreOptions } from './options';
+import type { StoreOptions } from './options';
 import { checkOptions } from '../../options';
 
 /** A repository of a registry that images are read from. */
@@ -64,7 +64,8 @@ export class RegistrySource implements SourceStore {
     const get = (url: URL, headers: Readonly<Record<string, string>>, signal?: AbortSignal) =>
       this.client.send(url, { method: 'GET', headers, signal });
     const source = httpSource({ get }, blobUrl(this.client, descriptor), { name: `blob ${digest}`, size });
-    return retryingSource(source, retryOptionsOf(this.client.options));
+    const { patience } = this.client;
+    return retryingSource(source, patience.options, patience.tell);
   }
 
   async openFile(descriptor: Descriptor, options: JobOptions = {}): Promise<BlobFile> {

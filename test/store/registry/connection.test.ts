@@ -154,6 +154,53 @@ describe('plain HTTP', () => {
   });
 });
 
+describe('a registry that is away when it is asked for the first time', () => {
+  it.each([
+    ['plain HTTP', false],
+    ['TLS', true],
+  ])(
+    'is asked again, with a word, until it is there, and then in its own protocol: %s',
+    async (_, secure) => {
+      const authority = new Authority(home);
+      const tls = secure ? authority.issue('server') : null;
+      const before = await FakeRegistry.start(tls);
+      const { host, port } = before;
+      await before.stop();
+      const certDir = join(home, 'certs');
+      await mkdir(certDir);
+      await writeFile(join(certDir, 'ca.crt'), authority.own.cert);
+      const warnings: string[] = [];
+      const started: Promise<FakeRegistry>[] = [];
+      const onWarning = (line: string): void => {
+        warnings.push(line);
+        started.push(FakeRegistry.start(tls, port));
+        void started[0]!.then((back) => {
+          put(back);
+          closing.push({ stop: () => back.stop() });
+        });
+      };
+      const options = { certDir, onWarning, retryTime: 100, retry: { firstPause: 1, maxPause: 50 } };
+      expect(await resolve(host, options)).toBe(descriptor.digest);
+      expect(warnings).toEqual([
+        expect.stringMatching(
+          /^docker:\/\/127.0.0.1:\d+\/team\/app does not answer: .*ECONNREFUSED.*; it is asked again, for 100 s at most \(--retry-time\)$/,
+        ),
+      ]);
+      const back = await started[0]!;
+      expect(back.takeCalls().filter((call) => call !== 'GET ')).toEqual(['GET team/app/manifests/one']);
+    },
+  );
+
+  it('is not taken for one of plain HTTP', async () => {
+    const before = await FakeRegistry.start();
+    const { host } = before;
+    await before.stop();
+    const error = await caught(() => resolve(host, { retry: { attempts: 2, firstPause: 1 } }));
+    expect([error.code, error.why]).toEqual(['IO', expect.stringContaining('ECONNREFUSED')]);
+    await expect(resolve(host, { retryTime: 0 })).rejects.toThrow(refusal('IO'));
+  });
+});
+
 describe('TLS', () => {
   let authority: Authority;
   let secure: FakeRegistry;
