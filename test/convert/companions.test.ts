@@ -1,7 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { leftOutLines } from '../../src/cli/text';
 import type { ConvertOptions } from '../../src/convert/convert-options';
 import { convertImage } from '../../src/convert/image';
@@ -10,32 +8,28 @@ import {
   host,
   LayoutBuilder,
   oci,
+  other,
   type Descriptor,
   type Layer,
 } from '../conformance/support/image';
 import { checkCleanLayout } from '../conformance/support/layout-check';
 import { makeTar } from '../e2e/sample';
+import { at, useFolders } from '../e2e/workspace';
 import { caught } from '../support/caught';
 
 // What is in an index beside images: attestations, and artifacts that only their manifests tell from images.
 
-const other = { os: 'linux', architecture: 's390x' };
+useFolders();
 
-let folder: string;
 let builder: LayoutBuilder;
 let layer: Layer;
 let images: Descriptor[];
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'companions-'));
-  builder = new LayoutBuilder(join(folder, 'source'));
+  builder = new LayoutBuilder(at('source'));
   layer = builder.tarLayer(await makeTar([{ name: 'file', content: 'x' }]));
   images = [host, other].map((platform) => builder.image([layer], { platform }));
 });
-afterEach(() => {
-  rmSync(folder, { recursive: true });
-});
 
-const at = (name: string): string => join(folder, name);
 const convert = (options: ConvertOptions, source = 'image') =>
   convertImage(`oci:${at('source')}:${source}`, `oci:${at('dst')}:a`, options);
 const entries = (digest: string | null): Descriptor[] => {

@@ -1,6 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { ConvertOptions } from '../../src/convert/convert-options';
 import { convertImage } from '../../src/convert/image';
@@ -10,23 +8,23 @@ import {
   host,
   hostName,
   oci,
+  other,
   type Descriptor,
   type Layer,
 } from '../conformance/support/image';
 import { makeTar } from '../e2e/sample';
+import { at, useFolders } from '../e2e/workspace';
 import { caught } from '../support/caught';
 
 // A conversion onto a name that stands for an index, with manifests that would be lost.
 
-const other = { os: 'linux', architecture: 's390x' };
+useFolders();
 
-let folder: string;
 let builder: LayoutBuilder;
 let layers: Layer[];
 let images: Descriptor[];
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'existing-'));
-  builder = new LayoutBuilder(join(folder, 'layout'));
+  builder = new LayoutBuilder(at('layout'));
   layers = await Promise.all(
     ['one', 'two'].map(async (content) => builder.tarLayer(await makeTar([{ name: 'f', content }]))),
   );
@@ -34,14 +32,13 @@ beforeEach(async () => {
 });
 afterEach(() => {
   vi.restoreAllMocks();
-  rmSync(folder, { recursive: true });
 });
 
-const layout = (name: string): string => `oci:${join(folder, 'layout')}:${name}`;
+const layout = (name: string): string => `oci:${at('layout')}:${name}`;
 /** Converts within one layout, as within one repository. */
 const convert = (options: ConvertOptions = {}, from = 'image', to = 'image') =>
   convertImage(layout(from), layout(to), options);
-const indexJson = (): string => readFileSync(join(folder, 'layout/index.json'), 'utf8');
+const indexJson = (): string => readFileSync(at('layout/index.json'), 'utf8');
 const named = (): Descriptor[] => (JSON.parse(indexJson()) as { manifests: Descriptor[] }).manifests;
 
 describe('an index converted onto itself', () => {
@@ -126,6 +123,6 @@ test('nested indexes count by what they hold', async () => {
 
 test('without a name, only an index without one is replaced', async () => {
   builder.name(builder.index(images));
-  await convertImage(layout('image'), `oci:${join(folder, 'layout')}`);
+  await convertImage(layout('image'), `oci:${at('layout')}`);
   expect(named().map(({ mediaType }) => mediaType)).toEqual([oci.index, oci.manifest]);
 });

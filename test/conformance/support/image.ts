@@ -19,6 +19,8 @@ export const docker = {
 };
 
 export const host = { os: 'linux', architecture: process.arch === 'x64' ? 'amd64' : process.arch };
+/** A platform that no machine of ours is of. */
+export const other = { os: 'linux', architecture: 's390x' };
 export const hostName = `linux/${host.architecture}`;
 
 export interface Descriptor {

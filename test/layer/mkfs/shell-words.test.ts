@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 
-import { splitWords } from '../../src/layer/mkfs/shell-words';
-import { refusal } from '../support/refusal';
+import { splitWords } from '../../../src/layer/mkfs/shell-words';
+import { refusal } from '../../support/refusal';
 
 const lines = [
   '',

@@ -3,11 +3,11 @@ import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { extractImage } from '../../src/image/extract/extract';
-import { encodeLayer } from '../../src/layer/encode';
-import { noise } from '../e2e/sample';
-import { refusal } from '../support/refusal';
-import { tarBytes, type TarEntryBytes } from '../support/tar-bytes';
+import { extractImage } from '../../../src/image/extract/extract';
+import { encodeLayer } from '../../../src/layer/encode';
+import { noise } from '../../e2e/sample';
+import { refusal } from '../../support/refusal';
+import { tarBytes, type TarEntryBytes } from '../../support/tar-bytes';
 
 let folder: string;
 beforeEach(async () => {

@@ -2,13 +2,13 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { SeekableErofsError } from '../../src/errors';
-import { checkImage } from '../../src/image/check/check';
-import { buildErofs } from '../../src/layer/build';
-import { randomEntries } from '../support/random-tar';
-import { tarBytes } from '../support/tar-bytes';
+import { SeekableErofsError } from '../../../src/errors';
+import { checkImage } from '../../../src/image/check/check';
+import { buildErofs } from '../../../src/layer/build';
+import { randomEntries } from '../../support/random-tar';
+import { tarBytes } from '../../support/tar-bytes';
 
-const vectors = join(__dirname, '../golden/tar');
+const vectors = join(__dirname, '../../golden/tar');
 const folder = mkdtempSync(join(tmpdir(), 'check-random-'));
 afterAll(() => {
   rmSync(folder, { recursive: true });
@@ -38,7 +38,7 @@ async function agreeOn(tar: string, what: string): Promise<boolean> {
 }
 
 describe('builder and oracle', () => {
-  // More: CHECK_SEED=1000 CHECK_CASES=20000 npx vitest run test/image/check-agreement.test.ts
+  // More: CHECK_SEED=1000 CHECK_CASES=20000 npx vitest run test/image/check/agreement.test.ts
   const first = Number(process.env['CHECK_SEED'] ?? 1);
   const count = Number(process.env['CHECK_CASES'] ?? 250);
 

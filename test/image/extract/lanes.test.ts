@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Lanes } from '../../src/image/extract/lanes';
+import { Lanes } from '../../../src/image/extract/lanes';
 
 /** A call that ends when it is told to, or fails when its signal says so. */
 function call() {

@@ -4,15 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, describe, expect, it } from 'vitest';
-import { SeekableErofsError } from '../../src/errors';
-import { EntryTable, root } from '../../src/image/check/entry-table';
-import { ExpectedTree } from '../../src/image/check/expected-tree';
-import { showBytes } from '../../src/format/escaped-path';
-import type { TreeNode } from '../../src/image/check/tree-node';
-import { native } from '../../src/native/binding';
-import { readTarEntries } from '../../src/native/tar-entries';
+import { SeekableErofsError } from '../../../src/errors';
+import { EntryTable, root } from '../../../src/image/check/entry-table';
+import { ExpectedTree } from '../../../src/image/check/expected-tree';
+import { showBytes } from '../../../src/format/escaped-path';
+import type { TreeNode } from '../../../src/image/check/tree-node';
+import { native } from '../../../src/native/binding';
+import { readTarEntries } from '../../../src/native/tar-entries';
 
-const vectors = join(__dirname, '../golden/tar');
+const vectors = join(__dirname, '../../golden/tar');
 const folder = mkdtempSync(join(tmpdir(), 'expected-tree-'));
 const tables: EntryTable[] = [];
 afterAll(async () => {

@@ -12,9 +12,9 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { newDraftPath } from '../../src/fs/draft';
-import { clearExtractDrafts, makeExtractDraft } from '../../src/image/extract/drafts';
-import { native } from '../../src/native/binding';
+import { newDraftPath } from '../../../src/fs/draft';
+import { clearExtractDrafts, makeExtractDraft } from '../../../src/image/extract/drafts';
+import { native } from '../../../src/native/binding';
 
 let folder: string;
 beforeEach(() => {

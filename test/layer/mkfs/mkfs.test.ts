@@ -6,18 +6,18 @@ import { gzipSync } from 'node:zlib';
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
-import { openErofs } from '../../src/erofs/filesystem';
-import type { ProgressEvent } from '../../src/job';
-import { buildErofs } from '../../src/layer/build';
-import { encodeLayer, settingsOf } from '../../src/layer/encode';
-import { mkfsArguments } from '../../src/layer/mkfs/mkfs';
-import { mkfsSettings } from '../../src/layer/mkfs/options';
-import { goldenFile, recordedTree } from '../erofs/erofs-images';
-import { listing } from '../erofs/listing';
-import { caught } from '../support/caught';
-import { MemorySource } from '../support/memory-source';
-import { writeStandIn, type StandIn } from '../support/mkfs';
-import { refusal } from '../support/refusal';
+import { openErofs } from '../../../src/erofs/filesystem';
+import type { ProgressEvent } from '../../../src/job';
+import { buildErofs } from '../../../src/layer/build';
+import { encodeLayer, settingsOf } from '../../../src/layer/encode';
+import { mkfsArguments } from '../../../src/layer/mkfs/mkfs';
+import { mkfsSettings } from '../../../src/layer/mkfs/options';
+import { goldenFile, recordedTree } from '../../erofs/erofs-images';
+import { listing } from '../../erofs/listing';
+import { caught } from '../../support/caught';
+import { MemorySource } from '../../support/memory-source';
+import { writeStandIn, type StandIn } from '../../support/mkfs';
+import { refusal } from '../../support/refusal';
 
 // A script stands in for mkfs.erofs, and gives golden images of the real one: e2e/mkfs.test.ts has that itself, where it is installed.
 

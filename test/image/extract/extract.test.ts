@@ -15,14 +15,14 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { extractImage, type ExtractOptions } from '../../src/image/extract/extract';
-import { encodeLayer } from '../../src/layer/encode';
-import { rootOnly, run, titleOf, whyWithout } from '../conformance/support/machine';
-import { noise } from '../e2e/sample';
-import { goldenFile, goldenImages, recordedTree, type RecordedEntry } from '../erofs/erofs-images';
-import { Sketch, modes } from '../erofs/sketch';
-import { refusal } from '../support/refusal';
-import { tarBytes, type TarEntryBytes } from '../support/tar-bytes';
+import { extractImage, type ExtractOptions } from '../../../src/image/extract/extract';
+import { encodeLayer } from '../../../src/layer/encode';
+import { rootOnly, run, titleOf, whyWithout } from '../../conformance/support/machine';
+import { noise } from '../../e2e/sample';
+import { goldenFile, goldenImages, recordedTree, type RecordedEntry } from '../../erofs/erofs-images';
+import { Sketch, modes } from '../../erofs/sketch';
+import { refusal } from '../../support/refusal';
+import { tarBytes, type TarEntryBytes } from '../../support/tar-bytes';
 
 let folder: string;
 beforeEach(async () => {
@@ -63,7 +63,7 @@ const reason = rootOnly ?? whyWithout('python3');
 describe.skipIf(reason !== null)(titleOf('images of mkfs.erofs', reason), () => {
   /** What walk.py says of a folder, in the form of the recorded trees. Folders' link counts are the file system's affair. */
   function walked(path: string): Partial<RecordedEntry>[] {
-    const script = join(__dirname, '../conformance/support/walk.py');
+    const script = join(__dirname, '../../conformance/support/walk.py');
     // The script escapes spaces, the recorded trees don't.
     const lines = run('python3', [script, path]).toString().replaceAll('\\\\x20', ' ').trimEnd().split('\n');
     return lines.map((line) => {
