@@ -182,10 +182,8 @@ async function openKept(folder: string, sizes: Record<keyof Files, number>): Pro
  * comes last: bits must never outlive their data.
  */
 async function makeAnew(folder: string, sizes: Record<keyof Files, number>): Promise<Files> {
-  for (const name of [bitmapName, dataName]) {
-    await rm(join(folder, name), { force: true });
-    await syncFolder(folder);
-  }
+  for (const name of [bitmapName, dataName])
+    if (await removeFile(join(folder, name))) await syncFolder(folder);
   const data = await makeFile(join(folder, dataName), sizes.data);
   try {
     return { data, bitmap: await makeFile(join(folder, bitmapName), sizes.bitmap) };
@@ -195,11 +193,22 @@ async function makeAnew(folder: string, sizes: Record<keyof Files, number>): Pro
   }
 }
 
+/** False when there was none. */
+async function removeFile(path: string): Promise<boolean> {
+  try {
+    await rm(path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** Not synced: until a bit is, what a crash leaves of new files is nothing, shorter than it should be, or without bits. */
 async function makeFile(path: string, size: number): Promise<FileHandle> {
   const handle = await open(path, 'wx+', 0o600);
   try {
     await handle.truncate(size);
-    await handle.sync();
     return handle;
   } catch (error) {
     await handle.close();

@@ -84,6 +84,8 @@ export class LazyServer {
   private lastRead = performance.now();
   private lastAdd = performance.now();
   private writing: Promise<void> = Promise.resolve();
+  /** Of the list of layers: one that has not begun. */
+  private nextWrite: Promise<void> | null = null;
   private roomMaking: Promise<void> | null = null;
   private completing: Promise<void> | null = null;
   private isCacheFull = false;
@@ -282,19 +284,26 @@ export class LazyServer {
     }
   }
 
-  private async saveLayers(): Promise<void> {
-    this.writing = this.writing
+  /** Resolves when a list with what is in use now is on disk. One write serves all who ask before it begins. */
+  private saveLayers(): Promise<void> {
+    this.nextWrite ??= this.writing
       .catch(() => undefined)
-      .then(async () => {
-        const served = await Promise.allSettled(this.layers.values());
-        const requests = served.flatMap((result) =>
-          result.status === 'fulfilled' ? [result.value.request] : [],
-        );
-        await writeAtomically(this.folder.layers, async ({ fd }) => {
-          await promisify(writeFile)(fd, `${JSON.stringify({ version: listVersion, layers: requests })}\n`);
-        });
+      .then(() => {
+        this.nextWrite = null;
+        return this.writeLayers();
       });
-    return this.writing;
+    this.writing = this.nextWrite;
+    return this.nextWrite;
+  }
+
+  private async writeLayers(): Promise<void> {
+    const served = await Promise.allSettled(this.layers.values());
+    const requests = served.flatMap((result) =>
+      result.status === 'fulfilled' ? [result.value.request] : [],
+    );
+    await writeAtomically(this.folder.layers, async ({ fd }) => {
+      await promisify(writeFile)(fd, `${JSON.stringify({ version: listVersion, layers: requests })}\n`);
+    });
   }
 
   private async syncStores(): Promise<void> {

@@ -1,7 +1,7 @@
 import { link, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { ChunkStore } from '../../src/lazy/chunk-store';
 
 let folder: string;
@@ -84,6 +84,17 @@ test('data that was cut short is no reason to believe the bitmap', async () => {
   const again = await ChunkStore.open(folder, starts);
   expect(again.count).toBe(0);
   await again.close();
+});
+
+test('a new store waits for no disk: five layers of a mount would take as many times as long', async () => {
+  const handle = await open(join(folder, 'other'), 'w');
+  const syncs = vi.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'sync');
+  await handle.close();
+  await (await ChunkStore.open(folder, starts)).close();
+  expect(syncs).not.toHaveBeenCalled();
+  await (await ChunkStore.open(folder, Float64Array.from([0, 50]))).close();
+  expect(syncs).toHaveBeenCalledTimes(2); // the names of what was there are gone for good
+  syncs.mockRestore();
 });
 
 test('a folder that can not be opened is an error with its name', async () => {
