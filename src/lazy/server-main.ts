@@ -15,6 +15,12 @@ function tell(message: ServerMessage): void {
   if (process.connected) process.send?.(message);
 }
 
+/** What the first mount would wait for otherwise: most images come from registries. */
+function loadRegistries(): void {
+  for (const loading of [import('../store/registry/source.js'), import('undici')])
+    loading.catch(() => undefined);
+}
+
 async function main(settings: string): Promise<void> {
   const options = JSON.parse(settings) as LazyServeOptions & { takeOver: boolean };
   const { state, background, ioTimeout, untilIdle, takeOver } = options;
@@ -53,6 +59,7 @@ async function main(settings: string): Promise<void> {
   process.on('disconnect', () => undefined); // goes on without a keeper
   await server.start(takeOver);
   tell({ ready: true });
+  loadRegistries();
 }
 
 main(process.argv[2]!).catch((error: unknown) => {

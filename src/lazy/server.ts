@@ -86,6 +86,8 @@ export class LazyServer {
   private writing: Promise<void> = Promise.resolve();
   /** Of the list of layers: one that has not begun. */
   private nextWrite: Promise<void> | null = null;
+  /** What this server wrote last. */
+  private written: string | null = null;
   private roomMaking: Promise<void> | null = null;
   private completing: Promise<void> | null = null;
   private isCacheFull = false;
@@ -301,9 +303,12 @@ export class LazyServer {
     const requests = served.flatMap((result) =>
       result.status === 'fulfilled' ? [result.value.request] : [],
     );
+    const list = `${JSON.stringify({ version: listVersion, layers: requests })}\n`;
+    if (list === this.written) return;
     await writeAtomically(this.folder.layers, async ({ fd }) => {
-      await promisify(writeFile)(fd, `${JSON.stringify({ version: listVersion, layers: requests })}\n`);
+      await promisify(writeFile)(fd, list);
     });
+    this.written = list;
   }
 
   private async syncStores(): Promise<void> {
