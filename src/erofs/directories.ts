@@ -1,25 +1,27 @@
 import type { DataReader } from './data';
 import { Directory } from './directory';
 import { corrupt, isInMetabox, unsupported, type Inode } from './inode';
-import { LruMap } from './lru-map';
+import { LruMap, type LruSpace } from './lru-map';
 
 /** About ten million entries. */
 const maxDirectory = 256 << 20; // bytes
-const cachedBytes = 8 << 20;
-/** Of what is read at once of a directory that isn't kept: whole blocks, which have at most 64 KiB. */
+/** Of what is read at once of a directory that is larger, and isn't kept: whole blocks, which have at most 64 KiB. */
 const pieceSize = 1 << 20; // bytes
 /** Up to here, a directory is read as a whole, not only the blocks that a binary search touches. */
 const smallDirectory = 64 << 10;
 
 /** Loads directories of one image, and finds names in them. */
 export class Directories {
-  private readonly cache = new LruMap<bigint, Directory>(cachedBytes);
+  private readonly cache: LruMap<bigint, Directory>;
 
   constructor(
     private readonly data: DataReader,
     private readonly blockSize: number,
     private readonly imageSize: number,
-  ) {}
+    space: LruSpace,
+  ) {
+    this.cache = new LruMap(space);
+  }
 
   /** All of a directory. CORRUPT as Directory.parse(), and when it is larger than the image allows. */
   async load(inode: Inode): Promise<Directory> {
@@ -36,7 +38,7 @@ export class Directories {
    * order. CORRUPT as load().
    */
   async *parts(inode: Inode): AsyncGenerator<Directory, void, undefined> {
-    if (inode.size > cachedBytes && (await this.isInOrder(inode))) {
+    if (inode.size > pieceSize && (await this.isInOrder(inode))) {
       for await (const part of this.pieces(inode)) if (part.count > 0) yield part;
       return;
     }

@@ -1,15 +1,14 @@
 import { checkRange } from '../source/range';
-import { LruMap } from './lru-map';
+import { LruMap, type LruSpace } from './lru-map';
 
 const windowSize = 64 << 10; // bytes
-const cachedBytes = 16 << 20;
 
 /**
  * Bytes that hold inodes, xattrs, directories and maps: the image itself, or the data of the metabox inode. Read in windows of
- * 64 KiB, of which the latest 16 MiB stay in memory, so that most of what a walk needs is there without waiting.
+ * 64 KiB, of which the latest stay in memory, so that most of what a walk needs is there without waiting.
  */
 export class MetadataArea {
-  private readonly windows = new LruMap<number, Buffer>(cachedBytes);
+  private readonly windows: LruMap<number, Buffer>;
   private readonly loading = new Map<number, Promise<Buffer>>();
   /** The window used last, so that a run of small reads costs no look-up. */
   private latest: { index: number; bytes: Buffer } = { index: -1, bytes: Buffer.alloc(0) };
@@ -19,7 +18,11 @@ export class MetadataArea {
     /** Length in bytes. */
     readonly size: number,
     private readonly load: (offset: number, length: number) => Promise<Buffer>,
-  ) {}
+    /** Where windows are kept. */
+    space: LruSpace,
+  ) {
+    this.windows = new LruMap(space);
+  }
 
   /** Bytes that are in memory, else undefined. CORRUPT outside of the area. Not to be written to. */
   peek(offset: number, length: number): Buffer | undefined {

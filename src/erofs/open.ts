@@ -6,6 +6,7 @@ import { readCompressionConfig } from './compression-config';
 import { DataReader } from './data';
 import { Directories } from './directories';
 import { corrupt, InodeTable, isInMetabox, type Inode } from './inode';
+import { LruSpace } from './lru-map';
 import { MetadataArea } from './metadata-area';
 import { readSuperblock, type Superblock } from './superblock';
 import { readLongPrefixes, XattrReader } from './xattr';
@@ -16,6 +17,14 @@ export interface OpenErofsOptions {
   devices?: readonly ByteSource[] | undefined;
   /** Aborting it ends all reads with CANCELLED. */
   signal?: AbortSignal | undefined;
+}
+
+/** Where what was read of metadata is kept: by one image, or by several together. */
+export class MetadataCaches {
+  /** Bytes of the image, in windows. */
+  readonly windows = new LruSpace(16 << 20);
+  /** Directories, parsed. */
+  readonly directories = new LruSpace(8 << 20);
 }
 
 /** The readers of one image, wired up. */
@@ -35,19 +44,19 @@ export interface OpenedErofsImage {
 export async function openErofsImage(
   source: ByteSource,
   options: OpenErofsOptions,
+  caches = new MetadataCaches(),
 ): Promise<OpenedErofsImage> {
   const { signal, devices = [] } = options;
   const superblock = await readSuperblock(source, signal);
   const { blockSize, extraDevices } = superblock;
-  const main = new MetadataArea(source.name, source.size, (offset, length) =>
-    source.read(offset, length, signal),
-  );
+  const main = mainArea(source, caches, signal);
   const space = await BlockSpace.open(source, superblock, devices, signal);
   const special = new SpecialInodes(
     superblock,
     main,
     space,
     await readCompressionConfig(main, superblock),
+    caches.windows,
     signal,
   );
   const data = new DataReader(
@@ -67,9 +76,19 @@ export async function openErofsImage(
     data,
     root,
     inodes: special.inodes,
-    directories: new Directories(data, blockSize, source.size),
+    directories: new Directories(data, blockSize, source.size, caches.directories),
     xattrs: await special.xattrs(),
   };
+}
+
+/** The image itself, as what holds metadata. */
+function mainArea(
+  source: ByteSource,
+  { windows }: MetadataCaches,
+  signal: AbortSignal | undefined,
+): MetadataArea {
+  const load = (offset: number, length: number): Promise<Buffer> => source.read(offset, length, signal);
+  return new MetadataArea(source.name, source.size, load, windows);
 }
 
 async function readRoot(inodes: InodeTable, { rootNid }: Superblock, name: string): Promise<Inode> {
@@ -93,6 +112,7 @@ class SpecialInodes {
     private readonly main: MetadataArea,
     private readonly space: BlockSpace,
     private readonly algorithms: CompressionAlgorithms,
+    private readonly windows: LruSpace,
     private readonly signal: AbortSignal | undefined,
   ) {
     this.inodes = new InodeTable(superblock, main);
@@ -104,7 +124,7 @@ class SpecialInodes {
     if (metaboxNid !== undefined) {
       const inode = await this.special(metaboxNid, 'metabox');
       const load = (offset: number, length: number): Promise<Buffer> => data.read(inode, offset, length);
-      this.metabox = new MetadataArea(`${this.main.name} (metabox)`, inode.size, load);
+      this.metabox = new MetadataArea(`${this.main.name} (metabox)`, inode.size, load, this.windows);
       this.inodes = new InodeTable(this.superblock, this.main, this.metabox);
     }
     if (packedNid !== undefined) this.packed = await this.special(packedNid, 'packed');

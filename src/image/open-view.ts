@@ -1,4 +1,6 @@
-import { openErofs } from '../erofs/filesystem';
+import { ErofsFilesystem, openErofs } from '../erofs/filesystem';
+import { LruSpace } from '../erofs/lru-map';
+import { MetadataCaches, openErofsImage } from '../erofs/open';
 import { failure } from '../errors';
 import type { InputFile } from '../fs/same-file';
 import { isTarLayer } from '../format/media-types';
@@ -29,8 +31,14 @@ export interface ViewOptions extends ReadOptions, RegistryOptions {
   devices?: readonly string[] | undefined;
 }
 
-/** Of decoded chunks, of all layers of an image together; each keeps one at least. */
+/** Of decoded chunks, of all layers of an image together. */
 const cachedBytes = 64 << 20;
+
+/** What all layers of an image keep in memory, in common room. */
+class Caches {
+  readonly chunks = new LruSpace(cachedBytes);
+  readonly metadata = new MetadataCaches();
+}
 
 /** An image or a layer, open for reading its files. */
 export interface View {
@@ -44,6 +52,7 @@ export interface View {
 /** Opened one after the other, closed in reverse, whatever happens in between. */
 class Resources {
   readonly local: LocalSources;
+  readonly caches = new Caches();
   readonly inputs: InputFile[] = [];
   private readonly opened: { close(): Promise<void> }[] = [];
 
@@ -141,9 +150,7 @@ async function openReference(text: string, options: ViewOptions, resources: Reso
   const layers = layersOf(set.images[0]!);
   const chosen = oneLayer === undefined ? layers : [layerAt(layers, oneLayer, text)];
   const opened: OpenLayer[] = [];
-  const cacheBytes = Math.floor(cachedBytes / Math.max(chosen.length, 1));
-  for (const layer of chosen)
-    opened.push(await openStored(store, layer, { ...options, cacheBytes }, resources));
+  for (const layer of chosen) opened.push(await openStored(store, layer, options, resources));
   if (opened.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
   return MergedTree.open(opened, oneLayer === undefined);
 }
@@ -161,7 +168,7 @@ function layerAt(layers: readonly ImageLayer[], number: number, what: string): I
 async function openStored(
   store: SourceStore,
   layer: ImageLayer,
-  options: ViewOptions & Pick<ErofsSourceOptions, 'cacheBytes'>,
+  options: ViewOptions,
   resources: Resources,
 ): Promise<OpenLayer> {
   const { descriptor } = layer;
@@ -181,8 +188,9 @@ async function openLayer(
   devices: readonly ByteSource[] = [],
 ): Promise<OpenLayer> {
   const stored = await openLocation(location, options);
-  const source = resources.keep(await erofsSourceAt(stored, options));
+  const { chunks, metadata } = resources.caches;
+  const source = resources.keep(await erofsSourceAt(stored, { ...options, cacheSpace: chunks }));
   resources.local.add(source, stored);
-  const filesystem = await openErofs(source, { devices, signal: options.signal });
-  return { name: source.name, filesystem };
+  const image = await openErofsImage(source, { devices, signal: options.signal }, metadata);
+  return { name: source.name, filesystem: new ErofsFilesystem(image) };
 }

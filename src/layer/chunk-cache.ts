@@ -1,40 +1,48 @@
+import { LruSpace, type Held } from '../erofs/lru-map';
+
 /**
- * The decoded chunks that were used last, at most `maxBytes` of them; but the very last stays even when it alone is larger, for a blob of
- * huge chunks could not be read in small pieces otherwise.
+ * The decoded chunks that were used last, as many as there is room for, which several blobs may share; but the very last stays even when it
+ * alone is larger, for a blob of huge chunks could not be read in small pieces otherwise.
  */
 export class ChunkCache {
   /** Bytes of the chunks held. */
   bytes = 0;
-  /** In the order of use. */
-  private readonly chunks = new Map<number, Buffer>();
+  private readonly chunks = new Map<number, Held & { chunk: Buffer }>();
+  private readonly space: LruSpace;
 
-  constructor(private readonly maxBytes: number) {}
+  /** @param space bytes, of this cache alone or of all that share it */
+  constructor(space: number | LruSpace) {
+    this.space = typeof space === 'number' ? new LruSpace(space) : space;
+  }
 
   get(index: number): Buffer | undefined {
-    const chunk = this.chunks.get(index);
-    if (chunk === undefined) return undefined;
-    this.chunks.delete(index);
-    this.chunks.set(index, chunk);
-    return chunk;
+    const held = this.chunks.get(index);
+    if (held === undefined) return undefined;
+    this.space.use(held);
+    return held.chunk;
   }
 
   put(index: number, chunk: Buffer): void {
     this.drop(index);
-    this.chunks.set(index, chunk);
+    const held = { chunk, weight: chunk.length, forget: this.forget.bind(this, index) };
+    this.chunks.set(index, held);
     this.bytes += chunk.length;
-    for (const oldest of this.chunks.keys()) {
-      if (this.bytes <= this.maxBytes || oldest === index) break;
-      this.drop(oldest);
-    }
+    this.space.add(held);
   }
 
   clear(): void {
-    this.chunks.clear();
-    this.bytes = 0;
+    for (const index of [...this.chunks.keys()]) this.drop(index);
   }
 
   private drop(index: number): void {
-    this.bytes -= this.chunks.get(index)?.length ?? 0;
+    const held = this.chunks.get(index);
+    if (held === undefined) return;
+    this.space.remove(held);
+    this.forget(index);
+  }
+
+  private forget(index: number): void {
+    this.bytes -= this.chunks.get(index)?.weight ?? 0;
     this.chunks.delete(index);
   }
 }

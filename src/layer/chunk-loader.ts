@@ -3,6 +3,7 @@ import { native, type FrameTable, type NativeSource } from '../native/binding';
 import type { ByteSource } from '../source/byte-source';
 import type { FrameCache } from '../source/cached';
 import { isFileSource } from '../source/file';
+import type { LruSpace } from '../erofs/lru-map';
 import { ChunkCache } from './chunk-cache';
 import { checksumOf, decodeFrame, readFrame } from './decoded-range';
 import { FrameReader } from './frame-reader';
@@ -20,11 +21,11 @@ export class ChunkLoader {
   constructor(
     private readonly blob: ByteSource,
     private readonly frames: FrameTable,
-    cacheBytes: number,
+    cacheSpace: number | LruSpace,
     private readonly cache: FrameCache | null,
   ) {
     this.reader = new FrameReader(blob, frames, cache);
-    this.chunks = new ChunkCache(cacheBytes);
+    this.chunks = new ChunkCache(cacheSpace);
     this.file = cache === null && isFileSource(blob) ? new native.Source(blob) : null;
   }
 

@@ -7,7 +7,7 @@ import { sliceSource } from '../source/slice';
 import type { LayerDescriptor } from './decode';
 import { layerKind } from './layer-kind';
 import { openLocation, type LayerLocation } from './location';
-import { openBlobIn, type BlobOptions } from './open-blob';
+import { openBlobIn, type BlobOptions, type SharedCacheOptions } from './open-blob';
 import { isBlobFile, spool } from './spool';
 import { isTarLayer, noTable, openWholeLayer, unlessUnreadable, type WholeLayer } from './whole-layer';
 
@@ -34,7 +34,7 @@ export async function openErofsSource(
 /** As openErofsSource(), for callers whose options are checked and say more. */
 export async function erofsSourceAt(
   location: LayerLocation,
-  options: ErofsSourceOptions,
+  options: ErofsSourceOptions & SharedCacheOptions,
 ): Promise<ByteSource> {
   const source = await openLocation(location, options);
   try {
@@ -48,7 +48,10 @@ export async function erofsSourceAt(
 }
 
 /** Null for a layer that must be read whole first. */
-async function openInParts(source: ByteSource, options: ErofsSourceOptions): Promise<ByteSource | null> {
+async function openInParts(
+  source: ByteSource,
+  options: ErofsSourceOptions & SharedCacheOptions,
+): Promise<ByteSource | null> {
   const { descriptor, allowUnverified = false } = options;
   const kind = await layerKind(source, options);
   if (kind === 'tar') throw isTarLayer(source.name);

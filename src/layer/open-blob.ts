@@ -1,3 +1,4 @@
+import type { LruSpace } from '../erofs/lru-map';
 import type { Profile } from '../format/profiles';
 import { checkOptions } from '../options';
 import type { ByteSource } from '../source/byte-source';
@@ -20,6 +21,12 @@ export interface BlobOptions extends TrustOptions, HttpOptions {
   cacheDir?: string | undefined;
   /** Bytes of frames that `cacheDir` keeps; default: 4 GiB. */
   cacheDirBytes?: number | undefined;
+}
+
+/** What callers of this package may say as well. */
+export interface SharedCacheOptions {
+  /** Room for decoded chunks that several blobs share, in the place of `cacheBytes`. */
+  cacheSpace?: LruSpace | undefined;
 }
 
 /** A seekable blob, open for random access to the EROFS image in it. */
@@ -61,7 +68,10 @@ export async function openBlob(location: LayerLocation, options: BlobOptions = {
 }
 
 /** As openBlob(), of a source that stays open when this fails. */
-export async function openBlobIn(source: ByteSource, options: BlobOptions): Promise<BlobReader> {
+export async function openBlobIn(
+  source: ByteSource,
+  options: BlobOptions & SharedCacheOptions,
+): Promise<BlobReader> {
   const cache = await openFrameCache(options);
   return new OpenBlob(source, await openTable(source, options), cache, options);
 }
@@ -97,7 +107,7 @@ class OpenBlob implements BlobReader {
     private readonly source: ByteSource,
     blob: SeekableBlob,
     cache: FrameCache | null,
-    { cacheBytes = defaultCacheBytes }: BlobOptions,
+    { cacheBytes = defaultCacheBytes, cacheSpace }: BlobOptions & SharedCacheOptions,
   ) {
     const { profile, section, tree } = blob;
     this.name = source.name;
@@ -106,7 +116,12 @@ class OpenBlob implements BlobReader {
     this.section = section;
     this.tree = tree;
     const { frames } = section;
-    this.loader = new ChunkLoader(source, frames, cacheBytes, frames.checksumSize === 0 ? null : cache);
+    this.loader = new ChunkLoader(
+      source,
+      frames,
+      cacheSpace ?? cacheBytes,
+      frames.checksumSize === 0 ? null : cache,
+    );
   }
 
   async read(offset: number, length: number, signal?: AbortSignal): Promise<Buffer> {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { LruSpace } from '../../src/erofs/lru-map';
 import { ChunkCache } from '../../src/layer/chunk-cache';
 
 /** What of chunks 0 to 4 a cache holds; asking counts as use, so the last one asked for is the newest. */
@@ -39,4 +40,19 @@ describe('chunk cache', () => {
     cache.clear();
     expect([held(cache), cache.bytes]).toEqual([[], 0]);
   });
+});
+
+it('caches that share their room forget what was used least recently of all', () => {
+  const space = new LruSpace(100);
+  const caches = Array.from({ length: 20 }, () => new ChunkCache(space));
+  for (const cache of caches) cache.put(0, Buffer.alloc(30));
+  const bytes = (): number => caches.reduce((sum, cache) => sum + cache.bytes, 0);
+  expect(bytes()).toBe(90);
+  expect(caches[17]!.get(0)).toBeDefined();
+  caches[0]!.put(1, Buffer.alloc(60));
+  expect(caches.map((cache) => cache.bytes).filter((held) => held > 0)).toEqual([60, 30]);
+  expect(caches[17]!.bytes).toBe(30);
+  caches[17]!.clear();
+  caches[1]!.put(0, Buffer.alloc(40));
+  expect(bytes()).toBe(100);
 });
