@@ -19,6 +19,8 @@ export interface RunOptions {
   signalAt?: { pattern: RegExp; signal: NodeJS.Signals };
   /** Closes our end of stdout after this many bytes, like `head -c`. */
   closeStdoutAfter?: number;
+  /** Reads nothing of stdout: there may be much. */
+  discardOutput?: boolean;
   /** Measures what it takes, with time(1). */
   measure?: boolean;
 }
@@ -70,22 +72,22 @@ export async function documentOf<T>(args: string[], options: RunOptions = {}): P
 }
 
 async function collect([file = '', ...args]: string[], options: RunOptions): Promise<Run> {
-  const { cwd, uid, input } = options;
+  const { cwd, uid, input, discardOutput = false } = options;
   const child = spawn(file, args, {
-    stdio: 'pipe',
+    stdio: ['pipe', discardOutput ? 'ignore' : 'pipe', 'pipe'],
     env: { ...process.env, NO_COLOR: '1', ...options.env },
     ...(cwd === undefined ? {} : { cwd }),
     ...(uid === undefined ? {} : { uid, gid: uid }),
   });
-  child.stdin.on('error', () => undefined);
-  child.stdin.end(input);
+  child.stdin!.on('error', () => undefined);
+  child.stdin!.end(input);
   const stdout: Buffer[] = [];
   let received = 0;
-  child.stdout.on('data', (chunk: Buffer) => {
+  child.stdout?.on('data', (chunk: Buffer) => {
     stdout.push(chunk);
     received += chunk.length;
     if (options.closeStdoutAfter !== undefined && received >= options.closeStdoutAfter)
-      child.stdout.destroy();
+      child.stdout?.destroy();
   });
   const stderr = watchStderr(child, options);
   const [exitCode, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((done, fail) => {
