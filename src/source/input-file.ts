@@ -56,7 +56,7 @@ export class SpoolEnd {
 let isTaken = false;
 
 /** All of standard input, as a file for random access. USAGE when it was read before, since it is there once. */
-export async function openStandardInput(options: ResourceOptions): Promise<FileSource> {
+async function openStandardInput(options: ResourceOptions): Promise<FileSource> {
   if (isTaken) throw failure('USAGE', 'standard input', 'it is named twice', 'give `-` once, and a file');
   isTaken = true;
   return spooledFile('standard input', options, copyInput);
