@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
-import { connect as connectSocket, type Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SeekableErofsError, failure } from '../errors';
@@ -10,6 +9,7 @@ import { acquireLock } from '../fs/lock';
 import { LazyFolder } from './lazy-folder';
 import type { LazyServeOptions } from './keeper';
 import { LazyConnection } from './messages';
+import { connectTo } from './socket';
 
 /** A server has this long to come up; in milliseconds. */
 const startTime = 30_000;
@@ -94,17 +94,4 @@ async function start(options: LazyServeOptions): Promise<LazyConnection> {
 
 async function someoneStarts(log: string): Promise<boolean> {
   return (await readFile(log, 'utf8').catch(() => '')).includes('runs there already');
-}
-
-async function connectTo(path: string): Promise<Socket | null> {
-  return new Promise((resolve) => {
-    const socket = connectSocket(path);
-    socket.once('connect', () => {
-      socket.removeAllListeners('error');
-      resolve(socket);
-    });
-    socket.once('error', () => {
-      resolve(null);
-    });
-  });
 }

@@ -124,6 +124,19 @@ async function mountFuse(mountPoint: string): Promise<FileHandle> {
   }
 }
 
+/** Unmounts what a server and its keeper left that were killed; does nothing when another keeper has come. */
+export async function clearDeadServer(state?: string): Promise<void> {
+  const folder = LazyFolder.at(state);
+  const lock = await acquireLock(folder.lock, { timeout: 0 }).catch(() => null);
+  if (lock === null) return;
+  try {
+    unmount(folder.mountPoint);
+    await rm(folder.socket, { force: true });
+  } finally {
+    await lock.release();
+  }
+}
+
 /** Also while layers are mounted from it: then the kernel lets go of it with the last of them. */
 function unmount(mountPoint: string): void {
   try {

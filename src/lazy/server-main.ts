@@ -1,7 +1,9 @@
 // The process of the lazy server: started by its keeper, which holds the FUSE device as well.
+import { closeSync } from 'node:fs';
 import {
   backgroundRate,
   cacheLimits,
+  clearDeadServer,
   deviceDescriptor,
   type LazyServeOptions,
   type ServerMessage,
@@ -40,18 +42,14 @@ async function main(settings: string): Promise<void> {
       if (!process.connected) stop();
     },
     onIdle: () => {
-      if (untilIdle !== true) return;
+      if (untilIdle !== true && process.connected) return;
       tell({ idle: true });
       if (!process.connected) stop(); // its keeper was killed
     },
   });
   const stop = (): void => {
-    if (isStopping) return;
+    if (!isStopping) void end(server, state);
     isStopping = true;
-    server.stop().then(
-      () => process.exit(0),
-      () => process.exit(1),
-    );
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', () => undefined); // the keeper's, from a terminal
@@ -60,6 +58,20 @@ async function main(settings: string): Promise<void> {
   await server.start(takeOver);
   tell({ ready: true });
   loadRegistries();
+}
+
+async function end(server: LazyServer, state: string | undefined): Promise<never> {
+  try {
+    await server.stop();
+    if (!process.connected) {
+      // Its keeper was killed. The mount is given up before it is unmounted, so that nobody is waited for.
+      closeSync(deviceDescriptor);
+      await clearDeadServer(state);
+    }
+    process.exit(0);
+  } catch {
+    process.exit(1);
+  }
 }
 
 main(process.argv[2]!).catch((error: unknown) => {

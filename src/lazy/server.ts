@@ -1,7 +1,7 @@
 import { Semaphore } from 'async-mutex';
 import { writeFile } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
-import { createServer, type Server } from 'node:net';
+import { readFile } from 'node:fs/promises';
+import type { Server } from 'node:net';
 import { isDeepStrictEqual, promisify } from 'node:util';
 import { SeekableErofsError, fromSystemError } from '../errors';
 import { writeAtomically } from '../fs/atomic-file';
@@ -20,6 +20,7 @@ import { LazyLayer } from './lazy-layer';
 import { answerCalls, type LazyLayerAnswer, type LazyLayerRequest, type LazyStatus } from './messages';
 import { checkDescriptor, openLayer, type OpenedLayer } from './open-layer';
 import { plainVerity } from './plain-verity';
+import { listenOn } from './socket';
 
 /** Requests under way at once, over all layers. */
 const defaultRequests = 24;
@@ -148,24 +149,13 @@ export class LazyServer {
   }
 
   private async listen(): Promise<void> {
-    await rm(this.folder.socket, { force: true });
-    this.server = createServer((socket) => {
+    this.server = await listenOn(this.folder.socket, (socket) => {
       answerCalls(socket, {
         add: (request) => this.add(request),
         release: ({ keys }) => this.release(keys),
         status: () => this.status(),
       });
     });
-    const previous = process.umask(0o177);
-    try {
-      await new Promise<void>((resolve, reject) => {
-        this.server!.once('error', reject).listen(this.folder.socket, resolve);
-      });
-    } catch (error) {
-      throw fromSystemError(this.folder.socket, error);
-    } finally {
-      process.umask(previous);
-    }
   }
 
   /** Serves a layer, if it does not yet; resolves when its metadata is here. */

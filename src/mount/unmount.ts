@@ -1,4 +1,7 @@
+import { join } from 'node:path';
 import { failure } from '../errors';
+import { connectToServer } from '../lazy/client';
+import { clearDeadServer } from '../lazy/keeper';
 import { checkOptions } from '../options';
 import { mountsAt, readMounts, type MountEntry } from './kernel/mountinfo';
 import { releaseUnused, undoneKinds, unmount, type UndoneKind } from './release';
@@ -42,20 +45,36 @@ export async function repairMounts(options: StateOptions = {}): Promise<Unmounte
   if (state === null) return [];
   const repaired: Unmounted[] = [];
   await state.removeLostRecords();
+  const isServerDead = await hasDeadServer(state);
   for (const { target } of await state.mounts()) {
-    const undone = await state.lockedTarget(target, () => repairMount(state, target), { wait: false });
+    const repair = () => repairMount(state, target, isServerDead);
+    const undone = await state.lockedTarget(target, repair, { wait: false });
     if (undone !== null) repaired.push({ target, undone });
   }
   const undone = await state.locked(async () => {
     await state.removeUnfinished();
     return releaseUnused(state);
   });
+  if (isServerDead) await clearDeadServer(state.option);
   if (undone.length > 0) repaired.push({ target: state.folder, undone: inOrder(undone) });
   return repaired;
 }
 
+/** Whether the lazy server's FUSE mount is there, and neither server nor keeper: both were killed. Its files can't be read any more. */
+async function hasDeadServer(state: MountState): Promise<boolean> {
+  const place = join(state.folder, 'lazy', 'layers');
+  if (mountsAt(await readMounts(), place).length === 0) return false;
+  const server = await connectToServer(state.option);
+  server?.close();
+  return server === null;
+}
+
 /** Null when the mount is whole. */
-async function repairMount(state: MountState, target: string): Promise<UndoneKind[] | null> {
+async function repairMount(
+  state: MountState,
+  target: string,
+  isServerDead: boolean,
+): Promise<UndoneKind[] | null> {
   const record = await state.readMount(target);
   if (record === null) return null;
   const mounts = await readMounts();
@@ -63,7 +82,17 @@ async function repairMount(state: MountState, target: string): Promise<UndoneKin
     record.kind !== null &&
     record.mounted &&
     mountsAt(mounts, target).some((mount) => isOurs(state, record, mount, mounts));
-  return isWhole ? null : undoMount(state, record);
+  if (isWhole && !(isServerDead && (await isServed(state, record)))) return null;
+  return undoMount(state, record);
+}
+
+/** Whether a layer of it is a file of the lazy server. */
+async function isServed(state: MountState, { layers }: MountRecord): Promise<boolean> {
+  for (const { key } of layers) {
+    const layer = await state.readLayer(key);
+    if (layer !== null && layer !== 'lost' && layer.files[0]?.endsWith(`/lazy/layers/${key}`)) return true;
+  }
+  return false;
 }
 
 /** Undoes a mount, as far as it came: what is seen, then layers that no other mount has, the folder, the record. Its target is locked. */
