@@ -28,6 +28,8 @@ export type { OpenErofsOptions } from './erofs/open';
 export type { PlacedExtent, Segment } from './erofs/data';
 export type { Xattr } from './erofs/xattr';
 export { escapePath, unescapePath } from './format/escaped-path';
+export { mergeTraces, parseTrace, serializeTrace, type Trace, type TraceRead } from './format/trace';
+export { readTrace } from './image/trace-file';
 export { buildErofs, type BuiltErofs } from './layer/build';
 export type { BuildOptions } from './layer/layer-image';
 export type { MkfsChoices } from './layer/mkfs/options';

@@ -72,6 +72,7 @@ const convert = {
   appendToIndex: { kind: 'boolean', flag: 'append-to-index', job: 'shapes' },
   osFeatures: { kind: 'boolean', flag: 'os-features', job: 'shapes' },
   keepForeign: { kind: 'boolean', flag: 'keep-foreign', job: 'shapes' },
+  order: { kind: 'file', flag: 'order', job: 'shapes' },
   replace: { kind: 'boolean', flag: 'replace', job: 'other' },
   cache: { kind: 'file', flag: 'cache', job: 'other' },
   pool: { kind: 'object' },
@@ -114,6 +115,8 @@ const convertImage = {
 const lazy = {
   lazy: { kind: 'boolean', flag: 'lazy' },
   mirrors: { kind: 'texts', flag: 'mirror', needs: 'lazy' },
+  prefetch: { kind: 'file', flag: 'prefetch', needs: 'lazy' },
+  record: { kind: 'file', flag: 'record' },
   background: { kind: 'size', flag: 'background', needs: 'lazy' },
   ioTimeout: { kind: 'integer', min: 1, flag: 'io-timeout', needs: 'lazy' },
   cacheSize: { kind: 'size', flag: 'cache-size', needs: 'lazy' },

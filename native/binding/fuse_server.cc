@@ -61,7 +61,8 @@ Napi::Function FuseServerHandle::define(Napi::Env env) {
        InstanceMethod("stored", &FuseServerHandle::stored),
        InstanceMethod("delivered", &FuseServerHandle::delivered),
        InstanceMethod("failed", &FuseServerHandle::failed),
-       InstanceMethod("counts", &FuseServerHandle::counts)});
+       InstanceMethod("counts", &FuseServerHandle::counts),
+       InstanceMethod("takeReads", &FuseServerHandle::take_reads)});
 }
 
 FuseServerHandle::FuseServerHandle(const Napi::CallbackInfo& info)
@@ -105,12 +106,14 @@ Napi::Value FuseServerHandle::add(const Napi::CallbackInfo& info) {
   std::string name = string_of(options, "name");
   std::vector<uint64_t> starts = numbers(options.Get("starts"));
   const std::vector<uint8_t> present = copy(options.Get("present"));
+  const bool keeps_log = options.Get("keepsLog").ToBoolean();
   File data = value_or_throw(info.Env(), File::duplicate(descriptor, name));
   auto file = value_or_throw(info.Env(), fuse::LayerFile::create({.node = node,
                                                                   .name = std::move(name),
                                                                   .data = std::move(data),
                                                                   .starts = std::move(starts),
-                                                                  .present = present}));
+                                                                  .present = present,
+                                                                  .keeps_log = keeps_log}));
   if (state_->server) value_or_throw(info.Env(), state_->server->add(std::move(file)));
   return info.Env().Undefined();
 }
@@ -147,6 +150,20 @@ Napi::Value FuseServerHandle::counts(const Napi::CallbackInfo& info) {
   counts.Set("bytesRead", static_cast<double>(file->bytes_read));
   counts.Set("waiting", static_cast<double>(file->waiting));
   return counts;
+}
+
+// Offset, length and milliseconds in turn; empty for a file that keeps no log.
+Napi::Value FuseServerHandle::take_reads(const Napi::CallbackInfo& info) {
+  const auto file = state_->server ? state_->server->find(whole(info[0])) : nullptr;
+  const std::vector<fuse::FirstRead> reads =
+      file && file->log() != nullptr ? file->log()->take() : std::vector<fuse::FirstRead>{};
+  auto numbers = Napi::Float64Array::New(info.Env(), reads.size() * 3);
+  for (size_t i = 0; i < reads.size(); ++i) {
+    numbers[3 * i] = static_cast<double>(reads[i].offset);
+    numbers[3 * i + 1] = static_cast<double>(reads[i].length);
+    numbers[3 * i + 2] = reads[i].milliseconds;
+  }
+  return numbers;
 }
 
 }  // namespace seekable::binding

@@ -25,6 +25,7 @@ class FuseServerHandle final : public Napi::ObjectWrap<FuseServerHandle> {
   Napi::Value delivered(const Napi::CallbackInfo& info);
   Napi::Value failed(const Napi::CallbackInfo& info);
   Napi::Value counts(const Napi::CallbackInfo& info);
+  Napi::Value take_reads(const Napi::CallbackInfo& info);
 
   struct State;
   std::shared_ptr<State> state_;

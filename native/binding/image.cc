@@ -20,6 +20,20 @@ const char* name_of(inflate::Compression compression) {
   return "none";
 }
 
+// From {paths: Buffer[], ranges: Float64Array[]}: a list of offsets and lengths for each path.
+std::vector<erofs::HotFile> hot_files_of(const Napi::Object& options) {
+  std::vector<erofs::HotFile> files;
+  const auto paths = options.Get("hotPaths").As<Napi::Array>();
+  const auto ranges = options.Get("hotRanges").As<Napi::Array>();
+  for (uint32_t i = 0; i < paths.Length(); ++i) {
+    const std::vector<uint8_t> path = copy(paths.Get(i));
+    erofs::HotFile& file = files.emplace_back(erofs::HotFile{{path.begin(), path.end()}, {}});
+    const std::vector<uint64_t> bounds = numbers(ranges.Get(i));
+    for (size_t at = 0; at + 1 < bounds.size(); at += 2) file.ranges.push_back({bounds[at], bounds[at + 1]});
+  }
+  return files;
+}
+
 Napi::Value digest_or_null(Napi::Env env, const std::optional<hash::Sha256Digest>& digest) {
   return digest ? to_js(env, *digest) : env.Null();
 }
@@ -45,11 +59,14 @@ Napi::Value plan_image(const Napi::CallbackInfo& info) {
   const auto options = info[1].As<Napi::Object>();
   return run_async<layer::BuiltImage>(
       info.Env(), JobHandle::of(info[2]),
-      [tar = SourceHandle::of(info[0]), block_size = static_cast<uint32_t>(number_of(options, "blockSize")),
+      [tar = SourceHandle::of(info[0]),
+       plan = erofs::PlanOptions{.block_size = static_cast<uint32_t>(number_of(options, "blockSize")),
+                                 .hot = hot_files_of(options),
+                                 .hot_border = number_of(options, "hotBorder")},
        tree = layer::TreeOptions{.bottom_layer = options.Get("bottomLayer").ToBoolean().Value(),
                                  .threads = static_cast<unsigned>(number_of(options, "threads")),
                                  .temporary_directory = string_of(options, "tmpDir")}](Job& job) {
-        return layer::build_image(tar, tree, {.block_size = block_size}, job);
+        return layer::build_image(tar, tree, plan, job);
       },
       [](Napi::Env env, layer::BuiltImage& built) {
         auto result = Napi::Object::New(env);
@@ -57,6 +74,11 @@ Napi::Value plan_image(const Napi::CallbackInfo& info) {
         result.Set("inodes", static_cast<double>(built.summary.inodes));
         result.Set("metadataSize", static_cast<double>(built.summary.metadata_size));
         result.Set("epoch", static_cast<double>(built.summary.epoch));
+        result.Set("hotEnd", static_cast<double>(built.summary.hot_end));
+        auto found = Napi::Array::New(env, built.summary.hot_found.size());
+        for (uint32_t i = 0; i < built.summary.hot_found.size(); ++i)
+          found.Set(i, built.summary.hot_found[i]);
+        result.Set("hotFound", found);
         result.Set("warnings", to_js(env, built.warnings));
         return result;
       });

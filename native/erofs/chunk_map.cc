@@ -58,8 +58,9 @@ ChunkMap measure(std::span<const Extent> extents, uint64_t size, unsigned bits, 
 void add_runs(std::span<const Extent> extents, unsigned bits, ChunkMap& map) {
   uint64_t stored = 0;
   for_each_run(extents, bits, [&](uint64_t first, uint64_t count) {
-    map.runs.push_back({static_cast<uint32_t>(first), static_cast<uint32_t>(count),
-                        static_cast<uint32_t>(stored << map.block_bits)});
+    map.runs.push_back({.chunk = static_cast<uint32_t>(first),
+                        .count = static_cast<uint32_t>(count),
+                        .block = static_cast<uint32_t>(stored << map.block_bits)});
     stored += count;
   });
 }

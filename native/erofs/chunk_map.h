@@ -1,4 +1,5 @@
-// Files with holes: equal chunks, each stored or absent, and a table that says where.
+// Files that do not lie in one piece: equal chunks, each stored or absent, and a table that says where. Files
+// with holes are so, and files whose hot part lies elsewhere (hot.h).
 #pragma once
 
 #include <optional>
@@ -13,7 +14,8 @@ namespace seekable::erofs {
 struct ChunkRun {
   uint32_t chunk;  // first, counted in the file
   uint32_t count;
-  uint32_t block;  // of the first chunk, counted from the file's first block
+  uint32_t block;      // of the first chunk, counted from the file's first block
+  bool is_hot = true;  // of a hot file: it belongs to the hot part
 };
 
 struct ChunkMap {

@@ -13,8 +13,12 @@ namespace {
 class PlannedImage final : public Image {
  public:
   PlannedImage(Plan plan, const ByteSource& data) : plan_(std::move(plan)), data_(data) {
-    summary_ = {plan_.inodes.size(), plan_.metadata_blocks * plan_.block_size, plan_.block_size,
-                plan_.tree.epoch};
+    summary_ = {.inodes = plan_.inodes.size(),
+                .metadata_size = plan_.metadata_blocks * plan_.block_size,
+                .block_size = plan_.block_size,
+                .epoch = plan_.tree.epoch,
+                .hot_end = plan_.hot_end_block * plan_.block_size,
+                .hot_found = plan_.hot_found};
   }
 
   uint64_t size() const override { return plan_.total_blocks * plan_.block_size; }
@@ -53,6 +57,10 @@ Result<std::unique_ptr<Image>> plan_image(Tree tree, const ByteSource& data, con
   const uint32_t block_size = options.block_size;
   if (!std::has_single_bit(block_size) || block_size < kMinBlockSize || block_size > kMaxBlockSize) {
     return usage("block size", std::to_string(block_size) + " is none of 512, 1024, 2048, 4096");
+  }
+  if (options.hot_border == 0 || options.hot_border % block_size != 0) {
+    return usage("border of the hot part",
+                 std::to_string(options.hot_border) + " is no multiple of " + std::to_string(block_size));
   }
   return std::unique_ptr<Image>(
       std::make_unique<PlannedImage>(TRY(make_plan(std::move(tree), options, job)), data));

@@ -8,19 +8,26 @@
 #include "base/io.h"
 #include "base/job.h"
 #include "erofs/data_map.h"
+#include "erofs/hot.h"
 #include "erofs/tree.h"
 
 namespace seekable::erofs {
 
 struct PlanOptions {
   uint32_t block_size = 4096;  // 512, 1024, 2048 or 4096
+  // Files whose data comes first, in this order; those that are not there, or are no files with data, are
+  // left out. Where it ends, zeros fill the image up to a multiple of `hot_border` bytes.
+  std::vector<HotFile> hot = {};
+  uint64_t hot_border = 4096;  // a multiple of block_size
 };
 
 struct ImageSummary {
   uint64_t inodes;         // written, hard links counted once
   uint64_t metadata_size;  // bytes before the first block of file data, padding included
   uint32_t block_size;
-  int64_t epoch;  // seconds since 1970
+  int64_t epoch;                         // seconds since 1970
+  uint64_t hot_end = 0;                  // where the hot part ends, filling included; 0: there is none
+  std::vector<uint32_t> hot_found = {};  // indices of those of PlanOptions::hot that are files
 };
 
 class Image : public ByteSource {

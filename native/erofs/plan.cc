@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <unordered_map>
 
 #include "base/checked.h"
 
@@ -22,13 +23,14 @@ bool is_device(const Inode& inode) { return is_type(inode, S_IFCHR) || is_type(i
 
 class Planner {
  public:
-  Planner(Tree tree, const PlanOptions& options, Job& job) : job_(job) {
+  Planner(Tree tree, const PlanOptions& options, Job& job) : options_(options), job_(job) {
     plan_.tree = std::move(tree);
     plan_.block_size = options.block_size;
   }
 
   Result<Plan> run() {
     TRY(number_inodes());
+    TRY(find_hot_files());
     plan_.shared_xattrs.choose(kSuperblockEnd);
     TRY(place_inodes());
     TRY(place_blocks());
@@ -39,6 +41,7 @@ class Planner {
   Status number_inodes();
   void number_inode(InodeId id);
   Status plan_directory_of(uint32_t index);
+  Status find_hot_files();
 
   Status place_inodes();
   Status plan_inode(PlannedInode& planned);
@@ -46,19 +49,31 @@ class Planner {
   Status plan_xattrs(const PlannedInode& planned, const Inode& inode);
   bool fits_compact(const Inode& inode, uint64_t size) const;
   void choose_layout(PlannedInode& planned, const Inode& inode);
+  std::optional<ChunkMap> plan_chunks_of(const PlannedInode& planned, const Inode& inode) const;
   std::optional<uint64_t> place_inline_tail(const PlannedInode& planned, const Inode& inode) const;
 
   Status place_blocks();
+  Status place_hot_part();
   Status place_blocks_of(uint32_t index);
-  void map_data(const PlannedInode& planned, uint64_t blocks);
+  enum class Runs { kAll, kHot, kOthers };
+  Status place_runs(PlannedInode& planned, Runs which);
+  Result<uint32_t> take_blocks(const PlannedInode& planned, uint64_t blocks);
 
   const Inode& tree_inode(const PlannedInode& planned) const { return plan_.tree_inode(planned); }
   // For errors: as containers see it.
   std::string path_of(InodeId id) const { return "/" + tree_.path_of(id); }
 
+  struct HotInode {
+    uint32_t index;  // into Plan::inodes
+    const HotFile& file;
+  };
+
+  const PlanOptions& options_;
   Job& job_;
   Plan plan_;
   const Tree& tree_ = plan_.tree;
+  std::vector<HotInode> hot_;  // in the order of first use
+  std::unordered_map<InodeId, const HotFile*> hot_file_of_;
 };
 
 // Phase 1: the order of inodes, the sizes of directories, and how often each xattr occurs.
@@ -101,6 +116,19 @@ Status Planner::plan_directory_of(uint32_t index) {
   for (const Name& name : directory.names) number_inode(name.inode);
   return plan_.directory_blocks.size() <= UINT32_MAX ? ok()
                                                      : unsupported(path_of(id), "too many directory entries");
+}
+
+// Each inode once, by the first of its names that is in the list.
+Status Planner::find_hot_files() {
+  for (uint32_t i = 0; i < options_.hot.size(); ++i) {
+    if (i % kInodesPerCheck == 0) TRY(job_.check());
+    const HotFile& file = options_.hot[i];
+    const auto id = find_path(tree_, file.path);
+    if (!id || !is_type(tree_.inodes[*id], S_IFREG)) continue;
+    plan_.hot_found.push_back(i);
+    if (hot_file_of_.emplace(*id, &file).second) hot_.push_back({plan_.index_of[*id], file});
+  }
+  return ok();
 }
 
 // Phase 2: inode formats and layouts, and with them every inode number.
@@ -150,19 +178,28 @@ bool Planner::fits_compact(const Inode& inode, uint64_t size) const {
 }
 
 void Planner::choose_layout(PlannedInode& planned, const Inode& inode) {
-  if (is_type(inode, S_IFREG) && inode.data != Inode::Data::kWhole) {
-    Extent whole;
-    if (auto map = plan_chunks(tree_.extents_of(inode, whole), inode.size, plan_.block_size)) {
-      planned.layout = Layout::kChunked;
-      planned.detail = static_cast<uint32_t>(plan_.chunk_maps.size());
-      plan_.chunk_maps.push_back(std::move(*map));
-      return;
-    }
+  if (auto map = plan_chunks_of(planned, inode)) {
+    planned.layout = Layout::kChunked;
+    planned.detail = static_cast<uint32_t>(plan_.chunk_maps.size());
+    plan_.chunk_maps.push_back(std::move(*map));
+    return;
   }
   if (const auto offset = place_inline_tail(planned, inode)) {
     planned.layout = Layout::kInline;
     planned.offset = *offset;
   }
+}
+
+// Of a file with holes, or of one whose data goes to two places; nothing for one that lies in one piece.
+std::optional<ChunkMap> Planner::plan_chunks_of(const PlannedInode& planned, const Inode& inode) const {
+  if (!is_type(inode, S_IFREG)) return std::nullopt;
+  if (inode.data != Inode::Data::kWhole) {
+    Extent whole;
+    if (auto map = plan_chunks(tree_.extents_of(inode, whole), inode.size, plan_.block_size)) return map;
+  }
+  const auto hot = hot_file_of_.find(planned.id);
+  if (hot == hot_file_of_.end()) return std::nullopt;
+  return plan_parts(hot->second->ranges, inode.size, plan_.block_size);
 }
 
 // Where the inode goes, at or after its offset, if its last partial block is to lie behind it: that must not
@@ -184,7 +221,7 @@ std::optional<uint64_t> Planner::place_inline_tail(const PlannedInode& planned, 
   return planned.offset + gap;
 }
 
-// Phase 3: blocks, those of metadata before those of files.
+// Phase 3: blocks, those of metadata before those of files, and of these the hot ones first.
 Status Planner::place_blocks() {
   plan_.total_blocks = ceil_divide(plan_.inodes_end, plan_.block_size);
   for (const bool files : {false, true}) {
@@ -192,49 +229,73 @@ Status Planner::place_blocks() {
       if (index % kInodesPerCheck == 0) TRY(job_.check());
       if (is_type(tree_inode(plan_.inodes[index]), S_IFREG) == files) TRY(place_blocks_of(index));
     }
-    if (!files) plan_.metadata_blocks = plan_.total_blocks;
+    if (files) break;
+    plan_.metadata_blocks = plan_.total_blocks;
+    TRY(place_hot_part());
   }
+  return ok();
+}
+
+Status Planner::place_hot_part() {
+  for (const HotInode& hot : hot_) {
+    PlannedInode& planned = plan_.inodes[hot.index];
+    if (planned.layout == Layout::kChunked) {
+      TRY(place_runs(planned, Runs::kHot));
+    } else {
+      TRY(place_blocks_of(hot.index));
+    }
+  }
+  if (plan_.total_blocks == plan_.metadata_blocks) return ok();
+  plan_.total_blocks = round_up(plan_.total_blocks, options_.hot_border / plan_.block_size);
+  plan_.hot_end_block = plan_.total_blocks;
   return ok();
 }
 
 Status Planner::place_blocks_of(uint32_t index) {
   PlannedInode& planned = plan_.inodes[index];
-  const uint64_t blocks = plan_.blocks_of(planned);
-  if (blocks == 0) return ok();
-  const uint64_t first = plan_.total_blocks;
-  plan_.total_blocks += blocks;
-  if (plan_.total_blocks > UINT32_MAX) {
-    return unsupported(path_of(planned.id), "its " + std::to_string(plan_.size_of(planned)) +
-                                                " bytes, after " + std::to_string(first) + " blocks of " +
-                                                std::to_string(plan_.block_size) +
-                                                ", exceed the 4294967295 blocks of an image");
+  if (planned.layout == Layout::kChunked) {
+    return place_runs(planned, hot_file_of_.contains(planned.id) ? Runs::kOthers : Runs::kAll);
   }
-  planned.first_block = static_cast<uint32_t>(first);
+  const uint64_t blocks = plan_.blocks_of(planned);
+  if (blocks == 0 || planned.first_block != kNoBlock) return ok();  // it may be hot, and placed already
+  planned.first_block = TRY(take_blocks(planned, blocks));
   if (is_type(tree_inode(planned), S_IFREG)) {
-    map_data(planned, blocks);
+    // All of it, or all but the inline tail.
+    plan_.data.add_file(tree_, tree_inode(planned), 0, blocks * plan_.block_size,
+                        uint64_t{planned.first_block} * plan_.block_size);
   } else {
     plan_.block_owners.push_back(index);
   }
   return ok();
 }
 
-// What of the file lies in its `blocks` blocks: all of it, all but the inline tail, or the stored chunks.
-void Planner::map_data(const PlannedInode& planned, uint64_t blocks) {
-  const Inode& inode = tree_inode(planned);
-  const uint64_t start = uint64_t{planned.first_block} * plan_.block_size;
-  if (planned.layout != Layout::kChunked) {
-    plan_.data.add_file(tree_, inode, 0, blocks * plan_.block_size, start);
-    return;
-  }
-  const ChunkMap& map = plan_.chunk_maps[planned.detail];
+Status Planner::place_runs(PlannedInode& planned, Runs which) {
+  ChunkMap& map = plan_.chunk_maps[planned.detail];
   const unsigned chunk_bits = static_cast<unsigned>(std::countr_zero(plan_.block_size)) + map.block_bits;
-  for (const ChunkRun& run : map.runs) {
+  const uint64_t size = plan_.size_of(planned);
+  if (map.blocks > UINT32_MAX) TRY(take_blocks(planned, map.blocks));
+  for (ChunkRun& run : map.runs) {
+    if (which != Runs::kAll && run.is_hot != (which == Runs::kHot)) continue;
     const uint64_t from = uint64_t{run.chunk} << chunk_bits;
-    plan_.data.add_file(tree_, inode, from, uint64_t{run.count} << chunk_bits,
-                        start + uint64_t{run.block} * plan_.block_size);
+    const uint64_t length = std::min(uint64_t{run.count} << chunk_bits, size - from);
+    const uint32_t block = TRY(take_blocks(planned, ceil_divide(length, plan_.block_size)));
+    if (planned.first_block == kNoBlock) planned.first_block = block;
+    run.block = block - planned.first_block;
+    plan_.data.add_file(tree_, tree_inode(planned), from, length, uint64_t{block} * plan_.block_size);
   }
+  return ok();
 }
 
+// The first of `blocks` blocks at the end of what is placed.
+Result<uint32_t> Planner::take_blocks(const PlannedInode& planned, uint64_t blocks) {
+  const uint64_t first = plan_.total_blocks;
+  plan_.total_blocks += blocks;
+  if (plan_.total_blocks <= UINT32_MAX) return static_cast<uint32_t>(first);
+  return unsupported(path_of(planned.id), "its " + std::to_string(plan_.size_of(planned)) + " bytes, after " +
+                                              std::to_string(first) + " blocks of " +
+                                              std::to_string(plan_.block_size) +
+                                              ", exceed the 4294967295 blocks of an image");
+}
 }  // namespace
 
 uint64_t Plan::size_of(const PlannedInode& inode) const {

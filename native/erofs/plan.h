@@ -1,7 +1,7 @@
 // The plan of an image: every inode number, size and block, before a byte is written. A pure function of the
 // tree.
 //
-//   superblock | shared xattrs | inodes, xattrs, inline bodies | directory blocks | file data
+//   superblock | shared xattrs | inodes, xattrs, inline bodies | directory blocks | hot file data | file data
 //
 // Inodes stand in the order of a listing: the root, its children by name, then each subdirectory's children
 // in turn. Blocks stand in the same order, so that all metadata is one prefix of the image. Structures:
@@ -55,6 +55,8 @@ struct Plan {
   std::vector<uint32_t> xattr_sizes;  // bytes of the bodies of Tree::xattrs
   uint64_t inodes_end = 0;            // byte after the last inode and its body
   uint64_t metadata_blocks = 0;       // before the first block of file data
+  uint64_t hot_end_block = 0;         // 0: no file's data is hot
+  std::vector<uint32_t> hot_found;    // indices into PlanOptions::hot
   uint64_t total_blocks = 0;
 
   const Inode& tree_inode(const PlannedInode& inode) const { return tree.inodes[inode.id]; }
@@ -66,7 +68,7 @@ struct Plan {
   uint64_t head_size(const PlannedInode& inode) const;
   // Where the inline tail or the chunk table lies in the image.
   uint64_t body_offset(const PlannedInode& inode) const { return inode.offset + head_size(inode); }
-  // Blocks that `inode` owns, from its first_block on.
+  // Blocks that `inode` owns; from its first_block on, unless it is chunked.
   uint64_t blocks_of(const PlannedInode& inode) const;
   // Bytes of the body right behind the head of `inode`: inline tail or chunk table.
   uint64_t body_size(const PlannedInode& inode) const;

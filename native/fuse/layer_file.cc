@@ -14,7 +14,7 @@ constexpr uint64_t kMaxNode = (uint64_t{1} << 53) - 1;
 constexpr uint64_t kMaxSize = (uint64_t{1} << 63) - 1;
 
 Status check(const LayerFile::Options& options) {
-  const auto& [node, name, data, starts, present] = options;
+  const auto& [node, name, data, starts, present, keeps_log] = options;
   if (node <= kRootNode || node > kMaxNode) return usage(name, "its node is out of range");
   if (name.empty() || name.find('/') != std::string::npos)
     return usage("layer file", "it has no proper name");
@@ -39,7 +39,8 @@ LayerFile::LayerFile(Options options)
       data_(std::move(options.data)),
       starts_(std::move(options.starts)),
       states_(starts_.size() - 1),
-      touched_(starts_.size() - 1) {
+      touched_(starts_.size() - 1),
+      log_(options.keeps_log ? std::make_unique<ReadLog>(starts_.back()) : nullptr) {
   for (size_t chunk = 0; chunk < states_.size(); ++chunk) {
     const bool is_present = (options.present[chunk / 8] >> (chunk % 8) & 1) != 0;
     states_[chunk] = is_present ? ChunkState::kPresent : ChunkState::kAbsent;

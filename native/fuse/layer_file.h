@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/io.h"
+#include "fuse/read_log.h"
 
 namespace seekable::fuse {
 
@@ -35,6 +36,7 @@ class LayerFile {
     File data;
     std::vector<uint64_t> starts;  // ascending from 0; the last is the file's size
     Bytes present;                 // a bit a chunk, the lowest first: what the store's file has already
+    bool keeps_log = false;        // of what is read
   };
   // kUsage when the starts don't ascend from 0, or bits are missing.
   static Result<std::shared_ptr<LayerFile>> create(Options options);
@@ -53,6 +55,9 @@ class LayerFile {
   // From the store's file: only what is present there means anything.
   Status read(uint64_t offset, MutableBytes out) const { return data_.read_at(offset, out); }
 
+  // Null unless it keeps one.
+  ReadLog* log() { return log_.get(); }
+
   std::atomic<uint64_t> reads{0};
   std::atomic<uint64_t> bytes_read{0};
   std::atomic<uint64_t> waiting{0};  // reads that wait for chunks now
@@ -66,6 +71,7 @@ class LayerFile {
   std::vector<uint64_t> starts_;
   std::vector<std::atomic<ChunkState>> states_;
   std::vector<std::atomic<bool>> touched_;
+  std::unique_ptr<ReadLog> log_;
 };
 
 }  // namespace seekable::fuse

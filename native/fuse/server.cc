@@ -315,6 +315,7 @@ void Server::read_file(const Request& request, MutableBytes bytes) {
   read->file = file;
   read->offset = in.offset;
   read->size = static_cast<uint32_t>(std::min<uint64_t>({in.size, kMaxRead, file->size() - in.offset}));
+  if (ReadLog* log = file->log()) log->note(read->offset, read->size);
   const auto [first, last] = file->chunks_of(read->offset, read->size);
   bool is_first = false;
   for (uint64_t chunk = first; chunk <= last; ++chunk) {

@@ -174,15 +174,14 @@ class Comparison {
 
 class Kernel : public testing::TestWithParam<uint32_t> {};
 
-TEST_P(Kernel, ShowsTheTreeThatTheImageWasMadeOf) {
+void expect_shown(const PlanOptions& options, int wide) {
   Mounted mounted;
   if (const auto reason = mounted.prepare()) SKIP_BECAUSE(*reason);
-  const int wide = GetParam() == 4096 ? 100000 : 2000;
   const TreeBuilder expected = make_everything(wide);
   const TreeBuilder built = make_everything(wide);
   const MemorySource data(built.source);
   Job job;
-  auto image = plan_image(to_tree(built.tree), data, {.block_size = GetParam()}, job);
+  auto image = plan_image(to_tree(built.tree), data, options, job);
   ASSERT_TRUE(image.ok()) << image.error().what << ": " << image.error().why;
   image.value()->set_uuid(as_bytes("0123456789abcdef"));
   mounted.write_image(*image.value());
@@ -193,6 +192,19 @@ TEST_P(Kernel, ShowsTheTreeThatTheImageWasMadeOf) {
   }
   ASSERT_EQ(error, 0) << strerror(error);
   Comparison(expected).compare_tree(mounted.mount_point());
+}
+
+TEST_P(Kernel, ShowsTheTreeThatTheImageWasMadeOf) {
+  expect_shown({.block_size = GetParam()}, GetParam() == 4096 ? 100000 : 2000);
+}
+
+TEST_P(Kernel, ShowsTheTreeOfAnImageWithAHotPart) {
+  expect_shown({.block_size = GetParam(),
+                .hot = {{"files/mebibyte", {{0, 5000}, {500000, 100000}}},
+                        {"sparse/middle", {}},
+                        {"files/size-4196", {}}},
+                .hot_border = 1 << 20},
+               2000);
 }
 
 INSTANTIATE_TEST_SUITE_P(BlockSizes, Kernel, testing::Values(512, 1024, 2048, 4096));

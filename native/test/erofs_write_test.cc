@@ -18,9 +18,10 @@ constexpr int kWide = 3000;
 // An image together with the bytes that it reads from.
 struct Built {
   explicit Built(TreeBuilder builder, uint32_t block_size = 4096)
-      : source(std::move(builder.source)), data(source) {
+      : Built(std::move(builder), PlanOptions{.block_size = block_size}) {}
+  Built(TreeBuilder builder, const PlanOptions& options) : source(std::move(builder.source)), data(source) {
     Job job;
-    auto planned = plan_image(to_tree(builder.tree), data, {.block_size = block_size}, job);
+    auto planned = plan_image(to_tree(builder.tree), data, options, job);
     if (!planned.ok()) ADD_FAILURE() << planned.error().what << ": " << planned.error().why;
     image = std::move(planned.value());
   }
@@ -71,9 +72,7 @@ const std::map<uint16_t, FileType> kTypes = {
     {S_IFLNK, FileType::kSymlink},
 };
 
-TEST_P(ErofsWrite, ReadsBackAsTheTreeItWasMadeOf) {
-  const TreeBuilder expected = make_everything(kWide);
-  const Built built(make_everything(kWide), GetParam());
+void expect_tree(const Built& built, const TreeBuilder& expected) {
   const std::vector<uint8_t> bytes = built.read_all();
   const Reader reader(bytes);
   const PlainTree& tree = expected.tree;
@@ -108,8 +107,35 @@ TEST_P(ErofsWrite, ReadsBackAsTheTreeItWasMadeOf) {
   EXPECT_EQ(reader.superblock.inodes, serials.size());
 }
 
+TEST_P(ErofsWrite, ReadsBackAsTheTreeItWasMadeOf) {
+  expect_tree(Built(make_everything(kWide), GetParam()), make_everything(kWide));
+}
+
+// Of everything: files in part, whole files, files with holes, tails, hard links, and what is no file.
+PlanOptions hot_options(uint32_t block_size) {
+  return {.block_size = block_size,
+          .hot = {{"files/mebibyte", {{0, 5000}, {500000, 100000}, {(1 << 20) + 90, 10}}},
+                  {"sparse/middle", {{200000, 10}}},
+                  {"files/size-4196", {}},
+                  {"files/touching", {{0, 1}}},
+                  {"sparse/all-hole", {}},
+                  {"files/size-0", {}},
+                  {"files", {}},
+                  {"nowhere/file", {}}},
+          .hot_border = 256 << 10};
+}
+
+TEST_P(ErofsWrite, ReadsBackWithAHotPart) {
+  const Built built(make_everything(kWide), hot_options(GetParam()));
+  expect_tree(built, make_everything(kWide));
+  const ImageSummary& summary = built.image->summary();
+  EXPECT_EQ(summary.hot_found, (std::vector<uint32_t>{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(summary.hot_end % (256 << 10), 0U);
+  EXPECT_GT(summary.hot_end, summary.metadata_size);
+}
+
 TEST_P(ErofsWrite, IsTheSameInAnyPieces) {
-  const Built built(make_everything(kWide), GetParam());
+  const Built built(make_everything(kWide), hot_options(GetParam()));
   built.image->set_uuid(as_bytes(kUuid));
   const std::vector<uint8_t> whole = built.read_all();
   std::mt19937 random(GetParam());

@@ -22,6 +22,7 @@ export interface ConvertFlags extends EncodeFlags, RegistryFlags {
   appendToIndex?: true;
   osFeatures?: true;
   keepForeign?: true;
+  order?: string;
   replace?: true;
   cache?: string;
   retryTime?: number;
@@ -33,6 +34,7 @@ export function addConvertOptions(command: Command): Command {
     flagOf(rules.allPlatforms, 'convert the whole index, and keep it an index').conflicts('platform'),
     flagOf(rules.appendToIndex, 'keep the image as it is too: an index of it, then of what it became'),
     flagOf(rules.keepForeign, 'containerd: carry non-distributable layers over as they are, blob and urls'),
+    flagOf(rules.order, 'put what this trace names first, in the order of its use', 'file'),
     flagOf(rules.replace, 'write over an index, also when manifests that it names are lost with it'),
     flagOf(
       rules.osFeatures,
@@ -48,7 +50,8 @@ export function addConvertOptions(command: Command): Command {
 
 /** The library's options for these flags. A flag that was not given stays absent. */
 export async function convertOptions(flags: ConvertFlags): Promise<ConvertOptions> {
-  const { platform, allPlatforms, appendToIndex, osFeatures, keepForeign, replace, cache, retryTime } = flags;
+  const { platform, allPlatforms, appendToIndex, osFeatures, keepForeign, order, replace, cache, retryTime } =
+    flags;
   return {
     ...(await encodeOptions(flags)),
     ...registryOptions(flags),
@@ -58,6 +61,7 @@ export async function convertOptions(flags: ConvertFlags): Promise<ConvertOption
       appendToIndex,
       osFeatures,
       keepForeign,
+      order,
       replace,
       cache,
       retryTime,

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { collect, given, parseInteger } from './options';
+import { collect, given, parseFileName, parseInteger } from './options';
 
 /** Flags of the lazy server: as `serve` takes them, and as `mount` and `run` hand them on to one that they start. */
 export interface ServerFlags {
@@ -12,6 +12,8 @@ export interface ServerFlags {
 export interface LazyFlags extends ServerFlags {
   lazy?: true;
   mirror?: string[];
+  prefetch?: string;
+  record?: string;
 }
 
 /** A day: a longer wait is none that anybody meant. */
@@ -23,7 +25,13 @@ export function addLazyOptions(command: Command): void {
     .option('--lazy', 'mount at once and fetch what is read, by the lazy server (see serve)')
     .addOption(
       new Option('--mirror <host>', 'a registry that has the same blobs, repeatable').argParser(collect),
-    );
+    )
+    .option(
+      '--prefetch <what>',
+      'what to fetch before it is read: auto (what the image was laid out for), a trace, none (default: auto)',
+      parseFileName,
+    )
+    .option('--record <file>', 'write down what is read, as a trace; implies --lazy', parseFileName);
   addServerOptions(command, 'of a server that is started: ');
 }
 
@@ -47,8 +55,9 @@ export function addServerOptions(command: Command, prefix = ''): void {
 }
 
 /** What the flags of a mount say, as the library takes it. */
-export function lazyOptions({ lazy, mirror, background, ioTimeout, cacheSize }: LazyFlags) {
-  return given({ lazy, mirrors: mirror, background, ioTimeout, cacheSize });
+export function lazyOptions(flags: LazyFlags) {
+  const { lazy, mirror, prefetch, record, background, ioTimeout, cacheSize } = flags;
+  return given({ lazy, mirrors: mirror, prefetch, record, background, ioTimeout, cacheSize });
 }
 
 function parseSeconds(text: string): number {

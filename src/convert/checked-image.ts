@@ -3,11 +3,10 @@ import { readSeekableAnnotations } from '../format/annotations';
 import { isErofsLayer } from '../format/media-types';
 import type { LoneIndex } from '../layer/chunk-index-section';
 import { checkBlobDigest, digestOfFile } from '../layer/content-digest';
-import { openLayerImage, type BuildOptions } from '../layer/layer-image';
+import { openLayerImage, type BuildOptions, type LayerImage } from '../layer/layer-image';
 import type { BlobDigests, DecodeTarget } from '../layer/decode';
 import { isSeekableLayer } from '../layer/seekable';
 import { openWholeLayer, type WholeLayer } from '../layer/whole-layer';
-import type { NativeSource } from '../native/binding';
 import type { BlobFile } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import type { LayerCall } from './run';
@@ -65,12 +64,12 @@ function hasTree({ mediaType, annotations }: Descriptor): boolean {
 export async function withLayerImage<T>(
   file: BlobFile,
   { layer: { descriptor, diffId }, options }: LayerCall,
-  use: (image: NativeSource, check: () => Promise<void>) => Promise<T>,
+  use: (layer: Pick<LayerImage, 'image' | 'hot'>, check: () => Promise<void>) => Promise<T>,
 ): Promise<T> {
   const opened = await openLayerImage(file, options);
   const hashing = opened.sourceDigest === null ? startHashing(file, options) : null;
   try {
-    return await use(opened.image, async () => {
+    return await use(opened, async () => {
       const digest = opened.sourceDigest ?? (await hashing!.digest);
       await checkBlobDigest(file, descriptor, options, digest);
       checkSameDigest(`${file.name}: DiffID`, diffId, opened.contentDigest ?? digest);

@@ -22,6 +22,11 @@ export interface ConvertOptions extends EncodeOptions, PlatformSelection, Regist
    * draft specification has no images of both kinds.
    */
   keepForeign?: boolean | undefined;
+  /**
+   * A file with a trace (docs/trace.md): the data of what it names comes first in each layer that is built of a tar. Not with `mkfs`, which has
+   * an order of its own.
+   */
+  order?: string | undefined;
   /** Write over an index although it names manifests that the run neither writes nor carries over. */
   replace?: boolean | undefined;
   /** Folder in which converted layers are kept, and found by later runs; default: none. */

@@ -1,9 +1,10 @@
-import { stripSeekableAnnotations } from '../format/annotations';
+import { hotAnnotation, hotEndOf, stripSeekableAnnotations } from '../format/annotations';
 import type { EncodeSettings } from '../format/profiles';
 import { openTemporary } from '../fs/temporary';
 import { readIndexOf } from '../image/image-layers';
 import { encodeErofs } from '../layer/encode';
 import type { EncodedLayer } from '../layer/encoded-layer';
+import { warnOfKeptOrder } from '../layer/layer-image';
 import { warnOfUnusedMkfs } from '../layer/mkfs/options';
 import { native, type NativeSource } from '../native/binding';
 import { omit } from '../oci/json';
@@ -43,10 +44,14 @@ export async function finishLayer(run: StoreRun, call: LayerCall): Promise<Finis
     if (run.asked.appendToIndex === true) await copyBlob(destination, file, descriptor, options);
     const stored = await openStoredImage(pool, file, call, indexLayer);
     if (stored === null) {
-      return await withLayerImage(file, call, (image, check) => wrap(run, call, run.settings, image, check));
+      return await withLayerImage(file, call, async ({ image, hot }, check) => {
+        if (hot !== null) run.order?.add(descriptor.digest, hot.found);
+        return wrap(run, call, run.settings, { image, hotEnd: hot?.end ?? 0 }, check);
+      });
     }
     try {
       warnOfUnusedMkfs(file.name, options);
+      warnOfKeptOrder(file.name, options);
       if (stored.kind !== 'seekable' || !matchesRequest(stored.blob, run, indexLayer)) {
         return await wrapStored(run, call, stored);
       }
@@ -73,7 +78,13 @@ async function wrapStored(
     await decode(file);
     const name = `blob ${call.layer.descriptor.digest}`;
     const image = new native.Source({ fd: file.fd, offset: 0, size: blob.imageSize, name });
-    return await wrap(run, call, settingsWithTree(run, blob), image, async () => undefined);
+    return await wrap(
+      run,
+      call,
+      settingsWithTree(run, blob),
+      { image, hotEnd: hotEndOf(call.layer.descriptor, blob.imageSize) ?? 0 },
+      async () => undefined,
+    );
   } finally {
     await file.close();
   }
@@ -84,7 +95,7 @@ async function wrap(
   { destination, pool }: StoreRun,
   { layer: { descriptor: old }, options }: LayerCall,
   settings: EncodeSettings,
-  image: NativeSource,
+  { image, hotEnd }: { image: NativeSource; hotEnd: number },
   check: () => Promise<void>,
 ): Promise<FinishedLayer> {
   try {
@@ -95,7 +106,7 @@ async function wrap(
         encodeErofs(image, draft, settings, { ...options, threads }, `blob ${old.digest}`),
       );
       await check();
-      const descriptor = descriptorOf(encoded, old);
+      const descriptor = descriptorOf(withHotPart(encoded, hotEnd), old);
       const { diffId, uncompressedSize, indexLayer } = encoded;
       // Of an index, which is stored as it is, DiffID and digest are the same.
       const index = indexLayer && { descriptor: indexLayer.descriptor, diffId: indexLayer.descriptor.digest };
@@ -108,6 +119,12 @@ async function wrap(
   } finally {
     image.close();
   }
+}
+
+/** Says in the blob's annotations where its hot part ends, if it has one. */
+function withHotPart(encoded: EncodedLayer, hotEnd: number): EncodedLayer {
+  if (hotEnd === 0) return encoded;
+  return { ...encoded, annotations: { ...encoded.annotations, [hotAnnotation]: String(hotEnd) } };
 }
 
 /** Annotations of the old descriptor that say nothing of its encoding stay, and members that nobody here knows. */

@@ -1,16 +1,16 @@
 import { jsonText } from '../format/json';
 import type { EncodeSettings } from '../format/profiles';
 import { omit } from '../oci/json';
-import type { EncodeOptions } from '../layer/encode';
 import { mkfsSettings } from '../layer/mkfs/options';
 import type { ImageLayer } from '../image/image-layers';
+import type { LayerOptions } from './run';
 
 /**
  * All that the blob made of a layer depends on, as text: the same key, the same bytes. Options that were not given count as well, since they
  * decide what is passed through.
  */
 export function layerKey(
-  { settings, options }: { settings: EncodeSettings; options: EncodeOptions },
+  { settings, options }: { settings: EncodeSettings; options: LayerOptions },
   { descriptor, diffId, index: indexLayer }: ImageLayer,
 ): string {
   const { digest, mediaType, annotations = {}, ...others } = omit(descriptor, 'size', 'data', 'urls');
@@ -23,6 +23,7 @@ export function layerKey(
     dmVerity,
     dmVerityBlockSize,
     dmVerityHash,
+    hot,
   } = options;
   const verity = settings.verity && {
     ...settings.verity,
@@ -43,5 +44,6 @@ export function layerKey(
     asked,
     mkfsSettings(options),
     ...(Object.keys(others).length > 0 ? [others] : []),
+    ...(hot === undefined ? [] : [{ hot: hot.files.key }]),
   ]);
 }

@@ -2,9 +2,11 @@ import type { EncodeSettings } from '../format/profiles';
 import type { ImageLayer } from '../image/image-layers';
 import type { JobOptions, WarningOptions } from '../job';
 import type { EncodeOptions } from '../layer/encode';
+import type { PlannedBuildOptions } from '../layer/layer-image';
 import type { DestinationStore, SourceStore } from '../oci/store';
 import type { ConvertOptions } from './convert-options';
 import type { LayerCache } from './layer-cache';
+import type { Order } from './order';
 import type { ConversionPool } from './pool';
 
 /**
@@ -17,6 +19,8 @@ export interface ConversionRun {
   asked: Omit<ConvertOptions, keyof JobOptions | 'bottomLayer' | 'pool'>;
   /** What the options come to, defaults filled in. */
   settings: EncodeSettings;
+  /** What comes first in the images that are built; null: the tree's order alone. */
+  order: Order | null;
   pool: ConversionPool;
 }
 
@@ -35,12 +39,15 @@ export interface LayerRun extends StoreRun {
 export interface LayerCall {
   layer: ImageLayer;
   /** Those of the run, with the signal and the progress of this layer. */
-  options: EncodeOptions;
+  options: LayerOptions;
 }
+
+/** How a layer is encoded, and what the conversion knows of it besides. */
+export type LayerOptions = EncodeOptions & PlannedBuildOptions;
 
 /** The call that works on `layer`. What has no name in progress is called by the layer's blob. */
 export function layerCall(
-  { asked }: ConversionRun,
+  { asked, order, settings }: ConversionRun,
   layer: ImageLayer,
   { signal, onProgress }: JobOptions,
 ): LayerCall {
@@ -50,7 +57,8 @@ export function layerCall(
     ((event) => {
       onProgress({ ...event, item: event.item ?? item });
     });
-  return { layer, options: { ...asked, signal, onProgress: named } };
+  const hot = order === null ? {} : { hot: { files: order.files, border: settings.chunkSize } };
+  return { layer, options: { ...asked, ...hot, signal, onProgress: named } };
 }
 
 /** Waits for the cleaning up after a run. Its failure is only a warning: the result of the run stands by then, and the caller must get that. */

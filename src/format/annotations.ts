@@ -25,10 +25,14 @@ export const specAnnotations = {
   role: 'org.erofs.role',
 } as const;
 
+/** Our own, of either profile: where the part of an image ends that programs were seen to read; in bytes, uncompressed (docs/trace.md). */
+export const hotAnnotation = 'dev.seekable-erofs.hot';
+
 /** Every annotation that says something about a layer's encoding: what goes when the layer is encoded anew. */
 export const seekableAnnotationNames: readonly string[] = [
   ...Object.values(containerdAnnotations),
   ...Object.values(specAnnotations),
+  hotAnnotation,
 ];
 
 /**
@@ -76,6 +80,14 @@ export interface SpecSeekable {
 export type SeekableAnnotations = ContainerdSeekable | SpecSeekable;
 
 type Annotations = Readonly<Record<string, unknown>>;
+
+/** Where the hot part of a layer's image ends; null when it has none, or says what can't be: it is a hint and nothing more. */
+export function hotEndOf({ annotations }: { annotations?: Annotations }, imageSize: number): number | null {
+  const text = annotations?.[hotAnnotation];
+  if (typeof text !== 'string' || !/^[1-9]\d{0,15}$/.test(text)) return null;
+  const end = Number(text);
+  return end <= imageSize ? end : null;
+}
 
 /**
  * The digest of its content that a layer's descriptor has in profile "erofs-image-spec", null for all others. It is the layer's DiffID,

@@ -6,6 +6,7 @@ import { native, type NativeSource, type Slice } from '../native/binding';
 import { reading } from '../native/native-error';
 import { runNative } from '../native/run';
 import type { ByteSource } from '../source/byte-source';
+import type { HotFiles } from './hot-files';
 import { mkfsSettings, warnOfUnusedMkfs, type MkfsChoices, type MkfsSettings } from './mkfs/options';
 import { asByteSource } from './native-byte-source';
 import { resourcesOf } from './resources';
@@ -24,10 +25,12 @@ export interface PlainLayer {
 }
 
 /** The raw EROFS image of a layer, ready to be read anywhere. close() it. */
-interface LayerImage extends Omit<PlainLayer, 'content'> {
+export interface LayerImage extends Omit<PlainLayer, 'content'> {
   image: NativeSource;
   /** What was built of a tar; null when the layer is an image itself. */
   built: { inodes: number; blockSize: number } | null;
+  /** The hot part of what was built: where it ends, and which of the files it has; null when there is none. */
+  hot: { end: number; found: number[] } | null;
 }
 
 /** Opens a layer that is no seekable blob: gzip and zstd, told by content, are inflated into an unlinked file. */
@@ -59,11 +62,22 @@ export interface BuildOptions extends ResourceOptions, WarningOptions, MkfsChoic
   bottomLayer?: boolean | undefined;
 }
 
+/** What a conversion knows of a layer's place and use; programs ask for it by ConvertOptions. */
+export interface PlannedBuildOptions extends BuildOptions {
+  /** Files whose data comes first; zeros fill the image up to a multiple of `border` bytes behind it. */
+  hot?: { files: HotFiles; border: number } | undefined;
+}
+
+/** Says that a layer is no tar, so that its data stays where it is. */
+export function warnOfKeptOrder(layer: string, { hot, onWarning }: PlannedBuildOptions): void {
+  if (hot !== undefined) onWarning?.(`${layer}: it is EROFS already, so --order has no effect on it`);
+}
+
 /**
  * The image of a layer that is no seekable blob: a tar (plain, gzip, zstd) is planned, or built by mkfs.erofs where that is asked for; an
  * EROFS image (raw, gzip, zstd) is used as it is. CORRUPT and REFUSED name the tar's entry; CORRUPT when the content is neither.
  */
-export async function openLayerImage(layer: Slice, options: BuildOptions): Promise<LayerImage> {
+export async function openLayerImage(layer: Slice, options: PlannedBuildOptions): Promise<LayerImage> {
   const mkfs = mkfsSettings(options);
   const opened = await openPlainLayer(layer, options);
   const { content, ...rest } = opened;
@@ -72,7 +86,8 @@ export async function openLayerImage(layer: Slice, options: BuildOptions): Promi
     const kind = await sniffLayer(source);
     if (kind === 'erofs') {
       warnOfUnusedMkfs(layer.name, options);
-      return { ...rest, image: content, built: null };
+      warnOfKeptOrder(layer.name, options);
+      return { ...rest, image: content, built: null, hot: null };
     }
     if (kind !== 'tar' && kind !== 'empty') throw await notALayer(source);
     return mkfs === null
@@ -87,13 +102,26 @@ export async function openLayerImage(layer: Slice, options: BuildOptions): Promi
 async function planned(
   { content, ...rest }: PlainLayer,
   name: string,
-  options: BuildOptions,
+  options: PlannedBuildOptions,
 ): Promise<LayerImage> {
-  const { bottomLayer = false } = options;
+  const { bottomLayer = false, hot } = options;
   const { threads, tmpDir } = resourcesOf(options);
   const planning = runNative(
     options,
-    (job) => native.planImage(content, { blockSize: builtBlockSize, bottomLayer, threads, tmpDir }, job),
+    (job) =>
+      native.planImage(
+        content,
+        {
+          blockSize: builtBlockSize,
+          bottomLayer,
+          threads,
+          tmpDir,
+          hotPaths: hot?.files.paths ?? [],
+          hotRanges: hot?.files.ranges ?? [],
+          hotBorder: hot?.border ?? builtBlockSize,
+        },
+        job,
+      ),
     name,
   );
   const plan = await reading(name, planning);
@@ -102,7 +130,13 @@ async function planned(
     plan.source.close();
     rest.close();
   };
-  return { ...rest, image: plan.source, built: { inodes: plan.inodes, blockSize: builtBlockSize }, close };
+  return {
+    ...rest,
+    image: plan.source,
+    built: { inodes: plan.inodes, blockSize: builtBlockSize },
+    hot: hot === undefined ? null : { end: plan.hotEnd, found: plan.hotFound },
+    close,
+  };
 }
 
 async function madeByMkfs(
@@ -119,7 +153,7 @@ async function madeByMkfs(
     image.close();
   };
   const sourceDigest = rest.sourceDigest ?? tarDigest;
-  return { image, built, sourceDigest, contentDigest, close };
+  return { image, built, hot: null, sourceDigest, contentDigest, close };
 }
 
 async function notALayer(source: ByteSource): Promise<Error> {

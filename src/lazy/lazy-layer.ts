@@ -67,6 +67,8 @@ export interface LazyLayerParts {
 export class LazyLayer implements FetchTarget {
   private readonly readAhead: ReadAhead;
   private readonly decoder: ChunkDecoder;
+  /** Chunks that were asked for because programs are known to read them. */
+  private readonly prefetched = new Set<number>();
   private readonly demands: Demands;
   private readonly latencies = new Latencies();
   private readonly closing = new AbortController();
@@ -100,13 +102,16 @@ export class LazyLayer implements FetchTarget {
     if (this.isClosed) return;
     if (kind === 'missing') this.demand(first);
     if (kind !== 'read') return;
+    if (this.wasForeseen(first, last)) return;
     const { from, to } = this.readAhead.onRead(first, last);
     for (let chunk = from; chunk < to; chunk++) this.want(chunk, 'ahead');
   }
 
   /** Asks for a chunk that nobody waits for yet. */
   want(chunk: number, urgency: Urgency): void {
-    if (!this.isClosed && !this.store.has(chunk)) this.parts.queue.want(this, chunk, urgency);
+    if (this.isClosed) return;
+    if (urgency === 'prefetch') this.prefetched.add(chunk);
+    if (!this.store.has(chunk)) this.parts.queue.want(this, chunk, urgency);
   }
 
   /** Asks for the next missing chunks, some MiB of them. False when all are here. */
@@ -214,6 +219,12 @@ export class LazyLayer implements FetchTarget {
 
   private get isClosed(): boolean {
     return this.closing.signal.aborted;
+  }
+
+  /** What is known to be read says by itself what comes next: guessing would fetch what nobody reads. */
+  private wasForeseen(first: number, last: number): boolean {
+    for (let chunk = first; chunk <= last; chunk++) if (!this.prefetched.has(chunk)) return false;
+    return true;
   }
 
   private current(): LayerSource {

@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline';
 import { exitCodes, failure, SeekableErofsError, type ErrorCode } from '../errors';
 import type { Descriptor } from '../oci/types';
 import type { PlainVerity } from './plain-verity';
+import type { RecordRequest } from './trace-recorder';
 
 /** How registries and web servers are spoken to; names of files with secrets, never a secret. */
 export interface LazyAccess {
@@ -29,6 +30,10 @@ export interface LazyLayerRequest {
   allowUnverified: boolean;
   /** Names for what a mount asks to be checked: noted with the decoded layer when all of it is here and was checked. */
   vouchers?: readonly string[] | undefined;
+  /** What to ask for before a program does: beside the hot part what a trace names, or nothing at all; absent: the hot part. */
+  prefetch?: 'none' | { file: string } | undefined;
+  /** What is read of the layer is to be recorded: its file is the mount's alone then. */
+  record?: RecordRequest | undefined;
 }
 
 /** What a server says of a layer that it serves now. */

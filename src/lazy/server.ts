@@ -15,6 +15,8 @@ import { makeRoom, storeLock, type CacheLimits } from './cache-room';
 import { checkComplete, publishComplete } from './complete-layer';
 import { FetchQueue } from './fetch-queue';
 import { LayerSources } from './layer-sources';
+import { prefetch } from './prefetch';
+import { Recordings } from './recordings';
 import { nodeOf, type LazyFolder } from './lazy-folder';
 import { LazyLayer } from './lazy-layer';
 import { answerCalls, type LazyLayerAnswer, type LazyLayerRequest, type LazyStatus } from './messages';
@@ -80,6 +82,7 @@ export class LazyServer {
   private readonly queue: FetchQueue;
   private readonly decoding = new Semaphore(decodersAtOnce);
   private readonly fuse: NativeFuseServer;
+  private readonly recordings: Recordings;
   private readonly timers: NodeJS.Timeout[] = [];
   private server: Server | null = null;
   private lastRead = performance.now();
@@ -100,6 +103,7 @@ export class LazyServer {
     private readonly options: LazyServerOptions,
   ) {
     this.queue = new FetchQueue({ requests: defaultRequests, backgroundRate: options.backgroundRate });
+    this.recordings = new Recordings(options.onWarning);
     this.fuse = new native.FuseServer({ fd: device, threads: fuseThreads }, (event) => {
       this.onEvent(event);
     });
@@ -128,6 +132,7 @@ export class LazyServer {
   async stop(): Promise<void> {
     for (const timer of this.timers.splice(0)) clearInterval(timer);
     this.server?.close();
+    await this.recordings.close();
     this.fuse.stop();
     await Promise.allSettled([...this.layers.values()].map(async (served) => closeServed(await served)));
     if (this.layers.size > 0) return;
@@ -168,6 +173,8 @@ export class LazyServer {
     try {
       const { layer, answer, opened } = await served;
       await fetchMetadata(layer, answer.size);
+      await this.record(request, layer, answer.size, false);
+      await prefetch(layer, answer.size, request);
       await this.saveLayers();
       return { ...answer, isFromDisk: opened.isFromDisk };
     } catch (error) {
@@ -216,7 +223,7 @@ export class LazyServer {
       },
     });
     try {
-      this.fuse.add(fuseFile(request.key, opened));
+      this.fuse.add(fuseFile(request, opened));
     } catch (error) {
       await layer.close();
       throw error;
@@ -234,6 +241,7 @@ export class LazyServer {
   }
 
   private async release(keys: readonly string[]): Promise<Record<string, never>> {
+    await this.recordings.end(keys);
     for (const key of keys) await this.drop(key);
     await this.saveLayers();
     this.makeRoom();
@@ -269,11 +277,28 @@ export class LazyServer {
       try {
         const served = await this.serve(request);
         this.layers.set(request.key, Promise.resolve(served));
+        await this.record(request, served.layer, served.answer.size, true);
       } catch (error) {
         // Its readers get EIO: the file is not there.
         this.options.onWarning(`layer ${request.diffId}: ${(error as Error).message}`);
       }
     }
+  }
+
+  private async record(
+    { record, key, diffId }: LazyLayerRequest,
+    layer: LazyLayer,
+    size: number,
+    goesOn: boolean,
+  ): Promise<void> {
+    if (record === undefined) return;
+    const recorded = {
+      diffId,
+      source: layer.asSource(size),
+      began: Date.now(),
+      takeReads: () => this.fuse.takeReads(layer.node),
+    };
+    await this.recordings.add(record, key, recorded, goesOn);
   }
 
   /** Resolves when a list with what is in use now is on disk. One write serves all who ask before it begins. */
@@ -335,9 +360,10 @@ export class LazyServer {
       this.options.onWarning(`${error.message}; its store is emptied`);
       this.fuse.remove(layer.node);
       await opened.store.clear();
-      this.fuse.add(fuseFile(request.key, opened));
+      this.fuse.add(fuseFile(request, opened));
       return;
     }
+    if (request.record !== undefined) return; // nobody else asks for it by its key
     const { content } = this.folder.cachePlaces;
     await publishComplete(content, request, opened, answer.verity);
   }
@@ -365,8 +391,15 @@ export class LazyServer {
   }
 }
 
-function fuseFile(key: string, { store, chunks }: OpenedLayer): FuseFile {
-  return { node: nodeOf(key), name: key, fd: store.fd, starts: chunks.starts, present: store.present };
+function fuseFile({ key, record }: LazyLayerRequest, { store, chunks }: OpenedLayer): FuseFile {
+  return {
+    node: nodeOf(key),
+    name: key,
+    fd: store.fd,
+    starts: chunks.starts,
+    present: store.present,
+    keepsLog: record !== undefined,
+  };
 }
 
 /** Its store is open to others last of all. */

@@ -12,6 +12,13 @@ export interface LazyOptions {
   lazy?: boolean | undefined;
   /** Registries that have the same blobs, tried in this order when the image's own fails. */
   mirrors?: readonly string[] | undefined;
+  /**
+   * What is asked for before a program does: `auto` (the default: the hot part of layers that have one), a file with a trace (that as well),
+   * `none`.
+   */
+  prefetch?: string | undefined;
+  /** Write down what is read (docs/trace.md): a file for the trace. Makes the mount lazy. */
+  record?: string | undefined;
   /** Of a server that is started: what it fetches after 10 s of quiet: `auto` (the default: all, as fast as it goes), `off`, bytes a second. */
   background?: string | number | undefined;
   /** Of a server that is started: seconds that a reader waits for what can't be had; default: 60. */
@@ -23,7 +30,7 @@ export interface LazyOptions {
 /** What the lazy server needs to read a layer. */
 export interface LazySource extends Pick<
   LazyLayerRequest,
-  'descriptor' | 'index' | 'source' | 'mirrors' | 'access' | 'allowUnverified'
+  'descriptor' | 'index' | 'source' | 'mirrors' | 'access' | 'allowUnverified' | 'prefetch'
 > {
   /** See LazyLayerRequest. */
   vouchers: (mode: VerityMode) => string[];
@@ -55,13 +62,13 @@ export class LazyLayers {
 
   /** Has a layer served. Resolves when its metadata is here. Errors as openBlob(). */
   async content(
-    { key, diffId, mode }: { key: string; diffId: string; mode: VerityMode },
+    { key, diffId, mode, record }: Pick<LazyLayerRequest, 'key' | 'diffId' | 'record'> & { mode: VerityMode },
     lazy: LazySource,
   ): Promise<{ files: string[]; verity: VerityDevice | null; isFromDisk: boolean }> {
-    const { descriptor, index, source: place, mirrors, access, allowUnverified } = lazy;
-    const source = { descriptor, index, source: place, mirrors, access, allowUnverified };
+    const { descriptor, index, source: place, mirrors, access, allowUnverified, prefetch } = lazy;
+    const source = { descriptor, index, source: place, mirrors, access, allowUnverified, prefetch };
     const withTree = mode === 'kernel';
-    const layer = { key, diffId, withTree, vouchers: lazy.vouchers(mode), ...source };
+    const layer = { key, diffId, withTree, record, vouchers: lazy.vouchers(mode), ...source };
     const answer = await (await this.connection()).call('add', layer);
     const { path, verity, isFromDisk = false } = answer;
     return { files: [path], verity: verity && verityOf(verity), isFromDisk };

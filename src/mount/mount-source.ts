@@ -15,6 +15,7 @@ import { spool } from '../layer/spool';
 import { openWholeLayer, type WholeLayer } from '../layer/whole-layer';
 import { plainVerity, verityOf } from '../lazy/plain-verity';
 import { parseReference } from '../oci/reference';
+import { publicName } from '../public-name';
 import type { BlobFile, SourceStore } from '../oci/store';
 import type { ImageConfig } from '../oci/types';
 import { openSource } from '../store/open';
@@ -31,6 +32,8 @@ import type { MountState } from './state';
 export interface MountSource {
   /** For people. */
   name: string;
+  /** What it is, as `REF@DIGEST`, and for which platform; null of a layer alone. */
+  image: { reference: string; platform: string } | null;
   layers: SourceLayer[];
   /** Null of a layer alone. */
   config: ImageConfig | null;
@@ -54,7 +57,7 @@ async function openSingle(path: string, options: MountSourceOptions): Promise<Mo
   try {
     if ((await layerKind(file, options)) === 'raw' && readSpecVerity(options) === null) {
       const layer = await openRawFile(file, path, options);
-      return { name: file.name, layers: [layer], config: null, close: () => file.close() };
+      return { name: file.name, image: null, layers: [layer], config: null, close: () => file.close() };
     }
     const layer = await openWholeLayer(file, options);
     const close = async (): Promise<void> => {
@@ -62,7 +65,7 @@ async function openSingle(path: string, options: MountSourceOptions): Promise<Mo
       await file.close();
     };
     const layers = [await openLayerFile(file, layer, options)];
-    return { name: file.name, layers, config: null, close };
+    return { name: file.name, image: null, layers, config: null, close };
   } catch (error) {
     await file.close();
     throw error;
@@ -117,7 +120,9 @@ async function openReference(
     const { images } = await openImageSet(store, reference, { platforms, feature: 'erofs' });
     const layers = layersOf(images[0]!).map((layer) => storedLayer({ text, store, asker }, layer, options));
     if (layers.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
-    return { name: text, layers, config: images[0]!.config, close: () => store.close() };
+    const { descriptor, platform: imagePlatform, config } = images[0]!;
+    const image = { reference: `${publicName(text)}@${descriptor.digest}`, platform: imagePlatform };
+    return { name: text, image, layers, config, close: () => store.close() };
   } catch (error) {
     await store.close();
     throw error;
@@ -187,7 +192,7 @@ function lazySource(
   options: MountSourceOptions,
 ): LazySource | null {
   const { descriptor, index } = layer;
-  if (options.lazy !== true || !isSeekableLayer(descriptor, index)) return null;
+  if (!isLazy(options) || !isSeekableLayer(descriptor, index)) return null;
   return {
     descriptor,
     index: index?.descriptor ?? null,
@@ -198,11 +203,20 @@ function lazySource(
   };
 }
 
+function isLazy({ lazy, record }: MountSourceOptions): boolean {
+  return lazy === true || record !== undefined;
+}
+
 function lazyAccess(options: MountSourceOptions) {
   const { mirrors = [], authFile, certDir, insecureHttp, allowUnverified = false } = options;
   const absolutePath = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
   const access = { authFile: absolutePath(authFile), certDir: absolutePath(certDir), insecureHttp };
-  return { mirrors, access, allowUnverified };
+  return { mirrors, access, allowUnverified, prefetch: prefetchOf(options) };
+}
+
+function prefetchOf({ prefetch = 'auto' }: MountSourceOptions): LazySource['prefetch'] {
+  if (prefetch === 'auto') return undefined;
+  return prefetch === 'none' ? 'none' : { file: resolve(prefetch) };
 }
 
 /** The server has a working folder of its own. */

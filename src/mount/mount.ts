@@ -11,6 +11,8 @@ import { LayerSetUp, type MountableLayer, type Perform } from './layer-set-up';
 import { LazyLayers } from './lazy-layers';
 import { mountsAt, readMounts } from './kernel/mountinfo';
 import { mountOverlay } from './kernel/overlay';
+import { recordRequest } from './recording';
+import type { RecordRequest } from '../lazy/trace-recorder';
 import {
   backingOf,
   decideVerity,
@@ -99,9 +101,19 @@ export async function mountWith(
   const image = await openMountSource(refOrPath, options, state);
   let writable: WritableFolder | null = null;
   try {
+    const recording = await recordRequest(refOrPath, image, options);
     const path = await resolveTarget(target);
     if (options.rw !== undefined) writable = await WritableFolder.open(options.rw);
-    const mounting = new Mounting(state, path, options, { ...usualParts, ...parts }, extra, writable, image);
+    const mounting = new Mounting(
+      state,
+      path,
+      options,
+      { ...usualParts, ...parts },
+      extra,
+      writable,
+      image,
+      recording,
+    );
     const result = await state.lockedTarget(path, () => mounting.run(), { signal: options.signal });
     return result!;
   } finally {
@@ -128,6 +140,8 @@ class Mounting {
     /** Where changes go; null of a mount that is read-only. */
     private readonly writable: WritableFolder | null,
     private readonly image: MountSource,
+    /** What is read is written down; null: it is not. */
+    private readonly recording: RecordRequest | null,
   ) {}
 
   async run(): Promise<MountResult> {
@@ -164,7 +178,13 @@ class Mounting {
       // A layer that is not here can't be checked whole; its chunks are checked as they come.
       const mode = decided === 'userspace' && lazy !== null ? 'none' : decided;
       const extra = mode === 'kernel' ? this.extra : [];
-      const key = mountKey({ diffId, rootDigest: mode === 'kernel' ? rootDigest : null, extra, files });
+      const key = mountKey({
+        diffId,
+        rootDigest: mode === 'kernel' ? rootDigest : null,
+        // Nobody else's reads are to be recorded, nor what the page cache has for others.
+        extra: this.recording === null ? extra : [...extra, `recorded ${this.recording.id}`],
+        files,
+      });
       return { diffId, device: '', verity: mode, key };
     });
     if (described.some(({ verity: mode }) => mode === 'userspace')) {
@@ -247,7 +267,8 @@ class Mounting {
       const makeContent = async (): Promise<PreparedLayer> => {
         if (layer.lazy === null) return layer.prepare(this.state, key, verity);
         const known = await layer.cached(this.state, key, verity);
-        const content = known ?? (await lazy.content({ key, diffId, mode: verity }, layer.lazy));
+        const record = this.recording ?? undefined;
+        const content = known ?? (await lazy.content({ key, diffId, mode: verity, record }, layer.lazy));
         if (content.isFromDisk) await layer.lazy.ask();
         return content;
       };

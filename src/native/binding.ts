@@ -90,6 +90,10 @@ interface PlannedImage {
   metadataSize: number;
   /** The most common mtime, in whole seconds since 1970; may be negative. */
   epoch: number;
+  /** Where the hot part ends, filling included; 0: there is none. */
+  hotEnd: number;
+  /** Indices of those of `hotPaths` that are files. */
+  hotFound: number[];
   warnings: string[];
 }
 
@@ -217,6 +221,8 @@ export interface FuseFile {
   starts: Float64Array;
   /** A bit for each chunk that `fd` has already, the lowest first. */
   present: Uint8Array;
+  /** Keep a log of what is read, for takeReads(). */
+  keepsLog: boolean;
 }
 
 /** A folder of layer files on /dev/fuse. Events come on JavaScript's thread; after stop() none does. */
@@ -235,6 +241,8 @@ export interface NativeFuseServer {
   /** Reads that wait for the chunk get this errno. */
   failed(node: number, chunk: number, errno: number): void;
   counts(node: number): { reads: number; bytesRead: number; waiting: number } | null;
+  /** What was read for the first time since the last call: offset, length, milliseconds since add(), in turn. */
+  takeReads(node: number): Float64Array;
 }
 
 /** What a frame has to be; `name` is what errors call it. */
@@ -279,6 +287,11 @@ interface Addon {
       bottomLayer: boolean;
       threads: number;
       tmpDir: string;
+      /** Files whose data comes first, in this order: their paths from the root, and offsets and lengths in turn (none: the whole file). */
+      hotPaths: readonly Uint8Array[];
+      hotRanges: readonly Float64Array[];
+      /** Zeros fill the image up to a multiple of so many bytes where the hot part ends. */
+      hotBorder: number;
     },
     job: NativeJob,
   ): Promise<PlannedImage>;

@@ -142,7 +142,7 @@ function writeBuiltImage(
   { fd, name }: Target,
 ): Promise<number> {
   const { options } = call;
-  return withLayerImage(file, call, async (image, check) => {
+  return withLayerImage(file, call, async ({ image }, check) => {
     // One thread hashes what is written, so more than two have nothing to do.
     await pool.compute(2, options.signal, (threads) =>
       runNative(options, (job) => native.writeSource(image, { fd, name, offset: 0 }, { threads }, job)),

@@ -89,7 +89,20 @@ async function epochOf({ source, name }: MkfsInput, options: ResourceOptions): P
   const { threads, tmpDir } = resourcesOf(options);
   const planning = runNative(
     options,
-    (job) => native.planImage(source, { blockSize: 4096, bottomLayer: false, threads, tmpDir }, job),
+    (job) =>
+      native.planImage(
+        source,
+        {
+          blockSize: 4096,
+          bottomLayer: false,
+          threads,
+          tmpDir,
+          hotPaths: [],
+          hotRanges: [],
+          hotBorder: 4096,
+        },
+        job,
+      ),
     name,
   );
   const plan = await reading(name, planning);

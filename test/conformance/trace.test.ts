@@ -1,0 +1,176 @@
+import { execFile, execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { MountResult, Trace } from '../../src/index';
+import { documentOf, runCli } from '../e2e/run-cli';
+import { at } from '../e2e/workspace';
+import { DockerRegistry } from '../support/docker-registry';
+import { titleOf, whyNoMounts, whyWithout } from './support/machine';
+import { dir, state, useMounts, writeImage } from './support/mounting';
+
+// The claim: what a program reads is written down, in the order of first use; with that, the next mount has it before it is read, and nothing
+// else.
+
+useMounts();
+
+const exec = promisify(execFile);
+const reason =
+  whyNoMounts() ?? whyWithout('docker-registry') ?? (existsSync('/dev/fuse') ? null : 'needs /dev/fuse');
+
+/** Files of noise in two layers; the last is large, and read in part. */
+const noise = (layer: string, sizes: readonly number[]) =>
+  sizes.map((size, i) => ({ name: `${layer}/${i}`, content: randomBytes(size / 2).toString('hex') }));
+const lower = noise(
+  'lower',
+  Array.from({ length: 12 }, () => 200_000),
+);
+const upper = noise('upper', [100_000, 100_000, 4_000_000]);
+const chunkSize = 64 << 10;
+
+let store: string;
+let registry: DockerRegistry;
+let target: string;
+let plain: string;
+let ordered: string;
+
+const convert = (reference: string, ...flags: string[]) =>
+  documentOf(['convert', `oci:${at('local.tars')}:image`, reference, '--chunk-size', '64KiB', ...flags]);
+const mount = (reference: string, ...flags: string[]) =>
+  documentOf<MountResult>([
+    'mount',
+    reference,
+    target,
+    ...flags,
+    '--background',
+    'off',
+    '--verity',
+    'off',
+    '--state',
+    state,
+  ]);
+const present = async (): Promise<number[]> => {
+  const [mounted] = await documentOf<MountResult[]>(['mounts', '--state', state]);
+  return mounted!.layers.map(({ lazy }) => lazy!.present);
+};
+/** Reads pieces of a file in a process of its own, without the kernel's reading ahead. */
+const read = (name: string, skip = 0, count = 1 << 20) =>
+  exec('python3', ['-c', script, join(target, name), String(skip), String(count)]);
+const script =
+  'import os, sys\nf = os.open(sys.argv[1], 0)\nos.posix_fadvise(f, 0, 0, os.POSIX_FADV_RANDOM)\nos.pread(f, int(sys.argv[3]), int(sys.argv[2]))';
+
+async function umount(): Promise<void> {
+  expect((await runCli(['umount', target, '--state', state])).exitCode).toBe(0);
+}
+
+/** The trace of a run that reads three files. */
+async function record(): Promise<Trace> {
+  const file = at('trace');
+  await mount(plain, '--record', file);
+  execFileSync('sh', ['-c', 'echo 3 > /proc/sys/vm/drop_caches']);
+  await read('upper/2', 1 << 20, 100_000);
+  await sleep(20);
+  await read('lower/7');
+  await sleep(20);
+  await read('upper/0');
+  await umount();
+  return JSON.parse(readFileSync(file, 'utf8')) as Trace;
+}
+
+/** Waits until layers have no more chunks than a moment ago. */
+async function settled(): Promise<number[]> {
+  for (let before = await present(); ;) {
+    await sleep(200);
+    const now = await present();
+    if (now.join() === before.join()) return now;
+    before = now;
+  }
+}
+
+describe.skipIf(reason !== null)(titleOf('traces', reason), () => {
+  beforeAll(async () => {
+    store = mkdtempSync('/tmp/trace-registry-');
+    registry = await DockerRegistry.start(store);
+  });
+  afterAll(async () => {
+    await registry.stop();
+    rmSync(store, { recursive: true });
+  });
+  beforeEach(async () => {
+    target = at('target');
+    [plain, ordered] = ['plain', 'ordered'].map((tag) => `docker://${registry.host}/image:${tag}`) as [
+      string,
+      string,
+    ];
+    await writeImage('local', [
+      [dir('.'), dir('lower'), ...lower],
+      [dir('upper'), ...upper],
+    ]);
+    await convert(plain);
+  });
+
+  test('a recorded mount says what was read of which file, the first first, and leaves nothing else', async () => {
+    const trace = await record();
+    expect(trace).toMatchObject({ schema: 1, platform: 'linux/amd64' });
+    expect(trace.image).toMatch(/^docker:\/\/.*:plain@sha256:[0-9a-f]{64}$/);
+    expect(trace.reads.map(({ path }) => path)).toEqual(['/upper/2', '/lower/7', '/upper/0']);
+    const [large, ...whole] = trace.reads;
+    const bytes = large!.ranges.reduce((sum, [, length]) => sum + length, 0);
+    expect(bytes).toBeGreaterThanOrEqual(100_000);
+    expect(bytes).toBeLessThan(400_000);
+    for (const { ranges } of whole) expect(ranges).toHaveLength(1);
+    const shown = await runCli(['trace', 'show', at('trace')]);
+    expect(shown.stdout.toString()).toMatch(/\/upper\/2\n.*\/lower\/7\n.*\/upper\/0\n/);
+  });
+
+  test('a mount that knows the trace has its chunks before they are read, and no others', async () => {
+    await record();
+    await mount(plain, '--lazy', '--prefetch', 'none');
+    const without = await settled();
+    await umount();
+    await mount(plain, '--lazy', '--prefetch', at('trace'), '--state', state);
+    const chunks = (await settled()).map((count, i) => count - without[i]!);
+    expect(chunks[0]).toBeGreaterThanOrEqual(Math.floor(200_000 / chunkSize));
+    expect(chunks[0]).toBeLessThanOrEqual(Math.ceil(200_000 / chunkSize) + 1);
+    const read = await present();
+    await exec('cat', [join(target, 'lower/7'), join(target, 'upper/0')]);
+    expect((await present())[0]).toBe(read[0]);
+    await umount();
+  });
+
+  test('of an image that is laid out by it, the hot part is there without being told', async () => {
+    await record();
+    await convert(ordered, '--order', at('trace'));
+    await mount(ordered, '--lazy');
+    const before = await settled();
+    await read('upper/2', 1 << 20, 100_000);
+    await read('lower/7');
+    await read('upper/0');
+    expect(await present()).toEqual(before);
+    expect(Math.max(...before)).toBeLessThan(25); // of 37 and 65
+    await umount();
+  });
+
+  test('a trace is not written over what the image is read from, nor for what is no image', async () => {
+    const archive = at('local.oci.tar');
+    await documentOf(['convert', `oci:${at('local.tars')}:image`, `oci-archive:${archive}:image`]);
+    const before = readFileSync(archive);
+    const onto = await runCli([
+      'mount',
+      `oci-archive:${archive}:image`,
+      target,
+      '--record',
+      archive,
+      '--state',
+      state,
+    ]);
+    expect(onto.exitCode).toBe(2);
+    expect(readFileSync(archive).equals(before)).toBe(true);
+    const nowhere = await runCli(['mount', plain, target, '--record', at('no/such/trace'), '--state', state]);
+    expect(nowhere.exitCode).toBe(1);
+    expect(existsSync(target)).toBe(false);
+  });
+});
