@@ -11,7 +11,30 @@ const pieceLength = 1 << 16;
 export async function* jsonText(document: unknown): AsyncGenerator<string, void, undefined> {
   if (isStream(document)) yield* arrayText(document);
   else if (hasStream(document)) yield* objectText(document);
-  else yield JSON.stringify(document);
+  else yield valueText(document);
+}
+
+/** A number of a document that JavaScript would change, as it was written there: the library's JsonNumber. */
+interface ExactNumber {
+  text: string;
+}
+
+/** As JSON.stringify(), with all numbers as they were written. */
+export function valueText(value: unknown): string {
+  if (!hasExactNumber(value)) return JSON.stringify(value);
+  if (isExactNumber(value)) return value.text;
+  if (Array.isArray(value)) return `[${value.map((item: unknown) => valueText(item ?? null)).join(',')}]`;
+  const members = Object.entries(value as object).filter(([, member]) => member !== undefined);
+  return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${valueText(member)}`).join(',')}}`;
+}
+
+function hasExactNumber(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return isExactNumber(value) || Object.values(value).some(hasExactNumber);
+}
+
+function isExactNumber(value: unknown): value is ExactNumber {
+  return typeof value === 'object' && value?.constructor.name === 'JsonNumber';
 }
 
 async function* arrayText(items: Stream): AsyncGenerator<string, void, undefined> {
@@ -25,7 +48,7 @@ async function* arrayText(items: Stream): AsyncGenerator<string, void, undefined
       text = '';
       yield* jsonText(item);
     } else {
-      text += JSON.stringify(item);
+      text += valueText(item);
     }
     if (text.length < pieceLength) continue;
     yield text;

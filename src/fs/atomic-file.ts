@@ -89,11 +89,10 @@ async function statusOf(path: string, status: typeof stat) {
 
 async function checkFolder(path: string): Promise<void> {
   const folder = dirname(path);
-  const status = await stat(folder).catch((error: unknown) => {
+  await stat(folder).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fromSystemError(path, error);
     throw failure('NOT_FOUND', path, `folder ${folder} does not exist`, 'create it first');
   });
-  if (!status.isDirectory()) throw failure('NOT_FOUND', path, `${folder} is no folder`);
 }
 
 async function publish(draft: Draft, target: string): Promise<void> {

@@ -98,6 +98,16 @@ async function select(
   return images;
 }
 
+/** What to say of an index that was looked at whole, when there is more in it than images; null when there is not. */
+export function notImages({ others }: ImageSet, { platforms }: PlatformSelection): string | null {
+  if (platforms !== undefined || others.length === 0) return null;
+  const entries =
+    others.length === 1
+      ? '1 entry of its index is no image'
+      : `${others.length} entries of its index are no images`;
+  return `${entries} (attestations, charts, signatures …), and not looked at`;
+}
+
 /** Attestations are manifests for a platform "unknown"; other artifacts say what they are. */
 function isImageEntry({ mediaType, platform, artifactType }: Descriptor): boolean {
   return isManifestType(mediaType) && artifactType === undefined && platform?.os !== 'unknown';

@@ -9,7 +9,7 @@ import { openInputFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
-import { openImageSet, type Image, type PlatformSelection } from './image-set';
+import { notImages, openImageSet, type Image, type PlatformSelection } from './image-set';
 import {
   openLayerInspection,
   type BlobInspection,
@@ -119,6 +119,8 @@ async function openReference(text: string, options: InspectOptions): Promise<Ope
   return ownedBy(store, async () => {
     const set = await openImageSet(store, reference, { platforms, allPlatforms: platforms === undefined });
     const { digest, mediaType } = set.descriptor;
+    const leftOut = notImages(set, options);
+    if (leftOut !== null) options.onWarning?.(`${store.name}: ${leftOut}`);
     return {
       document: { digest, mediaType, manifests: manifestsOf(store, set.images, options) },
       close: async () => undefined,

@@ -9,7 +9,7 @@ import type { Descriptor } from '../oci/types';
 import { openInputFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
-import { openImageSet, type Image, type PlatformSelection } from './image-set';
+import { notImages, openImageSet, type Image, type PlatformSelection } from './image-set';
 import { layersOf, readIndexOf, type ImageLayer, type LayerEntry } from './image-layers';
 import { verifyContent, verifyLayer, type VerifiedLayer } from './verify-layer';
 import { checkSubjects } from './subject';
@@ -63,10 +63,10 @@ async function verifyReference(
   const { platforms } = options;
   const { store, reference } = await openSource(text, options);
   try {
-    const { images } = await openImageSet(store, reference, {
-      platforms,
-      allPlatforms: platforms === undefined,
-    });
+    const set = await openImageSet(store, reference, { platforms, allPlatforms: platforms === undefined });
+    const { images } = set;
+    const leftOut = notImages(set, options);
+    if (leftOut !== null) options.onWarning?.(`${store.name}: ${leftOut}`);
     const layers: LayerVerification[] = [];
     for (const image of images) {
       const verdicts = await verifyLayersOf(store, image, options);

@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { leftOutLines } from '../../src/cli/text';
 import type { ConvertOptions } from '../../src/convert/convert-options';
+import { inspect } from '../../src/image/inspect';
+import { verifyImage } from '../../src/image/verify';
 import { convertImage } from '../../src/convert/image';
 import {
   digestOf,
@@ -95,6 +97,16 @@ describe('artifacts in an index', () => {
     expect(entries(digest).slice(2)).toEqual(artifacts);
     expect(summary.leftOut).toEqual({ attestations: 0, artifacts: 0 });
     checkCleanLayout(at('dst'));
+  });
+
+  test('are said to be left out by what looks at all images', async () => {
+    builder.name(builder.index([...images, ...artifacts]));
+    for (const look of [verifyImage, inspect]) {
+      const warnings: string[] = [];
+      await look(`oci:${at('source')}:image`, { onWarning: (line) => void warnings.push(line) });
+      const said = `${artifacts.length} entries of its index are no images`;
+      expect(warnings.filter((line) => line.includes(said))).toHaveLength(1);
+    }
   });
 
   test('alone are no image', async () => {

@@ -8,7 +8,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { execFileSync } from 'node:child_process';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { writeAtomically } from '../../src/fs/atomic-file';
@@ -53,6 +54,76 @@ describe('a draft on a file system with unnamed files', () => {
     expect(names()).toEqual(['file']);
     expect(readFileSync(join(folder, 'file'), 'utf8')).toBe('new');
   });
+});
+
+describe('a draft that takes the place of a file', () => {
+  const publish = async (): Promise<void> => {
+    writeFileSync(join(folder, 'file'), 'old');
+    const draft = await openDraft(folder);
+    try {
+      await draft.publish(join(folder, 'file'));
+    } finally {
+      await draft.close();
+    }
+  };
+
+  it('is locked while it has a hidden name', async () => {
+    const lock = vi.spyOn(native, 'tryLock');
+    await publish();
+    expect(lock).toHaveBeenCalledTimes(1);
+  });
+
+  it('gets another hidden name where one is taken', async () => {
+    const link = native.sys.linkOpenFile.bind(native.sys);
+    let calls = 0;
+    vi.spyOn(native.sys, 'linkOpenFile').mockImplementation((fd, path) => {
+      if (++calls === 2) throw Object.assign(new Error('taken'), { errno: constants.errno.EEXIST });
+      link(fd, path);
+    });
+    await publish();
+    expect([calls, names()]).toEqual([3, ['file']]);
+  });
+
+  it('says so when there is no room for a name', async () => {
+    vi.spyOn(native.sys, 'linkOpenFile').mockImplementation(() => {
+      throw Object.assign(new Error('full'), {
+        errno: constants.errno.ENOSPC,
+        code: 'NO_SPACE',
+        why: 'full',
+      });
+    });
+    await expect(publish()).rejects.toMatchObject({ code: 'NO_SPACE' });
+  });
+});
+
+describe('clearing drafts', () => {
+  it('leaves what came to the name of one meanwhile', async () => {
+    const path = newDraftPath(folder);
+    writeFileSync(path, 'left');
+    const lock = native.tryLock.bind(native);
+    vi.spyOn(native, 'tryLock').mockImplementation((fd) => {
+      rmSync(path);
+      writeFileSync(path, 'new');
+      return lock(fd);
+    });
+    await clearDrafts(folder);
+    expect(readFileSync(path, 'utf8')).toBe('new');
+  });
+
+  it('leaves what is no file, and does not mind a folder that can not be listed', async () => {
+    const path = newDraftPath(folder);
+    execFileSync('mkfifo', [path]);
+    await clearDrafts(folder);
+    expect(existsSync(path)).toBe(true);
+    await clearDrafts(join(folder, 'none'));
+  });
+});
+
+it('a file that is not finished leaves nothing', async () => {
+  lackUnnamedFiles();
+  const failing = writeAtomically(join(folder, 'file'), () => Promise.reject(new Error('no')));
+  await expect(failing).rejects.toThrow('no');
+  expect(names()).toEqual([]);
 });
 
 describe('a draft on a file system without them', () => {

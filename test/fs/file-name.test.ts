@@ -2,8 +2,11 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { writeAtomically } from '../../src/fs/atomic-file';
+import { readBatchList } from '../../src/convert/batch/list';
+import { LayerCache } from '../../src/convert/layer-cache';
+import { createAtomicFile, writeAtomically } from '../../src/fs/atomic-file';
 import { makeFolder } from '../../src/fs/folder';
+import { openExtractTarget } from '../../src/image/extract/target';
 import { openFileSource } from '../../src/source/file';
 import { refusal } from '../support/refusal';
 
@@ -26,4 +29,12 @@ test('others are names like any', async () => {
   for (const name of names) await writeAtomically(join(folder, name), async () => undefined);
   expect(readdirSync(folder).sort()).toEqual(names);
   rmSync(folder, { recursive: true });
+});
+
+test('`-` is no folder, no list, and no file beside which another is written', async () => {
+  const refused = refusal('USAGE', 'standard input or output');
+  expect(() => openExtractTarget('-', false)).toThrow(refused);
+  await expect(createAtomicFile('-')).rejects.toEqual(refused);
+  await expect(readBatchList('-')).rejects.toEqual(refused);
+  await expect(LayerCache.open('-')).rejects.toEqual(refused);
 });

@@ -15,6 +15,7 @@ import {
   type ReadFlags,
   type RegistryFlags,
 } from '../options';
+import { valueText } from '../json-text';
 import { speedLine } from '../text';
 
 interface Flags extends CommonFlags, ReadFlags, RegistryFlags {
@@ -78,7 +79,7 @@ function summaryLine(found: Found, work: string): string {
 }
 
 function describeConfig({ field, expected, actual }: ConfigDifference): string {
-  return `config: ${field} is ${JSON.stringify(actual)}, not ${JSON.stringify(expected)}`;
+  return `config: ${field} is ${valueText(actual)}, not ${valueText(expected)}`;
 }
 
 function describe({ layer, path, field, expected, actual }: Difference): string {

@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  chownSync,
   closeSync,
   mkdirSync,
   mkdtempSync,
@@ -11,7 +12,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { rootOnly, titleOf } from '../../conformance/support/machine';
 import { newDraftPath } from '../../../src/fs/draft';
 import { clearExtractDrafts, makeExtractDraft } from '../../../src/image/extract/drafts';
 import { native } from '../../../src/native/binding';
@@ -21,6 +23,7 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'extract-drafts-'));
 });
 afterEach(() => {
+  vi.restoreAllMocks();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -82,4 +85,31 @@ describe('folders that killed extractions left', () => {
     closeSync(fd);
     closeSync(parent);
   });
+});
+
+describe.skipIf(rootOnly !== null)(titleOf('as root, folders that killed extractions left', rootOnly), () => {
+  it('stay in a folder of another user, and when they are another user’s', async () => {
+    const draft = leave();
+    chownSync(folder, 12345, 12345);
+    await clearExtractDrafts(join(folder, 'out'));
+    expect(names()).toEqual([draft]);
+    chownSync(folder, 0, 0);
+    chownSync(join(folder, draft), 12345, 12345);
+    await clearExtractDrafts(join(folder, 'out'));
+    expect(names()).toEqual([draft]);
+    chownSync(join(folder, draft), 0, 0);
+    await clearExtractDrafts(join(folder, 'out'));
+    expect(names()).toEqual([]);
+  });
+});
+
+it('a folder is begun where there are no locks, too', () => {
+  vi.spyOn(native, 'tryLock').mockImplementation(() => {
+    throw new Error('no locks');
+  });
+  const parent = openSync(folder, 'r');
+  const { name, fd } = makeExtractDraft(parent);
+  expect(names()).toEqual([name]);
+  closeSync(fd);
+  closeSync(parent);
 });
