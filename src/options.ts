@@ -120,6 +120,7 @@ const lazy = {
   background: { kind: 'size', flag: 'background', needs: 'lazy' },
   ioTimeout: { kind: 'integer', min: 1, flag: 'io-timeout', needs: 'lazy' },
   cacheSize: { kind: 'size', flag: 'cache-size', needs: 'lazy' },
+  metrics: { kind: 'text', flag: 'metrics', needs: 'lazy' },
 } satisfies Rules;
 
 const state = { state: { kind: 'file', flag: 'state' } } satisfies Rules;
@@ -210,6 +211,7 @@ export const optionsOf = {
     background: lazy.background,
     ioTimeout: lazy.ioTimeout,
     cacheSize: lazy.cacheSize,
+    metrics: lazy.metrics,
     keep: { kind: 'number', min: 0, flag: 'keep' },
     signal: resources.signal,
     onReady: { kind: 'function' },

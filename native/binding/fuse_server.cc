@@ -148,6 +148,8 @@ Napi::Value FuseServerHandle::counts(const Napi::CallbackInfo& info) {
   auto counts = Napi::Object::New(info.Env());
   counts.Set("reads", static_cast<double>(file->reads));
   counts.Set("bytesRead", static_cast<double>(file->bytes_read));
+  counts.Set("hits", static_cast<double>(file->hits));
+  counts.Set("bytesHit", static_cast<double>(file->bytes_hit));
   counts.Set("waiting", static_cast<double>(file->waiting));
   return counts;
 }

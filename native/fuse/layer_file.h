@@ -60,6 +60,9 @@ class LayerFile {
 
   std::atomic<uint64_t> reads{0};
   std::atomic<uint64_t> bytes_read{0};
+  // Of both, what waited for no chunk.
+  std::atomic<uint64_t> hits{0};
+  std::atomic<uint64_t> bytes_hit{0};
   std::atomic<uint64_t> waiting{0};  // reads that wait for chunks now
 
  private:

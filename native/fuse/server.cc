@@ -322,6 +322,10 @@ void Server::read_file(const Request& request, MutableBytes bytes) {
     is_first = file->touch(chunk) || is_first;
     if (file->state(chunk) != ChunkState::kPresent) read->missing.push_back(chunk);
   }
+  if (read->missing.empty()) {
+    ++file->hits;
+    file->bytes_hit += read->size;
+  }
   std::vector<uint64_t> asked;
   if (!read->missing.empty()) read = waiting_.add(std::move(read), asked);
   for (const uint64_t chunk : asked) options_.on_event({Event::Kind::kMissing, file->node(), chunk, chunk});

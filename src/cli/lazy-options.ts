@@ -6,6 +6,7 @@ export interface ServerFlags {
   background?: string;
   ioTimeout?: number;
   cacheSize?: string;
+  metrics?: string;
 }
 
 /** Flags of `mount` and `run`. */
@@ -51,13 +52,17 @@ export function addServerOptions(command: Command, prefix = ''): void {
     .option(
       '--cache-size <size>',
       `${prefix}bytes on disk of all layers that are kept, e.g. 20GiB (default: a tenth of the disk stays free, or 10 GiB)`,
+    )
+    .option(
+      '--metrics <addr:port>',
+      `${prefix}answer GET /metrics there, for Prometheus, e.g. 127.0.0.1:9100`,
     );
 }
 
 /** What the flags of a mount say, as the library takes it. */
 export function lazyOptions(flags: LazyFlags) {
-  const { lazy, mirror, prefetch, record, background, ioTimeout, cacheSize } = flags;
-  return given({ lazy, mirrors: mirror, prefetch, record, background, ioTimeout, cacheSize });
+  const { lazy, mirror, prefetch, record, background, ioTimeout, cacheSize, metrics } = flags;
+  return given({ lazy, mirrors: mirror, prefetch, record, background, ioTimeout, cacheSize, metrics });
 }
 
 function parseSeconds(text: string): number {

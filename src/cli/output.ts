@@ -130,7 +130,7 @@ function describeStack(error: unknown): string {
 }
 
 /** Resolves when the bytes are handed over; with false when nobody reads them any more (`| head`). */
-function write(stream: Writable, text: string): Promise<boolean> {
+export function write(stream: Writable, text: string): Promise<boolean> {
   if (text === '') return Promise.resolve(true);
   return new Promise((resolve, reject) => {
     stream.write(text, (error) => {

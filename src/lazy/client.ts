@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SeekableErofsError, failure } from '../errors';
@@ -19,9 +20,14 @@ const lastLines = 5;
 /** The server of a state folder; null when none runs. One that was killed is waited for while its keeper starts the next. */
 export async function connectToServer(state?: string): Promise<LazyConnection | null> {
   const folder = LazyFolder.at(state);
+  const socket = await reach(folder);
+  return socket && new LazyConnection(socket, () => reach(folder));
+}
+
+async function reach(folder: LazyFolder): Promise<Socket | null> {
   for (const deadline = performance.now() + startTime; performance.now() < deadline;) {
     const connected = await connectTo(folder.socket);
-    if (connected !== null) return new LazyConnection(connected);
+    if (connected !== null) return connected;
     if (!(await hasKeeper(folder))) break;
     await sleep(pause);
   }
@@ -47,10 +53,10 @@ async function hasKeeper({ lock }: LazyFolder): Promise<boolean> {
 export async function connectOrStart(
   options: LazyServeOptions & { onWarning?: ((line: string) => void) | undefined },
 ): Promise<LazyConnection> {
-  const { state, background, ioTimeout, cacheSize, onWarning } = options;
+  const { state, background, ioTimeout, cacheSize, metrics, onWarning } = options;
   const running = await connectToServer(state);
   if (running !== null) {
-    if ([background, ioTimeout, cacheSize].some((option) => option !== undefined)) {
+    if ([background, ioTimeout, cacheSize, metrics].some((option) => option !== undefined)) {
       onWarning?.('a lazy server runs already: it keeps its own options');
     }
     return running;
@@ -60,6 +66,7 @@ export async function connectOrStart(
     background,
     ioTimeout,
     cacheSize,
+    metrics,
     untilIdle: true,
   });
 }
@@ -81,7 +88,7 @@ async function start(options: LazyServeOptions): Promise<LazyConnection> {
   for (const deadline = performance.now() + startTime; performance.now() < deadline;) {
     // One that another mount has started at the same time is as good.
     const socket = await connectTo(folder.socket);
-    if (socket !== null) return new LazyConnection(socket);
+    if (socket !== null) return new LazyConnection(socket, () => reach(folder));
     if ((await Promise.race([ending, sleep(pause, false)])) && !(await someoneStarts(folder.log))) break;
   }
   const said = (await readFile(folder.log, 'utf8').catch(() => ''))

@@ -1,6 +1,8 @@
 /** Between attempts for a chunk that somebody waits for; in milliseconds. It doubles up to the longest. */
 const firstPause = 100;
 const maxPause = 5000;
+/** The kernel asks again for what a read ahead of a reader did not get, on behalf of the same reader: that is not given all the time anew. */
+const repeatTime = 1000;
 
 /** Work of the server's own that waits for a chunk. The bytes are null when the store has them. */
 interface Caller {
@@ -24,6 +26,8 @@ export interface Demand {
 /** Who waits for which chunks of a layer, each for a bounded time. */
 export class Demands {
   private readonly byChunk = new Map<number, Demand>();
+  /** Chunks that were given up a moment ago. */
+  private readonly givenUp = new Set<number>();
 
   /** @param onTimeout the chunk did not come in `limit` milliseconds; it is still waited for until it is settled */
   constructor(
@@ -39,9 +43,10 @@ export class Demands {
   add(chunk: number): Demand {
     const known = this.byChunk.get(chunk);
     if (known !== undefined) return known;
+    const limit = this.givenUp.has(chunk) ? Math.min(repeatTime, this.limit) : this.limit;
     const timer = setTimeout(() => {
-      this.onTimeout(chunk);
-    }, this.limit);
+      this.giveUp(chunk);
+    }, limit);
     const demand = {
       since: performance.now(),
       faults: 0,
@@ -52,6 +57,12 @@ export class Demands {
     } satisfies Demand;
     this.byChunk.set(chunk, demand);
     return demand;
+  }
+
+  private giveUp(chunk: number): void {
+    this.givenUp.add(chunk);
+    setTimeout(() => this.givenUp.delete(chunk), repeatTime).unref();
+    this.onTimeout(chunk);
   }
 
   /** Calls `again` with those of the chunks that are still waited for after a pause, which grows with the faults; together, so that they can be joined. */

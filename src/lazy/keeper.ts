@@ -10,6 +10,7 @@ import { native } from '../native/binding';
 import { fromNativeError } from '../native/native-error';
 import type { CacheLimits } from './cache-room';
 import { LazyFolder } from './lazy-folder';
+import { parseListen } from './metrics-server';
 
 /** A server that died has this long to be back, before readers get errors; in milliseconds. */
 const recoveryTime = 5000;
@@ -23,6 +24,9 @@ const nosuidNodevNoexec = 2 | 4 | 8;
 /** Descriptor of the FUSE device in the server, after its standard ones and that of its messages. */
 export const deviceDescriptor = 4;
 
+/** The server is replaced by another. The second is for one in the foreground, which the first ends: its terminal was closed. */
+const restartSignals = ['SIGHUP', 'SIGUSR2'] as const;
+
 /** What a lazy server is started with. */
 export interface LazyServeOptions {
   /** Folder with sockets and mounts; default: `/run/seekable-erofs`, and what is kept in `/var/lib/seekable-erofs`. */
@@ -35,6 +39,8 @@ export interface LazyServeOptions {
   cacheSize?: string | number | undefined;
   /** Days that a layer is kept which nothing has mounted; default: 30. */
   keep?: number | undefined;
+  /** Address and port, `127.0.0.1:9100`, where `GET /metrics` is answered in Prometheus' format; default: nowhere. */
+  metrics?: string | undefined;
   /** End when no layer is in use any more. */
   untilIdle?: boolean | undefined;
 }
@@ -75,6 +81,7 @@ export type ServerMessage = { ready: true } | { resends: boolean } | { idle: tru
 export async function keepServer(options: KeeperOptions = {}): Promise<void> {
   backgroundRate(options.background); // before anything is done, for their errors
   cacheLimits(options);
+  if (options.metrics !== undefined) parseListen(options.metrics);
   const folder = await LazyFolder.open(options.state);
   const lock = await acquireLock(folder.lock, { timeout: lockTime }).catch((error: unknown) => {
     const isHeld = error instanceof SeekableErofsError && error.code === 'FAILED';
@@ -164,11 +171,11 @@ class Keeper {
       this.end();
     };
     this.options.signal?.addEventListener('abort', stop, { once: true });
-    process.on('SIGHUP', this.restart);
+    for (const name of restartSignals) process.on(name, this.restart);
     try {
       await this.keep();
     } finally {
-      process.off('SIGHUP', this.restart);
+      for (const name of restartSignals) process.off(name, this.restart);
       this.options.signal?.removeEventListener('abort', stop);
     }
   }
@@ -191,13 +198,14 @@ class Keeper {
   /** Starts a server and waits for its end. Whether it had begun to serve. */
   private async runServer(): Promise<boolean> {
     if (this.options.signal?.aborted === true) return false;
-    const { background, ioTimeout, cacheSize, keep, state, untilIdle } = this.options;
+    const { background, ioTimeout, cacheSize, keep, metrics, state, untilIdle } = this.options;
     const settings = JSON.stringify({
       state,
       background,
       ioTimeout,
       cacheSize,
       keep,
+      metrics,
       untilIdle,
       takeOver: !this.isFirst,
     });

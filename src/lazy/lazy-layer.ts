@@ -72,6 +72,8 @@ export class LazyLayer implements FetchTarget {
   private readonly demands: Demands;
   private readonly latencies = new Latencies();
   private readonly closing = new AbortController();
+  /** Requests under way. */
+  private readonly running = new Set<{ first: number; last: number; stop: AbortController }>();
   private source = 0;
   private cursor = 0;
   private bytesFetched = 0;
@@ -182,13 +184,17 @@ export class LazyLayer implements FetchTarget {
   ): Promise<void> {
     const source = this.current();
     const taken: Promise<void>[] = [];
+    const request = { first, last, stop: new AbortController() };
+    this.running.add(request);
     try {
-      for await (const bytes of this.framesOf(source, first, last, urgency)) {
+      for await (const bytes of this.framesOf(source, request, urgency)) {
         taken.push(this.take(first + taken.length, bytes, source, settled));
       }
     } catch (error) {
       if (source === this.current()) this.nextSource();
       this.onFault(first + taken.length, last, error, settled);
+    } finally {
+      this.running.delete(request);
     }
     await Promise.all(taken);
     if (urgency === 'background') setImmediate(() => this.parts.onDrained?.());
@@ -255,14 +261,19 @@ export class LazyLayer implements FetchTarget {
   }
 
   /** The frames of chunks that lie behind each other in the blob, each as soon as it is here, in one request. */
-  private async *framesOf(source: LayerSource, first: number, last: number, urgency: Urgency) {
+  private async *framesOf(
+    source: LayerSource,
+    { first, last, stop }: { first: number; last: number; stop: AbortController },
+    urgency: Urgency,
+  ) {
     const { observer } = this.parts;
     const ranges = Array.from({ length: last - first + 1 }, (_, i) => this.rangeOf(first + i));
     const sizes = ranges.map(({ size }) => size);
     const length = sizes.reduce((sum, size) => sum + size, 0);
     this.requests++;
     observer?.onRequest({ urgency, source: source.place });
-    const pieces = piecesOf(source, ranges[0]!.offset, length, this.closing.signal);
+    const signal = AbortSignal.any([this.closing.signal, stop.signal]);
+    const pieces = piecesOf(source, ranges[0]!.offset, length, signal);
     for await (const frame of inParts(pieces, sizes)) {
       this.bytesFetched += frame.length;
       observer?.onFetched({ urgency, source: source.place, bytes: frame.length });
@@ -356,6 +367,8 @@ export class LazyLayer implements FetchTarget {
     this.parts.observer?.onFault('timeout');
     this.parts.onWarning(error.message);
     this.fail(chunk, error);
+    // The next reader must not wait for the same answer.
+    for (const { first, last, stop } of this.running) if (first <= chunk && chunk <= last) stop.abort();
   }
 
   private fail(chunk: number, error: unknown): void {

@@ -66,8 +66,12 @@ export interface LazyStatus extends LazyCounts {
   diffId: string;
   /** Reads that wait now. */
   waiting: number;
-  /** Bytes that readers were given. */
+  /** Reads by the kernel, and the bytes that they were given. */
+  reads: number;
   bytesRead: number;
+  /** Of both, what was here already. */
+  hits: number;
+  bytesHit: number;
 }
 
 /** What may be asked of a server, and what it answers. */
@@ -120,24 +124,29 @@ export function answerCalls(
   });
 }
 
-/** Calls over one connection; those that are under way when it ends fail with MACHINE. */
-export class LazyConnection {
-  private readonly waiting = new Map<
-    number,
-    { resolve: (answer: unknown) => void; reject: (error: Error) => void }
-  >();
-  private next = 0;
+interface WaitingCall {
+  line: string;
+  /** Servers that ended while they had it. */
+  losses: number;
+  resolve: (answer: unknown) => void;
+  reject: (error: Error) => void;
+}
 
-  constructor(private readonly socket: Socket) {
-    socket.on('error', () => undefined);
-    socket.on('close', () => {
-      for (const { reject } of this.waiting.values())
-        reject(failure('MACHINE', 'lazy server', 'it has ended'));
-      this.waiting.clear();
-    });
-    createInterface({ input: socket, crlfDelay: Infinity }).on('line', (line) => {
-      this.take(JSON.parse(line) as Response);
-    });
+/** A call that so many servers did not survive may be the reason. */
+const maxLosses = 5;
+
+/** Calls to a server. When it is replaced meanwhile, its successor is asked again: all calls may be repeated. Without one they fail with MACHINE. */
+export class LazyConnection {
+  private readonly waiting = new Map<number, WaitingCall>();
+  private next = 0;
+  private isClosed = false;
+
+  /** @param reconnect gives the successor's socket; null when there is none */
+  constructor(
+    private socket: Socket,
+    private readonly reconnect: () => Promise<Socket | null> = () => Promise.resolve(null),
+  ) {
+    this.listen(socket);
   }
 
   async call<Call extends keyof LazyCalls>(
@@ -145,16 +154,53 @@ export class LazyConnection {
     request: LazyCalls[Call]['request'],
   ): Promise<LazyCalls[Call]['answer']> {
     const id = this.next++;
-    const answer = new Promise<unknown>((resolve, reject) => this.waiting.set(id, { resolve, reject }));
-    this.socket.write(
-      `${JSON.stringify({ protocol: protocolVersion, id, call, request } satisfies Request)}\n`,
-    );
-    return answer as Promise<LazyCalls[Call]['answer']>;
+    const line = `${JSON.stringify({ protocol: protocolVersion, id, call, request } satisfies Request)}\n`;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { line, losses: 0, resolve: resolve as (answer: unknown) => void, reject });
+      if (this.socket.closed) this.resume();
+      else this.socket.write(line);
+    });
   }
 
   close(): void {
+    this.isClosed = true;
     this.socket.end();
     this.socket.unref();
+  }
+
+  private listen(socket: Socket): void {
+    this.socket = socket;
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      this.resume();
+    });
+    createInterface({ input: socket, crlfDelay: Infinity }).on('line', (line) => {
+      this.take(JSON.parse(line) as Response);
+    });
+  }
+
+  private resume(): void {
+    for (const call of this.waiting.values()) call.losses++;
+    const isHopeless = [...this.waiting.values()].some(({ losses }) => losses > maxLosses);
+    const next = this.isClosed || this.waiting.size === 0 || isHopeless ? null : this.reconnect();
+    Promise.resolve(next).then(
+      (socket) => {
+        if (socket === null) {
+          this.giveUp();
+          return;
+        }
+        this.listen(socket);
+        for (const { line } of this.waiting.values()) socket.write(line);
+      },
+      () => {
+        this.giveUp();
+      },
+    );
+  }
+
+  private giveUp(): void {
+    for (const { reject } of this.waiting.values()) reject(failure('MACHINE', 'lazy server', 'it has ended'));
+    this.waiting.clear();
   }
 
   private take(response: Response): void {

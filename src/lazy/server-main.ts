@@ -9,6 +9,8 @@ import {
   type ServerMessage,
 } from './keeper';
 import { LazyFolder } from './lazy-folder';
+import { LazyMetrics } from './metrics';
+import { serveMetrics } from './metrics-server';
 import { LazyServer } from './server';
 
 const defaultIoTimeout = 60; // seconds
@@ -23,39 +25,52 @@ function loadRegistries(): void {
     loading.catch(() => undefined);
 }
 
+function warn(line: string): void {
+  console.error(`warning: ${line}`);
+}
+
+/** Reads matter more: a server whose address is taken goes on without. */
+async function offer(metrics: LazyMetrics, listen: string): Promise<void> {
+  await serveMetrics(listen, metrics).catch((error: unknown) => {
+    warn(`${(error as Error).message}; there are no metrics`);
+  });
+}
+
 async function main(settings: string): Promise<void> {
   const options = JSON.parse(settings) as LazyServeOptions & { takeOver: boolean };
   const { state, background, ioTimeout, untilIdle, takeOver } = options;
+  const metrics =
+    options.metrics === undefined ? undefined : await LazyMetrics.create(() => server.statuses());
   let isStopping = false;
-  const server = new LazyServer(await LazyFolder.open(state), deviceDescriptor, {
+  const server: LazyServer = new LazyServer(await LazyFolder.open(state), deviceDescriptor, {
     ioTimeout: (ioTimeout ?? defaultIoTimeout) * 1000,
     backgroundRate: backgroundRate(background),
     cacheLimits: cacheLimits(options),
-    onWarning: (line) => {
-      console.error(`warning: ${line}`);
-    },
+    observer: metrics,
+    onWarning: warn,
     onInitialised: (resends) => {
       tell({ resends });
     },
     onEnded: () => {
-      tell({ ended: true });
-      if (!process.connected) stop();
+      leave({ ended: true });
     },
     onIdle: () => {
-      if (untilIdle !== true && process.connected) return;
-      tell({ idle: true });
-      if (!process.connected) stop(); // its keeper was killed
+      if (untilIdle === true || !process.connected) leave({ idle: true });
     },
   });
+  const leave = (why: ServerMessage): void => {
+    tell(why);
+    if (!process.connected) stop(); // its keeper was killed
+  };
   const stop = (): void => {
     if (!isStopping) void end(server, state);
     isStopping = true;
   };
   process.on('SIGTERM', stop);
-  process.on('SIGINT', () => undefined); // the keeper's, from a terminal
-  process.on('SIGHUP', () => undefined);
-  process.on('disconnect', () => undefined); // goes on without a keeper
+  // The first two are the keeper's, from a terminal; without a keeper it goes on.
+  for (const name of ['SIGINT', 'SIGHUP', 'disconnect']) process.on(name, () => undefined);
   await server.start(takeOver);
+  if (metrics !== undefined) await offer(metrics, options.metrics!);
   tell({ ready: true });
   loadRegistries();
 }

@@ -18,7 +18,7 @@ import { LayerSources } from './layer-sources';
 import { prefetch } from './prefetch';
 import { Recordings } from './recordings';
 import { nodeOf, type LazyFolder } from './lazy-folder';
-import { LazyLayer } from './lazy-layer';
+import { LazyLayer, type LazyObserver } from './lazy-layer';
 import { answerCalls, type LazyLayerAnswer, type LazyLayerRequest, type LazyStatus } from './messages';
 import { checkDescriptor, openLayer, type OpenedLayer } from './open-layer';
 import { plainVerity } from './plain-verity';
@@ -52,6 +52,8 @@ export interface LazyServerOptions {
   backgroundRate: number;
   cacheLimits: CacheLimits;
   onWarning: (line: string) => void;
+  /** Is told what layers do. */
+  observer?: LazyObserver | undefined;
   /** The FUSE mount was set up with the kernel; whether another server could take over. */
   onInitialised?: ((resends: boolean) => void) | undefined;
   /** The FUSE mount is gone. */
@@ -218,6 +220,7 @@ export class LazyServer {
       queue: this.queue,
       decoding: this.decoding,
       ioTimeout: this.options.ioTimeout,
+      observer: this.options.observer,
       onDrained: () => {
         this.fillInBackground();
       },
@@ -260,16 +263,24 @@ export class LazyServer {
   }
 
   private async status() {
+    return { pid: process.pid, version: '1', layers: await this.statuses() };
+  }
+
+  /** All layers that are served now. */
+  async statuses(): Promise<LazyStatus[]> {
     const served = await Promise.allSettled(this.layers.values());
-    const layers = served.flatMap((result) =>
-      result.status === 'fulfilled' ? [this.statusOf(result.value)] : [],
-    );
-    return { pid: process.pid, version: '1', layers };
+    return served.flatMap((result) => (result.status === 'fulfilled' ? [this.statusOf(result.value)] : []));
   }
 
   private statusOf({ request: { key, diffId }, layer }: ServedLayer): LazyStatus {
-    const { waiting = 0, bytesRead = 0 } = this.fuse.counts(layer.node) ?? {};
-    return { key, diffId, ...layer.counts(), waiting, bytesRead };
+    const counts = this.fuse.counts(layer.node) ?? {
+      waiting: 0,
+      reads: 0,
+      bytesRead: 0,
+      hits: 0,
+      bytesHit: 0,
+    };
+    return { key, diffId, ...layer.counts(), ...counts };
   }
 
   private async reopen(): Promise<void> {

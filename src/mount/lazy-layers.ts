@@ -25,6 +25,8 @@ export interface LazyOptions {
   ioTimeout?: number | undefined;
   /** Of a server that is started: bytes on disk of all layers that are kept, or text like `20GiB`. */
   cacheSize?: string | number | undefined;
+  /** Of a server that is started: address and port, `127.0.0.1:9100`, where it answers `GET /metrics`; default: nowhere. */
+  metrics?: string | undefined;
 }
 
 /** What the lazy server needs to read a layer. */
@@ -49,12 +51,13 @@ export class LazyLayers {
 
   /** When the first layer needs it: all of them may be here. @throws MACHINE when no server comes up */
   private connection(): Promise<LazyConnection> {
-    const { background, ioTimeout, cacheSize, onWarning } = this.options;
+    const { background, ioTimeout, cacheSize, metrics, onWarning } = this.options;
     this.server ??= connectOrStart({
       state: this.state.option,
       background,
       ioTimeout,
       cacheSize,
+      metrics,
       onWarning,
     });
     return this.server;

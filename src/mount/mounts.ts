@@ -47,7 +47,21 @@ export function resultOf(
 }
 
 function shownStatus(status: LazyStatus): MountedLazily {
-  const { chunks, present, bytesPresent, bytesFetched, requests, waiting, source, bytesRead, p50, p99 } =
-    status;
-  return { chunks, present, bytesPresent, bytesFetched, requests, waiting, source, bytesRead, p50, p99 };
+  const { chunks, present, bytesPresent, bytesFetched, requests, waiting, source } = status;
+  const { reads, hits, bytesRead, bytesHit, p50, p99 } = status;
+  return {
+    chunks,
+    present,
+    bytesPresent,
+    bytesFetched,
+    requests,
+    waiting,
+    source,
+    reads,
+    hits,
+    bytesRead,
+    bytesHit,
+    p50,
+    p99,
+  };
 }

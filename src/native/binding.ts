@@ -240,7 +240,8 @@ export interface NativeFuseServer {
   delivered(node: number, chunk: number, bytes: Uint8Array): void;
   /** Reads that wait for the chunk get this errno. */
   failed(node: number, chunk: number, errno: number): void;
-  counts(node: number): { reads: number; bytesRead: number; waiting: number } | null;
+  /** Since the file was added: reads and their bytes; of both, what waited for no chunk; reads that wait now. Null when there is no such file. */
+  counts(node: number): { reads: number; bytesRead: number; hits: number; bytesHit: number; waiting: number } | null;
   /** What was read for the first time since the last call: offset, length, milliseconds since add(), in turn. */
   takeReads(node: number): Float64Array;
 }

@@ -25,8 +25,10 @@ export const faults = [
   'honest other range',
 ] as const;
 
-/** One of those, or an answer with a status that is none of the network's. */
-export type Fault = (typeof faults)[number] | 'status 401' | 'status 403' | 'status 404';
+/** What may go wrong as well, but is not for those who have to succeed in the end. */
+type LastingFault = 'status 401' | 'status 403' | 'status 404' | 'status 416' | 'silent' | 'changed tag';
+
+export type Fault = (typeof faults)[number] | LastingFault;
 
 /** An answer with bytes of a blob, as the client got it. */
 export interface Delivery {
@@ -49,6 +51,8 @@ export class FaultyProxy {
   rate = 0;
   /** Faults to choose from. */
   choice: readonly Fault[] = faults;
+  /** The challenge of a 401 for a request that is not let through; null for one that is. */
+  deny: (incoming: IncomingMessage) => string | null = () => null;
   private readonly server: Server;
   private readonly agent = new Agent({ keepAlive: true });
 
@@ -86,7 +90,14 @@ export class FaultyProxy {
   }
 
   private async serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const challenge = this.deny(incoming);
+    if (challenge !== null) {
+      incoming.resume();
+      outgoing.writeHead(401, { 'www-authenticate': challenge }).end('{}');
+      return;
+    }
     const fault = this.pick();
+    if (fault === 'silent') return; // until somebody hangs up
     if (fault === 'no connection') {
       incoming.socket.destroy();
       return;
@@ -119,6 +130,7 @@ export class FaultyProxy {
     { status, headers, body }: Answer,
     fault: Fault | null,
   ): Promise<void> {
+    if (fault === 'changed tag') headers['etag'] = `"${this.random()}"`;
     if (fault === 'wrong bytes' && body.length > 0) body[this.below(body.length)]! ^= 1;
     let shown = body;
     if (fault === 'truncated' && body.length > 1) {
