@@ -85,7 +85,7 @@ class PlainLines extends LineDisplay implements BatchDisplay {
   }
 }
 
-/** What became of an image: `[3/50] done     oci:a:x → oci:b:x  sha256:…  2 layers, 1.2 MB, 0.4 s`. */
+/** What became of an image: `[3/50] done     oci:a:x → oci:b:x  sha256:…  2 layers, 1.2 MB, 0.4 s`. Exported for its test. */
 export function jobLine({ source, destination, state, ended, total, error, result }: BatchJobEvent): string {
   const head = `[${ended}/${total}] ${state.padEnd(7)}  ${printable(`${source} → ${destination}`)}`;
   if (error !== undefined) return `${head}  ${printable(error.message)}`;

@@ -180,7 +180,7 @@ export function addPlatformOption(command: Command, description: string): Comman
 const maxDescriptorSize = 4 << 20;
 
 /**
- * Reads a descriptor's file.
+ * Reads a descriptor's file. Exported for its test.
  * @throws {SeekableErofsError} CORRUPT when it holds none; NOT_FOUND, IO
  */
 export async function readDescriptor(file: string): Promise<Descriptor> {

@@ -77,7 +77,7 @@ class JsonProgress extends LineProgress implements ProgressDisplay {
   }
 }
 
-/** Lines for log files: one when a phase begins, then one every few seconds. */
+/** Lines for log files: one when a phase begins, then one every few seconds. Exported for its test. */
 export class PlainProgress extends LineProgress implements ProgressDisplay {
   private readonly lastShown = new Map<string, number>();
 
@@ -99,7 +99,7 @@ export class PlainProgress extends LineProgress implements ProgressDisplay {
   }
 }
 
-/** One bar for each item under way; it goes when its phase is done, so that many layers don't fill the screen. */
+/** One bar for each item under way; it goes when its phase is done, so that many layers don't fill the screen. Exported for its test. */
 export class BarProgress implements ProgressDisplay {
   /** The phase that each item is in, and its bar; no bar once that phase is done. */
   private readonly items = new Map<string, { phase: string; bar?: SingleBar }>();
@@ -139,7 +139,7 @@ export class BarProgress implements ProgressDisplay {
   }
 }
 
-/** One bar as text: what, how far, how fast, how long still. */
+/** One bar as text: what, how far, how fast, how long still. Exported for its test. */
 export function formatBar(
   _options: object,
   { startTime }: Params,

@@ -85,7 +85,7 @@ async function writeDocument(
 }
 
 /** Copies what is no image (an attestation, an artifact) as it is, with everything that it refers to. */
-export async function copyManifest(
+async function copyManifest(
   { source, destination }: Pick<StoreRun, 'source' | 'destination'>,
   descriptor: Descriptor,
   options: CopyOptions,

@@ -7,7 +7,7 @@ import type { DirectoryPart, EntryReader, NamedNode, TypedNode, WalkedTree } fro
 
 const slash = 0x2f;
 /** Deeper ones only occur where somebody wants the sum of all paths to be huge. */
-export const maxPath = 32 << 10; // bytes
+const maxPath = 32 << 10; // bytes
 /** After so many entries timers and signals get their turn, although everything was in memory. */
 const entriesPerTurn = 8192;
 

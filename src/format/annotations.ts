@@ -4,7 +4,7 @@ import { mediaTypes } from './media-types';
 import { defaultVerityBlockSize } from './profiles';
 import { isVerityBlockSize } from './verity-superblock';
 
-/** Annotations of profile "containerd", on a layer's descriptor. Offsets are of skippable frame headers in the blob. */
+/** Annotations of profile "containerd", on a layer's descriptor. Offsets are of skippable frame headers in the blob. Exported for its test. */
 export const containerdAnnotations = {
   tableOffset: 'dev.containerd.erofs.zstd.chunk_table_offset',
   tableDigest: 'dev.containerd.erofs.zstd.chunk_digest',
@@ -28,7 +28,7 @@ export const specAnnotations = {
 /** Our own, of either profile: where the part of an image ends that programs were seen to read; in bytes, uncompressed (docs/trace.md). */
 export const hotAnnotation = 'dev.seekable-erofs.hot';
 
-/** Every annotation that says something about a layer's encoding: what goes when the layer is encoded anew. */
+/** Every annotation that says something about a layer's encoding: what goes when the layer is encoded anew. Exported for its test. */
 export const seekableAnnotationNames: readonly string[] = [
   ...Object.values(containerdAnnotations),
   ...Object.values(specAnnotations),

@@ -7,7 +7,7 @@ import { failure } from '../errors';
 export const maxDocumentSize = 4 << 20;
 /** Bytes of a list of many images or names: a layout's index.json, a registry's tags. */
 export const maxListSize = 16 << 20;
-/** More levels than any document of these formats has. */
+/** More levels than any document of these formats has. Exported for its test. */
 export const maxJsonDepth = 64;
 
 /** A number that JavaScript would change, as it was written: of more digits than a double has, `1.0`, `1e3`. */

@@ -6,7 +6,7 @@ import { isIntegerIn } from './little-endian';
 /** The two layouts of a seekable blob: containerd's (pull request 12764) and that of the draft EROFS image specification. */
 export type Profile = 'containerd' | 'erofs-image-spec';
 
-/** Profile names in the order in which help and errors list them. */
+/** Profile names in the order in which help and errors list them. Exported for its test. */
 export const profiles: readonly Profile[] = ['containerd', 'erofs-image-spec'];
 
 /** Chunk size when none is asked for, in bytes. */

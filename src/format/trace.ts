@@ -30,7 +30,6 @@ export interface TraceRead {
 }
 
 export const traceSchema = 1;
-export const traceArtifactType = 'application/vnd.seekable-erofs.trace.v1+json';
 /** Bytes of a trace: some 500,000 files. */
 const maxTraceSize = 64 << 20;
 

@@ -25,7 +25,7 @@ export interface TreeOptions {
 const defaultDepth = 3;
 
 /** What is shown of a layer's image; both null when it is no EROFS. */
-export interface TreeInspection {
+interface TreeInspection {
   /** Entries as they are found; goes through them once. */
   tree: AsyncIterable<ListedEntry> | null;
   /** Null as well when it can't be told, or wasn't asked for. */

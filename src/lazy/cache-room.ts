@@ -19,7 +19,7 @@ export interface CachePlaces {
 }
 
 /** What makeRoom() left. */
-export interface CacheRoom {
+interface CacheRoom {
   /** On disk, of all layers. */
   bytes: number;
   /** All that may go is gone, and it is still more than `cacheSize`: the rest is in use. */

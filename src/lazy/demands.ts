@@ -11,7 +11,7 @@ interface Caller {
 }
 
 /** A chunk that is waited for. */
-export interface Demand {
+interface Demand {
   /** When the first of those who wait came: performance.now(). */
   since: number;
   /** Answers that did not come, and answers that were wrong. */

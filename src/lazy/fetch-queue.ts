@@ -1,5 +1,5 @@
 /** Why a chunk is fetched, the most urgent first: a reader waits; a recorded run wanted it; a reader will want it; some day. */
-export const urgencies = ['demand', 'prefetch', 'ahead', 'background'] as const;
+const urgencies = ['demand', 'prefetch', 'ahead', 'background'] as const;
 export type Urgency = (typeof urgencies)[number];
 
 /** Stored bytes of one request that a reader waits for, its own chunk aside: later ones come with the next requests. */
@@ -54,7 +54,7 @@ class Line {
 }
 
 /** How much is fetched at once. */
-export interface FetchLimits {
+interface FetchLimits {
   /** Requests under way, over all layers; what nobody waits for takes half of them at most. */
   requests: number;
   /** Bytes a second of the background; Infinity: as fast as it goes, 0: none. */

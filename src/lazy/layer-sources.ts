@@ -19,7 +19,7 @@ export interface LayerSource extends ByteSource {
 }
 
 /** The same repository at another host; undefined for what is in no registry. */
-export function mirrorOf(source: string, host: string): string | undefined {
+function mirrorOf(source: string, host: string): string | undefined {
   const reference = parseReference(source);
   if (reference.transport !== 'docker') return undefined;
   const { repository, digest, tag } = reference;

@@ -5,9 +5,9 @@ import { failure, fromSystemError } from '../errors';
 import type { CachePlaces } from './cache-room';
 
 /** Where what is mounted is recorded. */
-export const defaultStateFolder = '/run/seekable-erofs';
+const defaultStateFolder = '/run/seekable-erofs';
 /** Where layers are kept: one may be larger than the memory that /run is. */
-export const defaultContentFolder = '/var/lib/seekable-erofs';
+const defaultContentFolder = '/var/lib/seekable-erofs';
 
 const othersWrite = 0o022;
 

@@ -39,7 +39,7 @@ export interface LazyObserver {
   onFault(kind: LazyFault): void;
 }
 
-/** What a lazy layer works with; all but the first three belong to the server and are shared by its layers. */
+/** What a lazy layer works with; all but the first three belong to the server and are shared by its layers. Exported for its test. */
 export interface LazyLayerParts {
   /** The file's number on the FUSE mount. */
   node: number;

@@ -6,7 +6,7 @@ import type { PlainVerity } from './plain-verity';
 import type { RecordRequest } from './trace-recorder';
 
 /** How registries and web servers are spoken to; names of files with secrets, never a secret. */
-export interface LazyAccess {
+interface LazyAccess {
   authFile?: string | undefined;
   certDir?: string | undefined;
   insecureHttp?: boolean | undefined;
@@ -75,14 +75,14 @@ export interface LazyStatus extends LazyCounts {
 }
 
 /** What may be asked of a server, and what it answers. */
-export interface LazyCalls {
+interface LazyCalls {
   add: { request: LazyLayerRequest; answer: LazyLayerAnswer };
   /** Layers that no mount has any more. */
   release: { request: { keys: string[] }; answer: Record<string, never> };
   status: { request: Record<string, never>; answer: { pid: number; version: string; layers: LazyStatus[] } };
 }
 
-/** To be raised when calls or answers change: a server that runs since before an upgrade refuses what it may misunderstand. */
+/** To be raised when calls or answers change: a server that runs since before an upgrade refuses what it may misunderstand. Exported for its test. */
 export const protocolVersion = 1;
 
 interface Request {

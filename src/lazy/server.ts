@@ -45,7 +45,7 @@ const usualMetadata = 512 << 10;
 const maxMetadata = 64 << 20;
 
 /** How a lazy server behaves. */
-export interface LazyServerOptions {
+interface LazyServerOptions {
   /** How long a reader waits for what can't be had; in milliseconds. */
   ioTimeout: number;
   /** Bytes a second of the background; Infinity: as fast as it goes; 0: none. */

@@ -104,16 +104,16 @@ export async function mountWith(
     const recording = await recordRequest(refOrPath, image, options);
     const path = await resolveTarget(target);
     if (options.rw !== undefined) writable = await WritableFolder.open(options.rw);
-    const mounting = new Mounting(
+    const mounting = new Mounting({
       state,
-      path,
+      target: path,
       options,
-      { ...usualParts, ...parts },
+      parts: { ...usualParts, ...parts },
       extra,
       writable,
       image,
       recording,
-    );
+    });
     const result = await state.lockedTarget(path, () => mounting.run(), { signal: options.signal });
     return result!;
   } finally {
@@ -129,39 +129,46 @@ function checkedArguments({ verity, verityOptions, checkAtMostOnce }: MountOptio
   return extra;
 }
 
+/** What a mount is made of, found and checked before its target is locked. */
+interface MountingInputs {
+  state: MountState;
+  /** Absolute, without symbolic links. */
+  target: string;
+  options: MountOptions;
+  parts: MountParts;
+  /** Optional arguments of the dm-verity target. */
+  extra: readonly string[];
+  /** Where changes go; null for a read-only mount. */
+  writable: WritableFolder | null;
+  image: MountSource;
+  /** The trace to write; null: reads are not recorded. */
+  recording: RecordRequest | null;
+}
+
 /** One mount being made, from the first entry in the journal to the last. The target is locked. */
 class Mounting {
-  constructor(
-    private readonly state: MountState,
-    private readonly target: string,
-    private readonly options: MountOptions,
-    private readonly parts: MountParts,
-    private readonly extra: readonly string[],
-    /** Where changes go; null of a mount that is read-only. */
-    private readonly writable: WritableFolder | null,
-    private readonly image: MountSource,
-    /** What is read is written down; null: it is not. */
-    private readonly recording: RecordRequest | null,
-  ) {}
+  constructor(private readonly given: MountingInputs) {}
 
   async run(): Promise<MountResult> {
-    this.parts.onConfig(this.image.config);
+    this.given.parts.onConfig(this.given.image.config);
     const record = await this.describe();
     await this.clearPlace();
     try {
       await this.step('record', () => this.begin(record));
       const contents = await this.prepare(record);
-      const looking = this.parts.onContents(record.layers.map(({ key }) => contents.get(key)!.files[0]!));
+      const looking = this.given.parts.onContents(
+        record.layers.map(({ key }) => contents.get(key)!.files[0]!),
+      );
       looking.catch(() => undefined); // told of below, when nothing is being mounted any more
-      await this.state.locked(() => this.setUp(record, contents), this.options.signal);
+      await this.given.state.locked(() => this.setUp(record, contents), this.given.options.signal);
       await looking;
     } catch (error) {
-      await undoMount(this.state, record).catch((left: unknown) => {
+      await undoMount(this.given.state, record).catch((left: unknown) => {
         this.warn(`not all of its mount could be undone: ${(left as Error).message}`);
       });
       throw error;
     }
-    await makeRoom(this.state.cachePlaces).catch((error: unknown) => {
+    await makeRoom(this.given.state.cachePlaces).catch((error: unknown) => {
       this.warn(`no room was made in the cache: ${(error as Error).message}`);
     });
     return resultOf(record);
@@ -169,20 +176,20 @@ class Mounting {
 
   /** What each layer gets under the policy, and by which key others find it. */
   private async describe(): Promise<MountRecord> {
-    const { layers } = this.image;
-    const { verity = 'auto' } = this.options;
+    const { layers } = this.given.image;
+    const { verity = 'auto' } = this.given.options;
     const wantsKernel = verity !== 'off' && layers.some(({ tree }) => tree === 'vouched');
     const whyNot = wantsKernel ? await whyNoDmVerity() : null;
     const described = layers.map(({ name, diffId, tree, rootDigest, files, lazy }) => {
       const decided = this.decide(name, tree, whyNot);
       // A layer that is not here can't be checked whole; its chunks are checked as they come.
       const mode = decided === 'userspace' && lazy !== null ? 'none' : decided;
-      const extra = mode === 'kernel' ? this.extra : [];
+      const extra = mode === 'kernel' ? this.given.extra : [];
       const key = mountKey({
         diffId,
         rootDigest: mode === 'kernel' ? rootDigest : null,
         // Nobody else's reads are to be recorded, nor what the page cache has for others.
-        extra: this.recording === null ? extra : [...extra, `recorded ${this.recording.id}`],
+        extra: this.given.recording === null ? extra : [...extra, `recorded ${this.given.recording.id}`],
         files,
       });
       return { diffId, device: '', verity: mode, key };
@@ -192,64 +199,64 @@ class Mounting {
       this.warn(`dm-verity trees are checked whole, before mounting, ${why}`);
     }
     const keys = described.map(({ key }) => key);
-    const kind = mountKind(keys, this.writable !== null);
-    const source = this.state.overlayName(this.target);
-    const place = { target: this.target, madeTarget: false, kind, source, mounted: false };
-    return { ...place, rw: this.writable?.path ?? null, layers: described };
+    const kind = mountKind(keys, this.given.writable !== null);
+    const source = this.given.state.overlayName(this.given.target);
+    const place = { target: this.given.target, madeTarget: false, kind, source, mounted: false };
+    return { ...place, rw: this.given.writable?.path ?? null, layers: described };
   }
 
   /** Who checks a layer under the policy; warns where that is nobody though it has a tree. */
   private decide(layer: string, tree: TreeTrust, whyNot: string | null): VerityMode {
-    const { mode, warning } = decideVerity(layer, this.options.verity ?? 'auto', tree, whyNot);
+    const { mode, warning } = decideVerity(layer, this.given.options.verity ?? 'auto', tree, whyNot);
     if (warning !== undefined) this.warn(warning);
     return mode;
   }
 
   /** Warns, with the name of the image and not of the target: `run` mounts at a folder that its user never sees. */
   private warn(text: string): void {
-    const { name } = this.image;
-    this.options.onWarning?.(text.startsWith(`${name}: `) ? text : `${name}: ${text}`);
+    const { name } = this.given.image;
+    this.given.options.onWarning?.(text.startsWith(`${name}: `) ? text : `${name}: ${text}`);
   }
 
   /** What a crash left of an earlier mount is undone; one that is there is none of ours to undo. */
   private async clearPlace(): Promise<void> {
-    const earlier = await this.state.readMount(this.target);
+    const earlier = await this.given.state.readMount(this.given.target);
     if (earlier === null) return;
     const mounts = await readMounts();
-    const here = mountsAt(mounts, this.target);
-    if (earlier.mounted && here.some((mount) => isOurs(this.state, earlier, mount, mounts)))
+    const here = mountsAt(mounts, this.given.target);
+    if (earlier.mounted && here.some((mount) => isOurs(this.given.state, earlier, mount, mounts)))
       throw failure(
         'FAILED',
-        this.target,
+        this.given.target,
         'an image is mounted there already',
-        `umount ${this.target} first`,
+        `umount ${this.given.target} first`,
       );
-    await undoMount(this.state, earlier);
+    await undoMount(this.given.state, earlier);
   }
 
   private async begin(record: MountRecord): Promise<void> {
-    const status = await stat(this.target).catch(() => null);
+    const status = await stat(this.given.target).catch(() => null);
     record.madeTarget = status === null;
-    if (status?.isDirectory() === false) throw failure('USAGE', this.target, 'it is no folder');
-    await this.state.locked(async () => {
+    if (status?.isDirectory() === false) throw failure('USAGE', this.given.target, 'it is no folder');
+    await this.given.state.locked(async () => {
       await this.refuseSharedUpper(record);
-      await this.state.writeMount(record);
-    }, this.options.signal);
+      await this.given.state.writeMount(record);
+    }, this.given.options.signal);
     if (!record.madeTarget) return;
-    await mkdir(this.target).catch((error: unknown) => {
+    await mkdir(this.given.target).catch((error: unknown) => {
       record.madeTarget = false;
-      throw fromSystemError(this.target, error);
+      throw fromSystemError(this.given.target, error);
     });
   }
 
   /** The kernel would let two mounts write to one folder, with results that it leaves open. */
   private async refuseSharedUpper({ rw }: MountRecord): Promise<void> {
-    const other = rw !== null && (await this.state.mounts()).find((mount) => mount.rw === rw);
+    const other = rw !== null && (await this.given.state.mounts()).find((mount) => mount.rw === rw);
     if (other) throw failure('FAILED', other.rw!, `${other.target} writes to it`, 'give another folder');
   }
 
   private async prepare(record: MountRecord): Promise<Map<string, MountableLayer>> {
-    const lazy = new LazyLayers(this.state, this.options);
+    const lazy = new LazyLayers(this.given.state, this.given.options);
     try {
       return await this.prepareEach(record, lazy);
     } finally {
@@ -263,11 +270,11 @@ class Mounting {
     const underWay: Promise<void>[] = [];
     for (const [i, { key, verity, diffId }] of layers.entries()) {
       if (layers.findIndex((other) => other.key === key) < i) continue;
-      const layer = this.image.layers[i]!;
+      const layer = this.given.image.layers[i]!;
       const makeContent = async (): Promise<PreparedLayer> => {
-        if (layer.lazy === null) return layer.prepare(this.state, key, verity);
-        const known = await layer.cached(this.state, key, verity);
-        const record = this.recording ?? undefined;
+        if (layer.lazy === null) return layer.prepare(this.given.state, key, verity);
+        const known = await layer.cached(this.given.state, key, verity);
+        const record = this.given.recording ?? undefined;
         const content = known ?? (await lazy.content({ key, diffId, mode: verity, record }, layer.lazy));
         if (content.isFromDisk) await layer.lazy.ask();
         return content;
@@ -275,9 +282,9 @@ class Mounting {
       const making = this.step(`content ${underWay.length}`, makeContent).then((content) => {
         if (content.unvouchedTree === true && layer.tree === 'absent')
           this.decide(layer.name, 'unvouched', null);
-        contents.set(key, { ...content, extra: this.extra });
+        contents.set(key, { ...content, extra: this.given.extra });
         const done = contents.size;
-        this.options.onProgress?.({ phase: 'mount', done, total: layers.length, unit: 'layers' });
+        this.given.options.onProgress?.({ phase: 'mount', done, total: layers.length, unit: 'layers' });
       });
       making.catch(() => undefined); // told of below, after the others
       underWay.push(making);
@@ -297,7 +304,7 @@ class Mounting {
     for (const { key, mode } of layers) {
       const content = contents.get(key)!;
       const backing = backingOf(mode, fileBacked);
-      setUps.set(key, new LayerSetUp(this.state, key, content, backing, this.parts.perform));
+      setUps.set(key, new LayerSetUp(this.given.state, key, content, backing, this.given.parts.perform));
     }
     try {
       for (const setUp of setUps.values()) await this.step('layer', () => setUp.begin());
@@ -313,7 +320,8 @@ class Mounting {
     setUps: Map<string, LayerSetUp>,
   ): Promise<void> {
     for (const step of plan.steps) {
-      if (this.options.signal?.aborted === true) throw failure('CANCELLED', this.target, 'cancelled');
+      if (this.given.options.signal?.aborted === true)
+        throw failure('CANCELLED', this.given.target, 'cancelled');
       if (!('key' in step)) {
         await this.step(step.kind, () => this.attach(plan, record));
         continue;
@@ -325,15 +333,15 @@ class Mounting {
     }
     for (const layer of record.layers) layer.device = setUps.get(layer.key)!.device;
     record.mounted = true;
-    await this.step('done', () => this.state.writeMount(record));
+    await this.step('done', () => this.given.state.writeMount(record));
   }
 
   /** What is seen at the target: one layer as it is, or an overlay of all. */
   private async attach({ kind, lower }: MountPlan, { source }: MountRecord): Promise<void> {
-    const { target } = this;
-    const folders = lower.map((key) => this.state.mountPoint(key));
+    const { target } = this.given;
+    const folders = lower.map((key) => this.given.state.mountPoint(key));
     if (kind === 'overlay') {
-      const upper = await this.writable?.prepare(folders[0]!);
+      const upper = await this.given.writable?.prepare(folders[0]!);
       await mountOverlay({ source, lower: folders, upper, target });
       return;
     }
@@ -345,10 +353,10 @@ class Mounting {
 
   private async canMountFiles(contents: Map<string, MountableLayer>): Promise<boolean> {
     const plain = [...contents.values()].find(({ verity }) => verity === null);
-    return plain === undefined || this.parts.canMountFile(plain.files[0]!);
+    return plain === undefined || this.given.parts.canMountFile(plain.files[0]!);
   }
 
   private step<T>(name: string, run: () => Promise<T>): Promise<T> {
-    return this.parts.perform(name, run);
+    return this.given.parts.perform(name, run);
   }
 }

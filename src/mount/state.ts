@@ -289,7 +289,7 @@ async function isThere(path: string): Promise<boolean> {
   );
 }
 
-/** A name made of a target's path. */
+/** A name made of a target's path. Exported for its test. */
 export function idOf(target: string): string {
   return createHash('sha256').update(target).digest('hex');
 }

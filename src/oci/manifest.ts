@@ -28,7 +28,7 @@ const maxIndexDepth = 4;
 export type ManifestDocument = { kind: 'manifest'; manifest: Manifest } | { kind: 'index'; index: Index };
 
 /**
- * Parses a manifest (OCI or Docker schema 2) from untrusted bytes; unknown members are kept.
+ * Parses a manifest (OCI or Docker schema 2) from untrusted bytes; unknown members are kept. Exported for its test.
  * @throws CORRUPT, UNSUPPORTED for Docker schema 1 and more than 10000 layers.
  */
 export function parseManifest(bytes: Uint8Array, what: string): Manifest {

@@ -1,4 +1,4 @@
-/** Bytes a second: a server that sends, or takes, less holds who waits for it for ever, though it is never silent for long. */
+/** Bytes a second: a server that sends, or takes, less holds who waits for it for ever, though it is never silent for long. Exported for its test. */
 export const minRate = 1024;
 
 /**

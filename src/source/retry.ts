@@ -17,7 +17,7 @@ export interface RetryOptions {
 }
 
 /** Told before each pause: how many attempts have failed, the last of them with what. */
-export type OnFailure = (failed: number, error: SeekableErofsError) => void;
+type OnFailure = (failed: number, error: SeekableErofsError) => void;
 
 /**
  * Runs `attempt` until it succeeds, fails for a reason that will not pass (every error but a transient one: wrong bytes stay wrong), or

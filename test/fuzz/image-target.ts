@@ -91,19 +91,19 @@ class Reader {
       for await (const { path, inode } of filesystem.walk()) {
         if (++entries > maxEntries) break;
         await this.readInode(inode);
-        if (random.chance(0.05)) await this.lookUp(path);
+        if (random.chance(0.05)) await this.inodeAt(path);
       }
       return true;
     });
     if (whole === true) return;
     // One bad directory ends the walk; the others may hold something too.
     for (let count = 0; count < 20; count++) {
-      const inode = await this.lookUp(random.pick(knownPaths));
+      const inode = await this.inodeAt(random.pick(knownPaths));
       if (inode !== undefined) await this.readInode(inode);
     }
   }
 
-  private async lookUp(path: Buffer): Promise<ErofsInode | undefined> {
+  private async inodeAt(path: Buffer): Promise<ErofsInode | undefined> {
     // Symbolic links may lead anywhere.
     await attempt(() => this.filesystem.stat(path));
     await attempt(() => this.filesystem.realpath(path));

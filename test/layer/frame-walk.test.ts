@@ -32,7 +32,7 @@ const emptyTable = serializeChunkTable({
   checksums: new Uint8Array(),
   checksumSize: 0,
 });
-const emptyIndex = serializeChunkIndex({
+const indexOfNothing = serializeChunkIndex({
   uncompressedSize: 0,
   compression: 'zstd',
   offsets: Float64Array.of(0),
@@ -63,7 +63,7 @@ describe('frame walk', () => {
     ];
     for (const [payload, profile] of [
       [emptyTable, 'containerd'],
-      [emptyIndex, 'erofs-image-spec'],
+      [indexOfNothing, 'erofs-image-spec'],
     ] as const) {
       const blob = Buffer.concat([...others, skippable(payload), skippable(emptyTable)]);
       const offset = Buffer.concat(others).length;

@@ -52,7 +52,7 @@ export function inspectCommand(session: Session): Command {
   });
 }
 
-/** `all`, or how many. */
+/** `all`, or how many. Exported for its test. */
 export function parseChunks(text: string): number {
   if (text === 'all') return Infinity;
   try {

@@ -69,7 +69,7 @@ export interface BatchResult {
   summary: BatchSummary;
 }
 
-/** What a batch is made of; tests put other things in their places. */
+/** What a batch is made of; tests put other things in their places. Exported for its test. */
 export interface BatchParts {
   convert: (source: string, destination: string, options: ConvertOptions) => Promise<ConvertResult>;
   registryFor: (options: ConvertOptions) => RegistryNames;
@@ -96,7 +96,7 @@ export function convertBatch(file: string, options: BatchOptions = {}): Promise<
   return runBatch(file, options, parts);
 }
 
-/** convertBatch() with other parts. */
+/** convertBatch() with other parts. Exported for its test. */
 export async function runBatch(file: string, options: BatchOptions, using: BatchParts): Promise<BatchResult> {
   checkOptions('convertBatch', options);
   checkOptions('convertImage', options.defaults ?? {});
@@ -125,7 +125,7 @@ const ownFiles = 96;
 /** Of one image: its source, and an archive's blobs that wait to be written. */
 const filesOfImage = 32;
 
-/** How many images can be under way before there are too many open files for the system. */
+/** How many images can be under way before there are too many open files for the system. Exported for its test. */
 export function maxImagesAtOnce(limit = openFilesLimit()): number {
   return Math.max(1, Math.floor((limit - ownFiles) / filesOfImage));
 }

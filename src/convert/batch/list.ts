@@ -49,7 +49,7 @@ export async function readBatchList(file: string): Promise<BatchList> {
   }
 }
 
-/** Parses the text of a list: a sequence of jobs, or a map of `defaults` and `jobs`. Errors as of readBatchList(). */
+/** Parses the text of a list: a sequence of jobs, or a map of `defaults` and `jobs`. Errors as of readBatchList(). Exported for its test. */
 export function parseBatchList(text: string, file: string): BatchList {
   return new ListParser(text, file).parse();
 }

@@ -127,7 +127,10 @@ function* once<T>(value: T): Generator<T> {
   yield value;
 }
 
-/** Whether a name matches one of the patterns: `*` stands for anything but a slash, `**` for anything, `?` for one character. */
+/**
+ * Whether a name matches one of the patterns: `*` stands for anything but a slash, `**` for anything, `?` for one character.
+ * Exported for its test.
+ */
 export function matcher(patterns: string[]): (name: string) => boolean {
   const parts = { '**': '.*', '*': '[^/]*', '?': '[^/]' };
   const expressions = patterns.map((pattern) => {

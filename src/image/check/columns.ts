@@ -4,7 +4,7 @@ const pageLength = 2 ** pageBits;
 const indexMask = pageLength - 1;
 
 /** A number for each entry, 0 until it is set. It grows page by page: nothing is copied, and pages without a number take no memory. */
-export class Column<A extends Uint8Array | Uint32Array> {
+class Column<A extends Uint8Array | Uint32Array> {
   private readonly pages: (A | undefined)[] = [];
 
   constructor(private readonly make: (length: number) => A) {}

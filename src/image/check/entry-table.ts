@@ -20,7 +20,7 @@ import type { NodeAttributes, TreeNode } from './tree-node';
 export const root = 0;
 
 /** What an entry is; a whiteout is a mark for its folder, under a name that nothing else can have. */
-export type EntryType = FileType | 'whiteout';
+type EntryType = FileType | 'whiteout';
 
 /** By the low bits of an entry's flags. */
 const types = ['file', 'dir', 'symlink', 'char', 'block', 'fifo', 'socket', 'whiteout'] as const;

@@ -17,7 +17,7 @@ import { TreeComparison } from './compare-trees';
 import type { DifferenceList } from './differences';
 import { ErofsContent, TarContent, type ExpectedContent } from './expected-content';
 import { EntryTable } from './entry-table';
-import { ExpectedTree } from './expected-tree';
+import { TarTree } from './tar-tree';
 import { addErofsTree } from './erofs-as-expected';
 
 /** Of decoded chunks, for each of the two images: they are read from front to back. */
@@ -157,7 +157,7 @@ async function addTar(
   name: string,
   options: LayerCheckOptions,
 ): Promise<void> {
-  const tree = new ExpectedTree(table, options.bottomLayer);
+  const tree = new TarTree(table, options.bottomLayer);
   for await (const entries of readTarEntries(content, options, name)) {
     for (const entry of entries) tree.add(entry);
     await table.settle();

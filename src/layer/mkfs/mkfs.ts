@@ -66,7 +66,7 @@ export async function makeImage(
   }
 }
 
-/** The arguments that mkfs.erofs is called with. The user's come last, and win. */
+/** The arguments that mkfs.erofs is called with. The user's come last, and win. Exported for its test. */
 export function mkfsArguments(
   { mode, options, words, letters }: MkfsSettings,
   { epoch, tarDigest }: { epoch: number; tarDigest: string },

@@ -37,7 +37,7 @@ export interface LoopDevice {
   close(): Promise<void>;
 }
 
-/** The bytes of a loop_info64: read-only, detached at last close, past the page cache of its own where the file system can. */
+/** The bytes of a loop_info64: read-only, detached at last close, past the page cache of its own where the file system can. Exported for its test. */
 export function loopInfo(name: string): Buffer {
   const info = Buffer.alloc(infoSize);
   info.writeUInt32LE(flag.readOnly | flag.autoclear | flag.directIo, flagsAt);
@@ -45,7 +45,7 @@ export function loopInfo(name: string): Buffer {
   return info;
 }
 
-/** The bytes of a loop_config. */
+/** The bytes of a loop_config. Exported for its test. */
 export function loopConfig(fd: number, name: string): Buffer {
   const config = Buffer.alloc(configSize);
   config.writeUInt32LE(fd, 0);

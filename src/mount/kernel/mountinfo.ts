@@ -22,7 +22,7 @@ export async function readMounts(): Promise<MountEntry[]> {
   return parseMountinfo(text);
 }
 
-/** `ID PARENT MAJOR:MINOR ROOT TARGET OPTIONS [TAG…] - TYPE SOURCE OPTIONS`, blanks and backslashes in octal. */
+/** `ID PARENT MAJOR:MINOR ROOT TARGET OPTIONS [TAG…] - TYPE SOURCE OPTIONS`, blanks and backslashes in octal. Exported for its test. */
 export function parseMountinfo(text: string): MountEntry[] {
   return text.split('\n').flatMap((line) => {
     const [head = '', tail] = line.split(' - ');

@@ -17,7 +17,7 @@ import { OpenUploads } from './open-uploads';
 import type { DestinationOptions, StoreOptions } from './options';
 import { pushBlob, type BlobRange } from './upload';
 
-/** What a registry is written with. */
+/** What a registry is written with. Exported for its test. */
 export interface RegistryDestinationOptions extends DestinationOptions {
   /** Bytes of a request of an upload; larger blobs take several. For tests. */
   uploadChunkSize?: number | undefined;

@@ -58,7 +58,7 @@ async function faultOf(
   }
 }
 
-/** The host that answers for the registry called `host`. */
+/** The host that answers for the registry called `host`. Exported for its test. */
 export function apiHost(host: string): string {
   return host === 'docker.io' ? 'registry-1.docker.io' : host;
 }

@@ -16,7 +16,7 @@ const impliedDirectory = { ...nothing, mode: 0o755 };
  * The tree that the policy for tars (docs/format/tar-policy.md) makes of a tar. Written from the policy alone: the native builder's
  * step from tar to tree, which this checks, shares nothing with it (docs/adr/0011-check-is-an-independent-oracle.md).
  */
-export class ExpectedTree {
+export class TarTree {
   /** The folder that was entered last, and by which path: most entries follow one of the same folder. */
   private lastFolder = { path: '', entry: root };
 

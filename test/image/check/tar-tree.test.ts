@@ -6,14 +6,14 @@ import { gunzipSync } from 'node:zlib';
 import { afterAll, describe, expect, it } from 'vitest';
 import { SeekableErofsError } from '../../../src/errors';
 import { EntryTable, root } from '../../../src/image/check/entry-table';
-import { ExpectedTree } from '../../../src/image/check/expected-tree';
+import { TarTree } from '../../../src/image/check/tar-tree';
 import { showBytes } from '../../../src/format/escaped-path';
 import type { TreeNode } from '../../../src/image/check/tree-node';
 import { native } from '../../../src/native/binding';
 import { readTarEntries } from '../../../src/native/tar-entries';
 
 const vectors = join(__dirname, '../../golden/tar');
-const folder = mkdtempSync(join(tmpdir(), 'expected-tree-'));
+const folder = mkdtempSync(join(tmpdir(), 'tar-tree-'));
 const tables: EntryTable[] = [];
 afterAll(async () => {
   for (const table of tables) await table.close();
@@ -28,7 +28,7 @@ async function treeOf(tar: Buffer): Promise<EntryTable> {
   tables.push(table);
   try {
     const source = new native.Source({ fd, offset: 0, size: tar.length, name: path });
-    const tree = new ExpectedTree(table);
+    const tree = new TarTree(table);
     for await (const entries of readTarEntries(source, {}))
       entries.forEach((entry) => {
         tree.add(entry);
