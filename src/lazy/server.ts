@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import type { Server } from 'node:net';
 import { isDeepStrictEqual, promisify } from 'node:util';
 import { SeekableErofsError, fromSystemError } from '../errors';
+import { maxListSize, parseJson } from '../format/json';
 import { writeAtomically } from '../fs/atomic-file';
 import { acquireLock, type Lock } from '../fs/lock';
 import { checkRecordVersion } from '../fs/record-version';
@@ -435,12 +436,13 @@ async function fetchMetadata(layer: LazyLayer, size: number): Promise<void> {
 
 /** Exported for its test. */
 export async function readLayers(path: string): Promise<LazyLayerRequest[]> {
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+  const bytes = await readFile(path).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw fromSystemError(path, error);
   });
-  if (text === null) return [];
-  const { version, layers } = JSON.parse(text) as { version?: unknown; layers: LazyLayerRequest[] };
+  if (bytes === null) return [];
+  const list = parseJson(bytes, path, maxListSize) as { version?: unknown; layers: LazyLayerRequest[] };
+  const { version, layers } = list;
   checkRecordVersion(path, version, listVersion);
   return layers;
 }

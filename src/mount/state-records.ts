@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { fromSystemError, type SeekableErofsError } from '../errors';
+import { parseJson } from '../format/json';
 import { writeAtomically } from '../fs/atomic-file';
 import { checkRecordVersion } from '../fs/record-version';
 import type { Vouched } from '../lazy/complete-layer';
@@ -68,13 +69,13 @@ export async function writeRecord(path: string, value: object): Promise<void> {
 
 /** Null where there is no file, empty where it is no JSON. */
 export async function readObject(path: string): Promise<Record<string, unknown> | null> {
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+  const bytes = await readFile(path).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw readFailure(path, error);
   });
-  if (text === null) return null;
+  if (bytes === null) return null;
   try {
-    return { ...(JSON.parse(text) as object | null) };
+    return { ...(parseJson(bytes, path) as object | null) };
   } catch {
     return {};
   }
