@@ -9,6 +9,7 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'stage-deps-'));
   for (const path of ['scripts', 'node_modules/zstd-napi/deps/zstd/lib'])
     mkdirSync(join(folder, path), { recursive: true });
+  writeFileSync(join(folder, 'package.json'), '{"name":"staged","version":"1.0.0"}'); // npm tells what is packed
   for (const path of ['binding.gyp', 'node_modules/zstd-napi/deps/zstd/LICENSE'])
     writeFileSync(join(folder, path), '');
   copyFileSync(resolve(__dirname, '../../scripts/stage-deps.mjs'), join(folder, 'scripts/stage-deps.mjs'));
