@@ -90,9 +90,9 @@ export class ChunkStore {
     this.unsynced.push(chunk);
   }
 
-  /** Makes what was written last: data first, then the bits that speak for it. Calls take turns. */
+  /** Makes what was written last: data first, then the bits that speak for it. Calls take turns; what one failed to sync is the next one's. */
   async sync(): Promise<void> {
-    this.syncing = this.syncing.then(() => this.syncOnce());
+    this.syncing = this.syncing.catch(() => undefined).then(() => this.syncOnce());
     return this.syncing;
   }
 

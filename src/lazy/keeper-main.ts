@@ -1,5 +1,6 @@
 // The keeper's process where a mount has started it: `serve` is the same in the foreground.
 import { keepServer, type LazyServeOptions } from './keeper';
+import { logLine } from './log-line';
 
 const stop = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -11,9 +12,9 @@ keepServer({
   ...(JSON.parse(process.argv[2]!) as LazyServeOptions),
   signal: stop.signal,
   onWarning: (line) => {
-    console.error(`warning: ${line}`);
+    logLine(`warning: ${line}`);
   },
 }).catch((error: unknown) => {
-  console.error(`error: ${(error as Error).message}`);
+  logLine(`error: ${(error as Error).message}`);
   process.exit(1);
 });

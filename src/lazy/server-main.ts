@@ -9,6 +9,7 @@ import {
   type ServerMessage,
 } from './keeper';
 import { LazyFolder } from './lazy-folder';
+import { logLine } from './log-line';
 import { LazyMetrics } from './metrics';
 import { serveMetrics } from './metrics-server';
 import { LazyServer } from './server';
@@ -26,7 +27,7 @@ function loadRegistries(): void {
 }
 
 function warn(line: string): void {
-  console.error(`warning: ${line}`);
+  logLine(`warning: ${line}`);
 }
 
 /** Reads matter more: a server whose address is taken goes on without. */
@@ -90,6 +91,6 @@ async function end(server: LazyServer, state: string | undefined): Promise<never
 }
 
 main(process.argv[2]!).catch((error: unknown) => {
-  console.error(`error: ${(error as Error).message}`);
+  logLine(`error: ${(error as Error).message}`);
   process.exit(1);
 });

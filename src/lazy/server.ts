@@ -98,6 +98,7 @@ export class LazyServer {
   private roomMaking: Promise<void> | null = null;
   private completing: Promise<void> | null = null;
   private isCacheFull = false;
+  private lastWarning: string | null = null;
 
   /** @param device of the FUSE mount, which is there already */
   constructor(
@@ -247,7 +248,10 @@ export class LazyServer {
   private async release(keys: readonly string[]): Promise<Record<string, never>> {
     await this.recordings.end(keys);
     for (const key of keys) await this.drop(key);
-    await this.saveLayers();
+    // On a full disk it says more than is in use until the next write; the next umount releases that.
+    await this.saveLayers().catch((error: unknown) => {
+      this.options.onWarning((error as Error).message);
+    });
     this.makeRoom();
     if (this.layers.size === 0) setImmediate(() => this.options.onIdle?.());
     return {};
@@ -260,7 +264,10 @@ export class LazyServer {
     const { layer } = served;
     this.fuse.remove(layer.node);
     this.byNode.delete(layer.node);
-    await closeServed(served);
+    // What could not be stored, as on a full disk, is fetched again.
+    await closeServed(served).catch((error: unknown) => {
+      this.options.onWarning((error as Error).message);
+    });
   }
 
   private async status() {
@@ -341,10 +348,16 @@ export class LazyServer {
   private async syncStores(): Promise<void> {
     for (const layer of this.byNode.values()) {
       await layer.store.sync().catch((error: unknown) => {
-        this.options.onWarning((error as Error).message);
+        this.warnOnce((error as Error).message);
       });
     }
     this.completing ??= this.completeLayers().finally(() => (this.completing = null));
+  }
+
+  /** Of what is tried again each second. */
+  private warnOnce(message: string): void {
+    if (message !== this.lastWarning) this.options.onWarning(message);
+    this.lastWarning = message;
   }
 
   /** Layers of which everything is here become ones that other mounts take, one after the other. */

@@ -2,7 +2,10 @@ import { link, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { writeFully } from '../../src/fs/write-fully';
 import { ChunkStore } from '../../src/lazy/chunk-store';
+
+vi.mock('../../src/fs/write-fully', { spy: true });
 
 let folder: string;
 const starts = Float64Array.from([0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950]);
@@ -38,6 +41,16 @@ test('a bit is never on disk before its data: a neighbour in the same byte waits
   expect((await readFile(join(folder, 'present')))[0]).toBe(0b1);
   await store.sync();
   expect((await readFile(join(folder, 'present')))[0]).toBe(0b11);
+  await store.close();
+});
+
+test('a sync that failed is made up for by the next', async () => {
+  const store = await ChunkStore.open(folder, starts);
+  await store.write(0, chunk(0));
+  vi.mocked(writeFully).mockRejectedValueOnce(Object.assign(new Error('full'), { code: 'ENOSPC' }));
+  await expect(store.sync()).rejects.toMatchObject({ code: 'NO_SPACE' });
+  await store.sync();
+  expect((await readFile(join(folder, 'present')))[0]).toBe(0b1);
   await store.close();
 });
 
