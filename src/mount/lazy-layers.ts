@@ -84,12 +84,27 @@ export class LazyLayers {
 
 /** Tells the lazy server, if one runs, which layers are in use; it lets go of the others. The state is locked. */
 export async function releaseLazyLayers(state: MountState, used: ReadonlySet<string>): Promise<void> {
-  const server = await connectToServer(state.option);
-  if (server === null) return;
-  try {
+  await withServer(state, async (server) => {
     const { layers } = await server.call('status', {});
     const keys = layers.map(({ key }) => key).filter((key) => !used.has(key));
     if (keys.length > 0 || layers.length === 0) await server.call('release', { keys });
+  });
+}
+
+/** As releaseLazyLayers(), but only layers that are waited for: reads of them fail at once. The files of others are there until those are undone. */
+export async function releaseWaiting(state: MountState, used: ReadonlySet<string>): Promise<void> {
+  await withServer(state, async (server) => {
+    const { layers } = await server.call('status', {});
+    const keys = layers.filter(({ key, waiting }) => waiting > 0 && !used.has(key)).map(({ key }) => key);
+    if (keys.length > 0) await server.call('release', { keys });
+  });
+}
+
+async function withServer(state: MountState, use: (server: LazyConnection) => Promise<void>): Promise<void> {
+  const server = await connectToServer(state.option);
+  if (server === null) return;
+  try {
+    await use(server);
   } finally {
     server.close();
   }

@@ -3,7 +3,7 @@ import { markUsed } from '../lazy/cache-room';
 import { native } from '../native/binding';
 import { withDm, type DeviceMapper, type Removal } from './kernel/dm-control';
 import { deviceNamesOf } from './kernel/dm-verity';
-import { releaseLazyLayers } from './lazy-layers';
+import { releaseLazyLayers, releaseWaiting } from './lazy-layers';
 import { detachLoop } from './kernel/loop';
 import { mountsAt, readMounts } from './kernel/mountinfo';
 import type { MountState } from './state';
@@ -82,6 +82,8 @@ export async function releaseUnused(state: MountState, except?: string): Promise
   const used = new Set(
     records.filter(({ target }) => target !== except).flatMap(({ layers }) => layers.map(({ key }) => key)),
   );
+  // The end of a layer's mount waits for its reads, also for those whose reader was killed.
+  await releaseWaiting(state, used).catch(() => undefined); // a server in trouble is told of below, when all is undone
   const undone: UndoneKind[] = [];
   for (const key of await state.layerKeys()) {
     if (used.has(key)) continue;
