@@ -58,6 +58,7 @@ export interface StreamedManifest {
 /** What is looked at, until it is closed. */
 export interface OpenInspection {
   document: StreamedBlob | StreamedImage;
+  /** Ends reading: the document is not gone through after it. */
   close(): Promise<void>;
 }
 
