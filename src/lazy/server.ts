@@ -80,6 +80,8 @@ interface ServedLayer {
  */
 export class LazyServer {
   private readonly layers = new Map<string, Promise<ServedLayer>>();
+  /** Layers whose metadata does not have to be here yet, by key. */
+  private readonly adding = new Map<string, Promise<LazyLayerAnswer>>();
   private readonly byNode = new Map<number, LazyLayer>();
   private readonly sources = new LayerSources();
   private readonly queue: FetchQueue;
@@ -170,8 +172,17 @@ export class LazyServer {
   /** Serves a layer, if it does not yet; resolves when its metadata is here. */
   private async add(request: LazyLayerRequest): Promise<LazyLayerAnswer> {
     this.lastAdd = performance.now();
-    const known = await this.layers.get(request.key);
-    if (known !== undefined) return this.share(known, request);
+    const { key } = request;
+    // Another mount's may be under way; when that fails, this one tries itself.
+    while (this.adding.has(key)) await this.adding.get(key)!.catch(() => undefined);
+    const known = this.layers.get(key);
+    if (known !== undefined) return this.share(await known, request);
+    const adding = this.addFirst(request).finally(() => this.adding.delete(key));
+    this.adding.set(key, adding);
+    return adding;
+  }
+
+  private async addFirst(request: LazyLayerRequest): Promise<LazyLayerAnswer> {
     const served = this.serve(request);
     this.layers.set(request.key, served);
     try {
