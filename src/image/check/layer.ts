@@ -146,9 +146,9 @@ async function addImage(
   source: ByteSource,
   { signal }: ReadOptions,
 ): Promise<ExpectedContent> {
-  const image = await openErofs(source, { signal });
-  await addErofsTree(entries, image);
-  return new ErofsContent(source.size, image);
+  // Opened twice: what the walk has kept of metadata goes with it, before the other image is opened.
+  await addErofsTree(entries, await openErofs(source, { signal }));
+  return new ErofsContent(source.size, await openErofs(source, { signal }));
 }
 
 async function addTar(
