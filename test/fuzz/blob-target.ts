@@ -62,14 +62,13 @@ export class BlobTarget implements Target {
   }
 
   async run({ blob, descriptor }: BlobFiles, random: Random): Promise<void> {
-    const options = {
+    const trust = {
       allowUnverified: true,
-      threads: 1,
-      tmpDir: this.folder,
       onWarning: () => undefined,
       descriptor: descriptor.length === 0 ? undefined : (JSON.parse(descriptor.toString()) as Descriptor),
     };
-    await attempt(() => readSome(blob, options, random));
+    const options = { ...trust, threads: 1, tmpDir: this.folder };
+    await attempt(() => readSome(blob, trust, random));
     const path = join(this.folder, 'blob');
     writeFileSync(path, blob);
     const file = await openFileSource(path);
