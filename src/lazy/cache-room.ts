@@ -53,7 +53,7 @@ export async function makeRoom(places: CachePlaces, limits: CacheLimits = {}): P
   const folders = foldersOf(places);
   await mkdir(folders[1]!, { recursive: true, mode: 0o700 });
   await Promise.all(folders.map(clearRemains));
-  const used = await usedKeys(places.state);
+  const used = await usedKeysNow(places.state);
   await markUsed(places, used);
   const entries = await readEntries(folders);
   let bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
@@ -90,6 +90,16 @@ export function storeLock(store: string): string {
 
 function foldersOf({ content }: CachePlaces): string[] {
   return [content, join(content, 'lazy')];
+}
+
+/** Once who changes mounts is done: an umount lets go of a lazy layer before its record is gone. */
+async function usedKeysNow(state: string): Promise<Set<string>> {
+  const lock = await acquireLock(join(state, 'lock'), { mode: 0o600 });
+  try {
+    return await usedKeys(state);
+  } finally {
+    await lock.release();
+  }
 }
 
 /** The keys that records of mounts name, and of what is set up without a record that can be read. */
