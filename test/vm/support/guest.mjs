@@ -93,6 +93,10 @@ function attempt(read) {
   }
 }
 
+/** What a state folder has that says nothing: empty folders, and decoded layers, which are kept for the next mount. */
+const stays =
+  /^[^/]+(\/(mounts|layers|containers|lock|content(\/(lazy|documents|[0-9a-f]{64}(\/(image|image\.dmverity|vouched-[0-9a-f]{64}\.json))?))?))?$/;
+
 /** Loop and dm-verity devices that are in use, our mounts, and what the state folder still has. */
 export function leftovers() {
   const blocks = readdirSync('/sys/block');
@@ -102,9 +106,8 @@ export function leftovers() {
     .split('\n')
     .map((line) => line.split(' ')[4])
     .filter((target) => target?.startsWith(`${work}/`));
-  // A state folder that says nothing is its empty folders.
   const notes = readdirSync(states, { recursive: true, encoding: 'utf8' }).filter(
-    (name) => !/^[^/]+(\/(mounts|layers|content|containers|lock))?$/.test(name),
+    (name) => !stays.test(name),
   );
   return [...loops, ...devices, ...mounts, ...notes];
 }
