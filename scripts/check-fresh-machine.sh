@@ -72,7 +72,7 @@ lend_node() {
 
 make_machine() {
   local mirror
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $suite" 2>/dev/null | head -n 1)
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $suite" 2>/dev/null | sed -n 1p)
   apart debootstrap --variant=minbase --include=git,ca-certificates "$suite" "$machine" ${mirror:+"$mirror"} \
     >"$work/debootstrap.log" 2>&1 || { tail -n 20 "$work/debootstrap.log"; fail 'debootstrap has failed'; }
   lend_network
