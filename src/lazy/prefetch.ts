@@ -6,7 +6,6 @@ import type { TraceRead } from '../format/trace';
 import { readTrace } from '../image/trace-file';
 import { chunkAt } from '../layer/decoded-range';
 import type { LazyLayer } from './lazy-layer';
-
 import type { LazyLayerRequest } from './messages';
 
 /** Of a hot part, as its annotation says: what programs read at their start is less. */

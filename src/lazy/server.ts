@@ -1,13 +1,9 @@
 import { Semaphore } from 'async-mutex';
-import { writeFile } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import type { Server } from 'node:net';
-import { isDeepStrictEqual, promisify } from 'node:util';
-import { SeekableErofsError, fromSystemError } from '../errors';
-import { maxListSize, parseJson } from '../format/json';
-import { writeAtomically } from '../fs/atomic-file';
+import { isDeepStrictEqual } from 'node:util';
+import { SeekableErofsError } from '../errors';
 import { acquireLock, type Lock } from '../fs/lock';
-import { checkRecordVersion } from '../fs/record-version';
 import { chunkAt } from '../layer/decoded-range';
 import { metadataSize } from '../layer/metadata-size';
 import { materialisedTree } from '../layer/materialise';
@@ -15,6 +11,7 @@ import { native, type FuseEvent, type FuseFile, type NativeFuseServer } from '..
 import { makeRoom, storeLock, type CacheLimits } from './cache-room';
 import { checkComplete, publishComplete } from './complete-layer';
 import { FetchQueue } from './fetch-queue';
+import { LayerList, readLayers } from './layer-list';
 import { LayerSources } from './layer-sources';
 import { prefetch } from './prefetch';
 import { Recordings } from './recordings';
@@ -38,8 +35,6 @@ const quietTime = 10_000;
 const roomInterval = 10_000;
 /** A store may be in the hands of somebody who makes room, or of a server that is ending; in milliseconds. */
 const storeTime = 10_000;
-/** Of the list of layers in use. To be raised when it changes; earlier ones are read as well, as a newer server goes on with an older one's. */
-const listVersion = 1;
 /** Stored bytes at the beginning of a layer that are fetched at once: the metadata of most, which says how much more there is. */
 const usualMetadata = 512 << 10;
 /** Of metadata that is fetched before a mount returns. */
@@ -88,15 +83,11 @@ export class LazyServer {
   private readonly decoding = new Semaphore(decodersAtOnce);
   private readonly fuse: NativeFuseServer;
   private readonly recordings: Recordings;
+  private readonly list: LayerList;
   private readonly timers: NodeJS.Timeout[] = [];
   private server: Server | null = null;
   private lastRead = performance.now();
   private lastAdd = performance.now();
-  private writing: Promise<void> = Promise.resolve();
-  /** Of the list of layers: one that has not begun. */
-  private nextWrite: Promise<void> | null = null;
-  /** What this server wrote last. */
-  private written: string | null = null;
   private roomMaking: Promise<void> | null = null;
   private completing: Promise<void> | null = null;
   private isCacheFull = false;
@@ -110,6 +101,7 @@ export class LazyServer {
   ) {
     this.queue = new FetchQueue({ requests: defaultRequests, backgroundRate: options.backgroundRate });
     this.recordings = new Recordings(options.onWarning);
+    this.list = new LayerList(folder.layers, async () => (await this.served()).map(({ request }) => request));
     this.fuse = new native.FuseServer({ fd: device, threads: fuseThreads }, (event) => {
       this.onEvent(event);
     });
@@ -190,7 +182,7 @@ export class LazyServer {
       await fetchMetadata(layer, answer.size);
       await this.record(request, layer, answer.size, false);
       await prefetch(layer, answer.size, request);
-      await this.saveLayers();
+      await this.list.save();
       return { ...answer, isFromDisk: opened.isFromDisk };
     } catch (error) {
       await this.drop(request.key);
@@ -260,7 +252,7 @@ export class LazyServer {
     await this.recordings.end(keys);
     for (const key of keys) await this.drop(key);
     // On a full disk it says more than is in use until the next write; the next umount releases that.
-    await this.saveLayers().catch((error: unknown) => {
+    await this.list.save().catch((error: unknown) => {
       this.options.onWarning((error as Error).message);
     });
     this.makeRoom();
@@ -272,13 +264,15 @@ export class LazyServer {
     const served = await this.layers.get(key)?.catch(() => null);
     this.layers.delete(key);
     if (served == null) return;
-    const { layer } = served;
+    const { layer, request } = served;
     this.fuse.remove(layer.node);
     this.byNode.delete(layer.node);
     // What could not be stored, as on a full disk, is fetched again.
     await closeServed(served).catch((error: unknown) => {
       this.options.onWarning((error as Error).message);
     });
+    // Nobody else asks for it by its key.
+    if (request.record !== undefined) await rm(this.folder.storeOf(key), { recursive: true, force: true });
   }
 
   private async status() {
@@ -287,8 +281,12 @@ export class LazyServer {
 
   /** All layers that are served now. */
   async statuses(): Promise<LazyStatus[]> {
-    const served = await Promise.allSettled(this.layers.values());
-    return served.flatMap((result) => (result.status === 'fulfilled' ? [this.statusOf(result.value)] : []));
+    return (await this.served()).map((served) => this.statusOf(served));
+  }
+
+  private async served(): Promise<ServedLayer[]> {
+    const settled = await Promise.allSettled(this.layers.values());
+    return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
   }
 
   private statusOf({ request: { key, diffId }, layer }: ServedLayer): LazyStatus {
@@ -329,31 +327,6 @@ export class LazyServer {
       takeReads: () => this.fuse.takeReads(layer.node),
     };
     await this.recordings.add(record, key, recorded, goesOn);
-  }
-
-  /** Resolves when a list with what is in use now is on disk. One write serves all who ask before it begins. */
-  private saveLayers(): Promise<void> {
-    this.nextWrite ??= this.writing
-      .catch(() => undefined)
-      .then(() => {
-        this.nextWrite = null;
-        return this.writeLayers();
-      });
-    this.writing = this.nextWrite;
-    return this.nextWrite;
-  }
-
-  private async writeLayers(): Promise<void> {
-    const served = await Promise.allSettled(this.layers.values());
-    const requests = served.flatMap((result) =>
-      result.status === 'fulfilled' ? [result.value.request] : [],
-    );
-    const list = `${JSON.stringify({ version: listVersion, layers: requests })}\n`;
-    if (list === this.written) return;
-    await writeAtomically(this.folder.layers, async ({ fd }) => {
-      await promisify(writeFile)(fd, list);
-    });
-    this.written = list;
   }
 
   private async syncStores(): Promise<void> {
@@ -456,17 +429,4 @@ async function fetchMetadata(layer: LazyLayer, size: number): Promise<void> {
   await layer.fetchNow(0, layer.chunksWithin(usualMetadata));
   const end = Math.min(await metadataSize(layer.asSource(size)), maxMetadata);
   if (end > 0) await layer.fetchNow(0, chunkAt(layer.starts, end - 1) + 1);
-}
-
-/** Exported for its test. */
-export async function readLayers(path: string): Promise<LazyLayerRequest[]> {
-  const bytes = await readFile(path).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw fromSystemError(path, error);
-  });
-  if (bytes === null) return [];
-  const list = parseJson(bytes, path, maxListSize) as { version?: unknown; layers: LazyLayerRequest[] };
-  const { version, layers } = list;
-  checkRecordVersion(path, version, listVersion);
-  return layers;
 }

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs';
+import { writeFile } from 'node:fs';
 import { promisify } from 'node:util';
 import { openErofs } from '../erofs/filesystem';
 import type { PlacedExtent } from '../erofs/data';
@@ -6,13 +6,13 @@ import { escapePath } from '../format/escaped-path';
 import {
   mergeRanges,
   mergeTraces,
-  parseTrace,
   serializeTrace,
   traceSchema,
   type Trace,
   type TraceRead,
 } from '../format/trace';
 import { writeAtomically } from '../fs/atomic-file';
+import { readTrace } from '../image/trace-file';
 import type { ByteSource } from '../source/byte-source';
 
 /** What a mount asks to have recorded. */
@@ -61,8 +61,8 @@ export class TraceRecorder {
   static async open(request: RecordRequest, goesOn: boolean): Promise<TraceRecorder> {
     const recorder = new TraceRecorder(request);
     if (!goesOn) return recorder;
-    const bytes = await promisify(readFile)(request.file).catch(() => null);
-    if (bytes !== null) recorder.trace = mergeTraces([recorder.trace, parseTrace(bytes, request.file)]);
+    const earlier = await readTrace(request.file).catch(() => null);
+    if (earlier !== null) recorder.trace = mergeTraces([recorder.trace, earlier]);
     return recorder;
   }
 

@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -77,6 +77,8 @@ async function record(): Promise<Trace> {
   await sleep(20);
   await read('upper/0');
   await umount();
+  // Nobody else could use what was fetched for it.
+  expect(readdirSync(join(state, 'content/lazy')).filter((name) => !name.endsWith('.lock'))).toEqual([]);
   return JSON.parse(readFileSync(file, 'utf8')) as Trace;
 }
 

@@ -4,7 +4,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
 import { answerCalls, LazyConnection, protocolVersion } from '../../src/lazy/messages';
-import { readLayers } from '../../src/lazy/server';
+import { readLayers } from '../../src/lazy/layer-list';
 import { at, useFolders } from '../e2e/workspace';
 import { refusal } from '../support/refusal';
 
