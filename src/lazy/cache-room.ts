@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, readFile, readdir, rename, rm, statfs, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { SeekableErofsError, fromSystemError } from '../errors';
 import { acquireLock, type Lock } from '../fs/lock';
 
@@ -16,6 +16,17 @@ export interface CacheLimits {
 export interface CachePlaces {
   state: string;
   content: string;
+}
+
+/** Where what is mounted is recorded. */
+const defaultState = '/run/seekable-erofs';
+/** Where layers are kept: one may be larger than the memory that /run is. */
+const defaultContent = '/var/lib/seekable-erofs';
+
+/** The places that a state folder (absent: the machine's) stands for. */
+export function cachePlacesOf(state?: string): CachePlaces {
+  const content = state === undefined ? defaultContent : join(state, 'content');
+  return { state: resolve(state ?? defaultState), content: resolve(content) };
 }
 
 /** What makeRoom() left. */

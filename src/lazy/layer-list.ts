@@ -10,6 +10,9 @@ import type { LazyLayerRequest } from './messages';
 /** To be raised when the list changes; earlier ones are read as well, as a newer server goes on with an older one's. */
 const listVersion = 1;
 
+/** A layer in use, and who has it; absent: mounts. */
+type ListedLayer = LazyLayerRequest & { holders?: string[] | undefined };
+
 /** The layers in use, on disk: a server that takes over goes on with them. */
 export class LayerList {
   private writing: Promise<void> = Promise.resolve();
@@ -20,7 +23,7 @@ export class LayerList {
   /** @param current tells what is in use now */
   constructor(
     private readonly path: string,
-    private readonly current: () => Promise<LazyLayerRequest[]>,
+    private readonly current: () => Promise<ListedLayer[]>,
   ) {}
 
   /** Resolves when a list with what is in use now is on disk. One write serves all who ask before it begins. */
@@ -46,13 +49,13 @@ export class LayerList {
 }
 
 /** What a list has; nothing where there is none. @throws UNSUPPORTED for what a newer server wrote */
-export async function readLayers(path: string): Promise<LazyLayerRequest[]> {
+export async function readLayers(path: string): Promise<ListedLayer[]> {
   const bytes = await readFile(path).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw fromSystemError(path, error);
   });
   if (bytes === null) return [];
-  const list = parseJson(bytes, path, maxListSize) as { version?: unknown; layers: LazyLayerRequest[] };
+  const list = parseJson(bytes, path, maxListSize) as { version?: unknown; layers: ListedLayer[] };
   checkRecordVersion(path, list.version, listVersion);
   return list.layers;
 }

@@ -1,15 +1,9 @@
 import { createHash } from 'node:crypto';
-import { lstat, mkdir } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
-import { failure, fromSystemError } from '../errors';
-import type { CachePlaces } from './cache-room';
+import { dirname, join } from 'node:path';
+import { makePrivateFolder } from '../fs/private-folder';
+import { cachePlacesOf, type CachePlaces } from './cache-room';
 
-/** Where what is mounted is recorded. */
-const defaultStateFolder = '/run/seekable-erofs';
-/** Where layers are kept: one may be larger than the memory that /run is. */
-const defaultContentFolder = '/var/lib/seekable-erofs';
-
-const othersWrite = 0o022;
+const closed = 0o700;
 
 /**
  * What the lazy server has in a state folder: `lazy/` with its socket, its lock, the FUSE mount and the list of layers that are in use. The
@@ -23,15 +17,15 @@ export class LazyFolder {
 
   /** Where it is; nothing is made. */
   static at(state?: string): LazyFolder {
-    const content = state === undefined ? defaultContentFolder : join(state, 'content');
-    return new LazyFolder(join(resolve(state ?? defaultStateFolder), 'lazy'), join(resolve(content), 'lazy'));
+    const places = cachePlacesOf(state);
+    return new LazyFolder(join(places.state, 'lazy'), join(places.content, 'lazy'));
   }
 
   /** Makes what is missing, for this user alone. @throws USAGE when others could write there, IO */
   static async open(state?: string): Promise<LazyFolder> {
     const opened = LazyFolder.at(state);
-    await makePrivate(opened.folder);
-    await makePrivate(opened.stores);
+    await makePrivateFolder(opened.folder, closed);
+    await makePrivateFolder(opened.stores, closed);
     return opened;
   }
 
@@ -78,16 +72,4 @@ export class LazyFolder {
 export function nodeOf(key: string): number {
   const hash = createHash('sha256').update(key).digest();
   return 2 + (hash.readUIntBE(0, 6) % (2 ** 48 - 2));
-}
-
-async function makePrivate(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    const status = await lstat(folder);
-    const isOurs = status.isDirectory() && status.uid === process.geteuid?.();
-    if (isOurs && (status.mode & othersWrite) === 0) return;
-  } catch (error) {
-    throw fromSystemError(folder, error);
-  }
-  throw failure('USAGE', folder, 'others could change what is mounted there', 'a folder of root, mode 0700');
 }

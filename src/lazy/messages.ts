@@ -64,6 +64,8 @@ export interface LazyCounts {
 export interface LazyStatus extends LazyCounts {
   key: string;
   diffId: string;
+  /** Who has it in use. */
+  holders: string[];
   /** Reads that wait now. */
   waiting: number;
   /** Reads by the kernel, and the bytes that they were given. */
@@ -74,11 +76,15 @@ export interface LazyStatus extends LazyCounts {
   bytesHit: number;
 }
 
+/** Who has a layer in use when nobody else is named: mounts, of which the state folder has records. */
+export const mountsHolder = 'mounts';
+
 /** What may be asked of a server, and what it answers. */
 interface LazyCalls {
-  add: { request: LazyLayerRequest; answer: LazyLayerAnswer };
-  /** Layers that no mount has any more. */
-  release: { request: { keys: string[] }; answer: Record<string, never> };
+  /** `holder`: who has the layer in use from now on; absent: mounts, here and below. */
+  add: { request: LazyLayerRequest & { holder?: string | undefined }; answer: LazyLayerAnswer };
+  /** Layers that `holder` does not need any more. */
+  release: { request: { keys: string[]; holder?: string | undefined }; answer: Record<string, never> };
   status: { request: Record<string, never>; answer: { pid: number; version: string; layers: LazyStatus[] } };
 }
 

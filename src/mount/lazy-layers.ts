@@ -1,6 +1,6 @@
 import type { WarningOptions } from '../job';
 import { connectOrStart, connectToServer } from '../lazy/client';
-import type { LazyConnection, LazyLayerRequest, LazyStatus } from '../lazy/messages';
+import { mountsHolder, type LazyConnection, type LazyLayerRequest, type LazyStatus } from '../lazy/messages';
 import type { VerityDevice } from './kernel/dm-verity';
 import { verityOf } from '../lazy/plain-verity';
 import type { VerityMode } from './plan';
@@ -86,7 +86,7 @@ export class LazyLayers {
 export async function releaseLazyLayers(state: MountState, used: ReadonlySet<string>): Promise<void> {
   await withServer(state, async (server) => {
     const { layers } = await server.call('status', {});
-    const keys = layers.map(({ key }) => key).filter((key) => !used.has(key));
+    const keys = layers.filter(isUnused(used)).map(({ key }) => key);
     if (keys.length > 0 || layers.length === 0) await server.call('release', { keys });
   });
 }
@@ -95,9 +95,17 @@ export async function releaseLazyLayers(state: MountState, used: ReadonlySet<str
 export async function releaseWaiting(state: MountState, used: ReadonlySet<string>): Promise<void> {
   await withServer(state, async (server) => {
     const { layers } = await server.call('status', {});
-    const keys = layers.filter(({ key, waiting }) => waiting > 0 && !used.has(key)).map(({ key }) => key);
+    const keys = layers
+      .filter(({ waiting }) => waiting > 0)
+      .filter(isUnused(used))
+      .map(({ key }) => key);
     if (keys.length > 0) await server.call('release', { keys });
   });
+}
+
+/** What mounts hold, and no mount has any more: others may hold layers as well. */
+function isUnused(used: ReadonlySet<string>): (status: LazyStatus) => boolean {
+  return ({ key, holders }) => holders.includes(mountsHolder) && !used.has(key);
 }
 
 async function withServer(state: MountState, use: (server: LazyConnection) => Promise<void>): Promise<void> {

@@ -15,7 +15,7 @@ export interface MountResult {
 }
 
 /** How far a layer is that fills as it is read; bytes are the image's but for `bytesFetched`, durations in milliseconds. */
-export type MountedLazily = Omit<LazyStatus, 'key' | 'diffId'>;
+export type MountedLazily = Omit<LazyStatus, 'key' | 'diffId' | 'holders'>;
 
 /** What is mounted by mountImage(), sorted by target; without layers where the record of it was lost. Changes nothing, and needs no root. */
 export async function listMounts(options: StateOptions = {}): Promise<MountResult[]> {

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { access, lstat, mkdir, readdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { SeekableErofsError, failure, fromSystemError } from '../errors';
+import { SeekableErofsError, fromSystemError } from '../errors';
 import { unfinishedPrefix } from '../fs/draft';
 import { acquireLock, type Lock } from '../fs/lock';
-import { documentsFolder, type CachePlaces } from '../lazy/cache-room';
+import { isPrivate, makePrivateFolder, notPrivate } from '../fs/private-folder';
+import { cachePlacesOf, documentsFolder, type CachePlaces } from '../lazy/cache-room';
 import type { Vouched } from '../lazy/complete-layer';
 import { mountsAt, readMounts, type MountEntry } from './kernel/mountinfo';
 import {
@@ -27,10 +28,6 @@ export interface StateOptions {
   state?: string | undefined;
 }
 
-const defaultFolder = '/run/seekable-erofs';
-/** A layer may be larger than the memory that /run is. */
-const defaultContent = '/var/lib/seekable-erofs';
-const othersWrite = 0o022;
 /** What is mounted everybody may see; images and mount points are root's. */
 const readable = 0o755;
 const closed = 0o700;
@@ -54,15 +51,15 @@ export class MountState {
 
   /** Opens the folder, and makes it. USAGE when others could write to it. */
   static async open(folder?: string): Promise<MountState> {
-    const { path, content } = placesOf(folder);
-    for (const part of [path, join(path, 'mounts')]) await makePrivate(part, readable);
-    for (const part of [join(path, 'layers'), content]) await makePrivate(part, closed);
+    const { state: path, content } = cachePlacesOf(folder);
+    for (const part of [path, join(path, 'mounts')]) await makePrivateFolder(part, readable);
+    for (const part of [join(path, 'layers'), content]) await makePrivateFolder(part, closed);
     return new MountState(await realpath(path), await realpath(content), folder);
   }
 
   /** Like open(), but null where there is none. MACHINE when there is one, and no root to change it. */
   static async openExisting(folder?: string): Promise<MountState | null> {
-    const { path } = placesOf(folder);
+    const { state: path } = cachePlacesOf(folder);
     const status = await lstat(path).catch(() => null);
     if (status === null) return null;
     requireRoot(path);
@@ -71,11 +68,10 @@ export class MountState {
 
   /** Like openExisting(), for looking at what is mounted: changes nothing, and needs no root where the folder lets others look. */
   static async look(folder?: string): Promise<MountState | null> {
-    const { path, content } = placesOf(folder);
+    const { state: path, content } = cachePlacesOf(folder);
     const status = await lstat(path).catch(() => null);
     if (status === null) return null;
-    const isTrusted = status.uid === 0 || status.uid === process.geteuid?.();
-    if (!status.isDirectory() || !isTrusted || (status.mode & othersWrite) !== 0) throw notPrivate(path);
+    if (![0, process.geteuid?.()].some((owner) => isPrivate(status, owner))) throw notPrivate(path, readable);
     return new MountState(await realpath(path), content, folder);
   }
 
@@ -301,27 +297,6 @@ export async function resolveTarget(target: string): Promise<string> {
   return realpath(path)
     .catch(inParent)
     .catch(() => path);
-}
-
-function placesOf(folder?: string): { path: string; content: string } {
-  const content = folder === undefined ? defaultContent : join(folder, 'content');
-  return { path: resolve(folder ?? defaultFolder), content: resolve(content) };
-}
-
-async function makePrivate(folder: string, mode: number): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true, mode });
-    const status = await lstat(folder);
-    const isOurs = status.isDirectory() && status.uid === process.geteuid?.();
-    if (isOurs && (status.mode & othersWrite) === 0) return;
-  } catch (error) {
-    throw fromSystemError(folder, error);
-  }
-  throw notPrivate(folder);
-}
-
-function notPrivate(folder: string): SeekableErofsError {
-  return failure('USAGE', folder, 'others could change what is mounted there', 'a folder of root, mode 0755');
 }
 
 async function withLock<T>(

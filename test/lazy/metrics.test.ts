@@ -4,6 +4,7 @@ import { LazyMetrics } from '../../src/lazy/metrics';
 import { parseListen, serveMetrics } from '../../src/lazy/metrics-server';
 
 const status: LazyStatus = {
+  holders: ['mounts'],
   key: 'key',
   diffId: 'sha256:aa',
   chunks: 10,

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi, type MockInstance } from 'vitest';
@@ -21,12 +21,14 @@ let connection: LazyConnection;
 let opening: MockInstance<LayerSources['open']>;
 /** How often the layer was opened, and how often its beginning was asked for. */
 let [opened, begun] = [0, 0];
+/** How often its blob was closed. */
+let closed = 0;
 /** Lets the beginning of the layer come. */
 let giveBeginning: () => void;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'lazy-server-'));
-  [opened, begun] = [0, 0];
+  opened = begun = closed = 0;
   await writeFile(
     join(folder, 'layer.tar'),
     tarBytes([{ name: 'noise', content: randomBytes(1 << 19).toString('hex') }]),
@@ -43,7 +45,11 @@ beforeEach(async () => {
       if (offset === 0 && ++begun === 1) await beginning;
       return file.read(offset, length);
     };
-    return [{ name: 'blob', place: 'here', size: file.size, read, close: () => file.close() }];
+    const close = (): Promise<void> => {
+      closed++;
+      return file.close();
+    };
+    return [{ name: 'blob', place: 'here', size: file.size, read, close }];
   });
   const done = (): undefined => undefined;
   const fuse = { start: done, stop: done, add: done, remove: done, stored: done, counts: () => null };
@@ -89,4 +95,31 @@ test('a mount that waits for another, which fails, tries itself', async () => {
   const answer = connection.call('add', request);
   await expect(refused).rejects.toMatchObject({ code: 'FAILED', why: 'refused' });
   expect(await answer).toMatchObject({ isFromDisk: false });
+});
+
+test('a layer that is released twice at once is closed once, and can be had again', async () => {
+  giveBeginning();
+  await connection.call('add', request);
+  const keys = [request.key];
+  await Promise.all([connection.call('release', { keys }), connection.call('release', { keys })]);
+  expect(closed).toBe(1);
+  await connection.call('add', request);
+  expect([opened, closed]).toEqual([2, 1]);
+});
+
+test('a layer goes with the last of its holders, which are on disk', async () => {
+  giveBeginning();
+  await connection.call('add', request);
+  await connection.call('add', { ...request, holder: 'another' });
+  const list = join(folder, 'state', 'lazy', 'layers.json');
+  expect(JSON.parse(await readFile(list, 'utf8'))).toMatchObject({
+    layers: [{ key: request.key, holders: ['mounts', 'another'] }],
+  });
+  const keys = [request.key];
+  await connection.call('release', { keys });
+  expect((await connection.call('status', {})).layers).toMatchObject([{ holders: ['another'] }]);
+  expect(closed).toBe(0);
+  await connection.call('release', { keys, holder: 'another' });
+  expect((await connection.call('status', {})).layers).toEqual([]);
+  expect([opened, closed]).toEqual([1, 1]);
 });
