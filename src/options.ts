@@ -217,6 +217,8 @@ export const optionsOf = {
     onReady: { kind: 'function' },
     onWarning: resources.onWarning,
   },
+  pushTrace: { ...resources, ...registry },
+  pullTrace: { ...resources, ...registry, platform: view.platform },
   openBlob: blob,
   openErofsSource: { ...resources, ...blob },
   openRegistryBlob: { ...resources, ...registry },

@@ -4,6 +4,8 @@ export const mediaTypes = {
   ociIndex: 'application/vnd.oci.image.index.v1+json',
   ociManifest: 'application/vnd.oci.image.manifest.v1+json',
   ociConfig: 'application/vnd.oci.image.config.v1+json',
+  /** Of a manifest's config where there is none: `{}`. */
+  ociEmpty: 'application/vnd.oci.empty.v1+json',
   ociTar: 'application/vnd.oci.image.layer.v1.tar',
   ociTarGzip: 'application/vnd.oci.image.layer.v1.tar+gzip',
   ociTarZstd: 'application/vnd.oci.image.layer.v1.tar+zstd',
@@ -27,6 +29,8 @@ export const mediaTypes = {
   specErofsZstd: 'application/vnd.erofs+zstd',
   /** A chunk index that is a layer of its own. */
   chunkIndex: 'application/vnd.erofs.chunk-index.v1',
+  /** A trace (docs/trace.md), as an artifact and as its content. */
+  trace: 'application/vnd.seekable-erofs.trace.v1+json',
 } as const;
 
 /** What a layer's media type says about its bytes. */

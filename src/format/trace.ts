@@ -31,7 +31,7 @@ export interface TraceRead {
 
 export const traceSchema = 1;
 /** Bytes of a trace: some 500,000 files. */
-const maxTraceSize = 64 << 20;
+export const maxTraceSize = 64 << 20;
 
 /** Parses and checks a trace. @throws CORRUPT naming what is wrong; UNSUPPORTED for a later schema */
 export function parseTrace(bytes: Uint8Array, what: string): Trace {

@@ -30,6 +30,11 @@ export interface SourceStore {
   openBlob(descriptor: Descriptor): Promise<ByteSource>;
   /** A blob as a local file (fetched first where it isn't one). NOT checked against its digest. */
   openFile(descriptor: Descriptor, options?: JobOptions): Promise<BlobFile>;
+  /**
+   * The manifests of `artifactType` that are listed as being about the one with this digest. Whoever may write to the store has listed
+   * them: only their content says what they are. Absent where a store keeps none.
+   */
+  referrers?(digest: string, artifactType: string): Promise<Descriptor[]>;
   close(): Promise<void>;
 }
 
@@ -41,6 +46,11 @@ export interface DestinationStore {
   writeBlob(descriptor: Descriptor, bytes: Uint8Array): Promise<void>;
   /** Points `reference` at a manifest or index that is in the store; the last step of every conversion. */
   setReference(reference: string | undefined, descriptor: Descriptor): Promise<void>;
+  /**
+   * Writes a manifest about the one with the digest `subject`, so that referrers() of that gives it; `entry` is what the list says of it.
+   * Its blobs must be there. Absent where a store keeps none.
+   */
+  addReferrer?(subject: string, entry: Descriptor, bytes: Uint8Array): Promise<void>;
   /** Ends the writing; an archive appears under its name now. */
   close(): Promise<void>;
   /** Ends the writing after a failure: leaves nothing half-written. */

@@ -33,6 +33,8 @@ export class FakeRegistry {
   readonly uploads = new Map<string, Buffer>();
   auth: FakeAuth = { kind: 'none' };
   misbehave: Misbehaviour = () => false;
+  /** Whether it has the list of referrers of specification 1.1. */
+  listsReferrers = false;
   private readonly server: Server;
 
   private constructor(tls: { key: string; cert: string } | null) {
@@ -119,11 +121,12 @@ export class FakeRegistry {
   answer(call: RegistryCall, response: ServerResponse): void {
     const { path } = call;
     const [, repository = '', kind = '', name = ''] =
-      /^(.+?)\/(blobs\/uploads|blobs|manifests|tags)\/(.*)$/.exec(path) ?? [];
+      /^(.+?)\/(blobs\/uploads|blobs|manifests|tags|referrers)\/(.*)$/.exec(path) ?? [];
     if (path === '') response.writeHead(200).end('{}');
     else if (kind === 'manifests') this.manifest(call, response, repository, name);
     else if (kind === 'blobs') this.blob(call, response, `${repository} ${name}`);
     else if (kind === 'tags') this.tags(response, repository);
+    else if (kind === 'referrers' && this.listsReferrers) this.referrers(response, repository, name);
     else if (kind === 'blobs/uploads') this.upload(call, response, repository, name);
     else refuse(response, 404, 'NAME_UNKNOWN');
   }
@@ -136,7 +139,10 @@ export class FakeRegistry {
   ): void {
     if (method === 'PUT') {
       const digest = this.putManifest(repository, name, headers['content-type'] ?? '', body);
-      response.writeHead(201, { 'docker-content-digest': digest }).end();
+      const subject = this.listsReferrers ? subjectOf(body) : undefined;
+      response
+        .writeHead(201, { 'docker-content-digest': digest, ...(subject && { 'oci-subject': subject }) })
+        .end();
       return;
     }
     const found = this.manifests.get(`${repository} ${name}`);
@@ -164,6 +170,22 @@ export class FakeRegistry {
         'content-range': `bytes ${first}-${last}/${bytes.length}`,
       });
     response.end(method === 'HEAD' ? undefined : bytes.subarray(first, last + 1));
+  }
+
+  /** All at once, whatever their type. */
+  private referrers(response: ServerResponse, repository: string, subject: string): void {
+    const about = new Map<string, object>();
+    for (const [key, { mediaType, bytes }] of this.manifests) {
+      if (!key.startsWith(`${repository} `)) continue;
+      if (subjectOf(bytes) !== subject) continue;
+      const { artifactType, annotations } = JSON.parse(bytes.toString()) as Record<string, unknown>;
+      const digest = digestOf(bytes);
+      about.set(digest, { mediaType, digest, size: bytes.length, artifactType, annotations });
+    }
+    const mediaType = 'application/vnd.oci.image.index.v1+json';
+    response
+      .writeHead(200, { 'content-type': mediaType })
+      .end(JSON.stringify({ schemaVersion: 2, mediaType, manifests: [...about.values()] }));
   }
 
   private tags(response: ServerResponse, repository: string): void {
@@ -243,6 +265,10 @@ export class FakeRegistry {
 export function refuse(response: ServerResponse, status: number, code: string, message = 'no'): void {
   response.writeHead(status, { 'content-type': 'application/json' });
   response.end(JSON.stringify({ errors: [{ code, message }] }));
+}
+
+function subjectOf(manifest: Buffer): string | undefined {
+  return (JSON.parse(manifest.toString()) as { subject?: { digest: string } }).subject?.digest;
 }
 
 function repositoryOf(path: string): string {

@@ -2,16 +2,26 @@ import type { Command } from 'commander';
 import type { Trace } from '../../index';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
-import { humanBytes, table } from '../text';
+import {
+  addPlatformOption,
+  addRegistryOptions,
+  given,
+  registryOptions,
+  takesOutput,
+  type CommonFlags,
+  type RegistryFlags,
+} from '../options';
+import { humanBytes, humanCount, table } from '../text';
 
-/** `trace show` and `trace merge`. */
+/** `trace show`, `merge`, `push` and `pull`. */
 export function traceCommand(session: Session): Command {
-  const command = defineCommand('trace', 'Look at traces, and make one of several', [
+  const command = defineCommand('trace', 'Look at traces, make one of several, attach them to images', [
     'trace show app.trace',
     'trace merge first.trace second.trace > app.trace',
+    'trace push app.trace docker://registry.example/app:v2',
+    'trace pull docker://registry.example/app:v2 app.trace',
   ]);
-  command.addCommand(showCommand(session));
-  command.addCommand(mergeCommand(session));
+  for (const make of [showCommand, mergeCommand, pushCommand, pullCommand]) command.addCommand(make(session));
   return command;
 }
 
@@ -19,9 +29,9 @@ function showCommand(session: Session): Command {
   const command = defineCommand('show <FILE>', 'List what was read, in the order of first use', [
     'trace show app.trace',
   ]);
-  return finishCommand(command, session, async (_, [file]) => {
+  return finishCommand(command, session, async ({ options }, [file]) => {
     const { readTrace } = await library();
-    const document = await readTrace(file!);
+    const document = await readTrace(file!, options);
     return { document, text: table(rowsOf(document)), summary: [summaryOf(document)] };
   });
 }
@@ -30,13 +40,55 @@ function mergeCommand(session: Session): Command {
   const command = defineCommand('merge <FILE...>', 'Print one trace of several runs', [
     'trace merge first.trace second.trace > app.trace',
   ]);
-  return finishCommand(command, session, async (_, files) => {
+  return finishCommand(command, session, async ({ options }, files) => {
     const { readTrace, mergeTraces, serializeTrace } = await library();
-    const document = mergeTraces(await Promise.all(files.map((file) => readTrace(file))));
+    const document = mergeTraces(await Promise.all(files.map((file) => readTrace(file, options))));
     return {
       document,
       text: [serializeTrace(document).toString().trimEnd()],
       summary: [summaryOf(document)],
+    };
+  });
+}
+
+function pushCommand(session: Session): Command {
+  const command = defineCommand('push <FILE> <REF>', 'Attach a trace to an image', [
+    'trace push app.trace docker://registry.example/app:v2',
+    'trace push app.trace oci:app:v2',
+  ]);
+  addRegistryOptions(command);
+  return finishCommand(command, session, async ({ options }, [file, reference]) => {
+    const { pushTrace } = await library();
+    const flags = command.opts<RegistryFlags>();
+    const document = await pushTrace(file!, reference!, { ...options, ...registryOptions(flags) });
+    const rows = document.manifests.map(({ subject, digest }) => [digest, `about ${subject}`]);
+    return { document, text: table(rows) };
+  });
+}
+
+function pullCommand(session: Session): Command {
+  const command = defineCommand('pull <REF> <FILE>', 'Write the trace that is attached to an image', [
+    'trace pull docker://registry.example/app:v2 app.trace',
+    'trace pull oci:app:v2 - --platform linux/arm64 > app.trace',
+  ]);
+  addPlatformOption(command, "os/arch[/variant] of an index (default: this machine's)");
+  addRegistryOptions(command);
+  return finishCommand(command, session, async ({ options }, [reference, file]) => {
+    const flags = command.opts<CommonFlags & RegistryFlags & { platform?: string[] }>();
+    const stdoutTaken = takesOutput(file!, flags);
+    const { pullTrace } = await library();
+    const platform = given({ platform: flags.platform?.at(-1) });
+    const document = await pullTrace(reference!, file!, {
+      ...options,
+      ...registryOptions(flags),
+      ...platform,
+    });
+    const { digest, files, subject } = document;
+    return {
+      document,
+      text: [file!],
+      summary: [`${humanCount(files, 'file')}: ${digest}, about ${subject}`],
+      stdoutTaken,
     };
   });
 }

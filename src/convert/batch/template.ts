@@ -1,5 +1,6 @@
 import { failure, SeekableErofsError } from '../../errors';
 import { parseReference, type RegistryReference } from '../../oci/reference';
+import { isReferrersTag } from '../../oci/referrers';
 import type { BatchEntry } from './list';
 
 /** What a template asks a registry. */
@@ -43,7 +44,7 @@ export async function* expandTemplate(
     checkNames(reference, repo, 'x', entry.where);
     const found = hasTag ? registry.tags({ host: reference.host, repository: repo }) : once('x');
     for await (const tag of bounded(found, entry.where)) {
-      if (hasTag && !tags(tag)) continue;
+      if (hasTag && (isReferrersTag(tag) || !tags(tag))) continue;
       checkNames(reference, repo, tag, entry.where);
       yield instance(entry, { repo, tag });
       count++;

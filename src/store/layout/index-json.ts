@@ -2,6 +2,7 @@ import { failure } from '../../errors';
 import { isDigest } from '../../format/digest';
 import { isIndexType, isManifestType } from '../../format/media-types';
 import { corrupt, omit, parseJsonObject } from '../../oci/json';
+import { isReferrersTag, referrersTag } from '../../oci/referrers';
 import type { Descriptor, Index } from '../../oci/types';
 
 /** The two files at the root of an image layout, in a folder or in an archive. Pure. */
@@ -68,7 +69,16 @@ export function withReference(index: Index, reference: string | undefined, descr
   return { ...index, manifests };
 }
 
-function isImage({ mediaType }: Descriptor): boolean {
+/** The index that lists what is about the manifest with this digest. */
+export function findReferrers(index: Index, digest: string): Descriptor | undefined {
+  const tag = referrersTag(digest);
+  return index.manifests.find(
+    ({ mediaType, annotations }) => isIndexType(mediaType) && annotations?.[refNameAnnotation] === tag,
+  );
+}
+
+function isImage({ mediaType, annotations }: Descriptor): boolean {
+  if (isReferrersTag(annotations?.[refNameAnnotation] ?? '')) return false;
   return isIndexType(mediaType) || isManifestType(mediaType);
 }
 

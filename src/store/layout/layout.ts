@@ -9,6 +9,7 @@ import { withInnerFolder } from '../../fs/inner-folder';
 import type { JobOptions } from '../../job';
 import { maxListSize, serializeJson } from '../../format/json';
 import { emptyIndex } from '../../oci/manifest';
+import { referrersTag, withReferrer } from '../../oci/referrers';
 import type { BlobDraft, DestinationStore } from '../../oci/store';
 import type { Descriptor, Index } from '../../oci/types';
 import { openFileSource } from '../../source/file';
@@ -21,6 +22,7 @@ import {
   LayoutSource,
   readJsonBlob,
   readLayoutIndex,
+  readReferrers,
   readSmallFile,
   type LayoutFiles,
 } from './source';
@@ -136,6 +138,24 @@ export class LayoutDestination implements DestinationStore {
       throw failure('NOT_FOUND', descriptor.digest, `not written to ${this.name}`);
     try {
       await this.publishing.add({ reference, descriptor });
+    } catch (error) {
+      throw fromSystemError(this.name, error);
+    }
+  }
+
+  /** The list is an index with the name that it would have as a tag. */
+  async addReferrer(subject: string, entry: Descriptor, bytes: Uint8Array): Promise<void> {
+    await this.writeBlob(entry, bytes);
+    try {
+      await this.workspace.locked(this.signal, async () => {
+        const files = folderFiles(this.path);
+        const index = (await readIndex(this.path)) ?? emptyIndex();
+        const known = await readReferrers(index, subject, (descriptor) => readJsonBlob(files, descriptor));
+        const reference = referrersTag(subject);
+        const list = withReferrer(known, entry, `${this.name}:${reference}`);
+        await this.writeBlob(list.descriptor, list.bytes);
+        await this.publish([{ reference, descriptor: list.descriptor }]);
+      });
     } catch (error) {
       throw fromSystemError(this.name, error);
     }

@@ -6,7 +6,7 @@ import { parseIndex } from '../../oci/manifest';
 import type { Descriptor, Index } from '../../oci/types';
 import type { ByteSource } from '../../source/byte-source';
 import { checkSize } from '../blob-content';
-import { checkLayoutMarker, findReference } from './index-json';
+import { checkLayoutMarker, findReference, findReferrers } from './index-json';
 
 /** A file of a layout, for TypeScript (read) and for native code (fd, offset, size). */
 export interface LayoutFile extends ByteSource {
@@ -66,9 +66,24 @@ export class LayoutSource implements SourceStore {
     return openBlob(this.files, descriptor);
   }
 
+  async referrers(digest: string, artifactType: string): Promise<Descriptor[]> {
+    const list = await readReferrers(this.index, digest, (descriptor) => this.readJson(descriptor));
+    return list?.manifests.filter((entry) => entry.artifactType === artifactType) ?? [];
+  }
+
   async close(): Promise<void> {
     await this.files.close();
   }
+}
+
+/** The list of what is about a manifest of a layout; null when there is none. */
+export async function readReferrers(
+  index: Index,
+  digest: string,
+  readJson: (descriptor: Descriptor) => Promise<Buffer>,
+): Promise<Index | null> {
+  const list = findReferrers(index, digest);
+  return list === undefined ? null : parseIndex(await readJson(list), list.digest);
 }
 
 /** A small blob, whole, checked against its digest and size. */

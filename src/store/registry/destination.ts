@@ -16,6 +16,8 @@ import { mountBlob } from './mount';
 import { OpenUploads } from './open-uploads';
 import type { DestinationOptions, StoreOptions } from './options';
 import { pushBlob, type BlobRange } from './upload';
+import { taggedReferrers } from './referrers';
+import { referrersTag, withReferrer } from '../../oci/referrers';
 
 /** What a registry is written with. Exported for its test. */
 export interface RegistryDestinationOptions extends DestinationOptions {
@@ -105,6 +107,15 @@ export class RegistryDestination implements DestinationStore {
     }
     const bytes = this.manifests.get(digest) ?? (await getManifestOf(this.client, descriptor));
     await putManifest(this.client, reference ?? digest, descriptor, bytes);
+  }
+
+  /** Registries that list referrers themselves say so; for others an index is the list. */
+  async addReferrer(subject: string, entry: Descriptor, bytes: Uint8Array): Promise<void> {
+    checkContent(entry, bytes);
+    if ((await putManifest(this.client, entry.digest, entry, bytes)) === subject) return;
+    const tag = referrersTag(subject);
+    const list = withReferrer(await taggedReferrers(this.client, subject), entry, `${this.name}:${tag}`);
+    await putManifest(this.client, tag, list.descriptor, list.bytes);
   }
 
   async close(): Promise<void> {

@@ -33,9 +33,19 @@ export function isKeptAsManifest(mediaType: string): boolean {
 
 /** Fetches what a tag or a digest names. Its digest is computed here, whatever the registry says it is. */
 export async function getManifest(client: RegistryClient, reference: string): Promise<StoredManifest> {
-  const { bytes, contentType } = await client.retrying(() =>
-    download(client, reference, accept, maxDocumentSize),
-  );
+  const found = await findManifest(client, reference);
+  if (found === null) throw await notFound(client, reference);
+  return found;
+}
+
+/** As getManifest(); null when there is none. */
+export async function findManifest(
+  client: RegistryClient,
+  reference: string,
+): Promise<StoredManifest | null> {
+  const found = await client.retrying(() => download(client, reference, accept, maxDocumentSize));
+  if (found === null) return null;
+  const { bytes, contentType } = found;
   const { algorithm } = isDigest(reference) ? parseDigest(reference) : { algorithm: 'sha256' as const };
   const descriptor = {
     mediaType: mediaTypeOf(bytes, contentType, `${client.name}, ${reference}`),
@@ -49,9 +59,10 @@ export async function getManifest(client: RegistryClient, reference: string): Pr
 /** Fetches the manifest that a descriptor promises, and checks it. */
 export async function getManifestOf(client: RegistryClient, descriptor: Descriptor): Promise<Buffer> {
   const { mediaType, digest, size } = descriptor;
-  const { bytes } = await client.retrying(() => download(client, digest, mediaType, size));
-  checkContent(descriptor, bytes);
-  return bytes;
+  const found = await client.retrying(() => download(client, digest, mediaType, size));
+  if (found === null) throw await notFound(client, digest);
+  checkContent(descriptor, found.bytes);
+  return found.bytes;
 }
 
 export async function hasManifest(
@@ -67,14 +78,17 @@ export async function hasManifest(
   });
 }
 
-/** Puts a manifest under a tag or its digest. Doing so twice is as good as once, so that lost answers do no harm. */
+/**
+ * Puts a manifest under a tag or its digest. Doing so twice is as good as once, so that lost answers do no harm. Returns what the registry
+ * says that the manifest is about: it lists it among that one's referrers then.
+ */
 export async function putManifest(
   client: RegistryClient,
   reference: string,
   { mediaType, digest }: Descriptor,
   bytes: Uint8Array,
-): Promise<void> {
-  await client.retrying(async () => {
+): Promise<string | undefined> {
+  return client.retrying(async () => {
     const response = await client.send(manifestUrl(client, reference), {
       method: 'PUT',
       headers: { 'content-type': mediaType },
@@ -92,6 +106,7 @@ export async function putManifest(
         `the registry has got ${stored} instead of ${digest}`,
       );
     }
+    return response.header('oci-subject');
   });
 }
 
@@ -101,6 +116,7 @@ function claimedDigest(response: HttpResponse): string | null {
   return claimed !== undefined && isDigest(claimed) && claimed.startsWith('sha256:') ? claimed : null;
 }
 
+/** Null when there is none. */
 async function download(client: RegistryClient, reference: string, accepted: string, limit: number) {
   const what = `${client.name}, ${reference}`;
   const response = await client.send(manifestUrl(client, reference), {
@@ -109,7 +125,7 @@ async function download(client: RegistryClient, reference: string, accepted: str
   });
   if (response.status === 404) {
     await response.discard();
-    throw await notFound(client, reference);
+    return null;
   }
   if (response.status !== 200) throw await client.refused(what, response);
   const contentType = response.header('content-type')?.split(';')[0]!.trim() ?? '';

@@ -6,6 +6,7 @@ import type { HttpResponse } from '../../source/http-client';
 import { readUpTo } from './body';
 import { RegistryClient } from './client';
 import type { StoreOptions } from './options';
+import { nextPage } from './pages';
 
 /** Names asked for at once; registries may give fewer. */
 const pageSize = 1000;
@@ -44,7 +45,7 @@ async function* pages(client: RegistryClient, first: URL, member: string): Async
     }
     const { names, link } = await client.retrying(() => readPage(client, url, member));
     yield* names;
-    next = nextOf(link, url, client.name);
+    next = nextPage(link, url, client.name);
   }
 }
 
@@ -67,16 +68,4 @@ async function refused(client: RegistryClient, response: HttpResponse, what: str
   }
   await response.discard();
   return failure('UNSUPPORTED', what, 'the registry does not list them', 'name the repositories yourself');
-}
-
-/** The URL in `<URL>; rel="next"`. Another path would be another list, and another server has not been asked. */
-function nextOf(link: string | undefined, url: URL, what: string): URL | null {
-  const target = /<([^<>]*)>\s*;[^,]*\brel="?next\b/i.exec(link ?? '')?.[1];
-  if (target === undefined) return null;
-  const next = URL.canParse(target, url.href) ? new URL(target, url) : null;
-  if (next?.pathname === url.pathname && next.host === url.host) {
-    next.protocol = url.protocol; // registries behind a proxy that ends TLS think that they speak plain HTTP
-    return next;
-  }
-  throw failure('CORRUPT', what, 'its list of names goes on somewhere else');
 }

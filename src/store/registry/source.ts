@@ -15,6 +15,7 @@ import { blobUrl } from './blobs';
 import { RegistryClient } from './client';
 import { downloadBlob } from './download';
 import { getManifest, getManifestOf, isKeptAsManifest } from './manifests';
+import { listReferrers, taggedReferrers } from './referrers';
 import type { StoreOptions } from './options';
 import { checkOptions } from '../../options';
 
@@ -88,6 +89,13 @@ export class RegistrySource implements SourceStore {
     } finally {
       await temporary.close();
     }
+  }
+
+  /** By the registry's own list, or where it has none by the tag that stands for one. */
+  async referrers(digest: string, artifactType: string): Promise<Descriptor[]> {
+    const listed = await listReferrers(this.client, digest, artifactType);
+    const all = listed ?? (await taggedReferrers(this.client, digest))?.manifests ?? [];
+    return all.filter((entry) => entry.artifactType === artifactType);
   }
 
   async close(): Promise<void> {
