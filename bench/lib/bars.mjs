@@ -198,7 +198,7 @@ export const BARS = [
   ],
   [
     '`mount --lazy` returns',
-    'registry on loopback, 5 layers: part of the time of an eager mount whose layers are here',
+    'registry on loopback, 5 layers, a server that has mounted before: part of the time of an eager mount whose layers are here',
     share('mount returns', 'ours', 'eager'),
     { most: 1.5, unit: '×' },
   ],

@@ -1,6 +1,6 @@
 // Contestants of the claim `lazy` that are ours: mounts and containers with nothing kept of earlier ones.
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -40,6 +40,15 @@ export class OurState {
   renew() {
     this.#folder.renew();
     mkdirSync(this.at('mnt'));
+  }
+
+  /** Nothing is kept of any image, and none is mounted. A server goes on. */
+  forget() {
+    const kept = this.at('state/content');
+    for (const name of readdirSync(kept)) {
+      const folder = join(kept, name);
+      for (const entry of readdirSync(folder)) rmSync(join(folder, entry), { recursive: true });
+    }
   }
 
   async serve() {

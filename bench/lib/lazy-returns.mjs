@@ -19,7 +19,12 @@ export async function returnsCase(context, registry) {
     input: { label: `image of ${tars.length} layers, registry on loopback`, bytes: bytesOf(tars) },
     runs: Math.max(ROUNDS, context.runs),
     contestants: [
-      lazily(context, reference, { key: 'ours', label: 'mount --lazy, nothing kept of it', serves: true }),
+      lazilyAgain(context, reference),
+      lazily(context, reference, {
+        key: 'oursFirst',
+        label: 'the same, the first mount of its server',
+        serves: true,
+      }),
       lazily(context, reference, {
         key: 'oursStart',
         label: 'the same, the start of the server in it',
@@ -27,6 +32,28 @@ export async function returnsCase(context, registry) {
       }),
       eagerly(context, reference),
     ],
+  };
+}
+
+/** The machine's server has mounted before, as it has on any machine after its first minutes; nothing of the image is kept. */
+function lazilyAgain(context, reference) {
+  const state = new OurState(context);
+  let isServing = false;
+  return {
+    key: 'ours',
+    label: 'mount --lazy, nothing kept of it',
+    argv: state.command('mount', '--lazy', reference, state.at('mnt')),
+    async before() {
+      if (!isServing) {
+        state.renew();
+        await state.serve();
+        state.run('mount', '--lazy', reference, state.at('mnt'));
+        state.run('umount', state.at('mnt'));
+        isServing = true;
+      }
+      state.forget();
+    },
+    after: () => state.run('umount', state.at('mnt')),
   };
 }
 
