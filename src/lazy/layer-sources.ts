@@ -5,6 +5,9 @@ import type { SourceStore } from '../oci/store';
 import { parseReference } from '../oci/reference';
 import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
+import { createHttpClient } from '../source/http-client';
+import { httpSource } from '../source/http-range';
+import { retryingSource } from '../source/retry';
 import { publicName } from '../public-name';
 import { openSource } from '../store/open';
 import type { LazyLayerRequest } from './messages';
@@ -68,8 +71,9 @@ export class LayerSources {
     request: LazyLayerRequest,
     descriptor: Descriptor,
   ): Promise<LayerSource> {
-    if (parseReference(place).transport === 'http')
-      return at(place, await openLocation(place, { descriptor }));
+    const reference = parseReference(place);
+    if (reference.transport === 'file') return at(place, await openLocation(place, { descriptor }));
+    if (reference.transport === 'http') return at(place, await openUrl(reference.url, descriptor));
     const key = JSON.stringify([place, request.access]);
     const known = this.stores.get(key) ?? { store: this.openStore(place, request), users: 0 };
     this.stores.set(key, known);
@@ -100,6 +104,13 @@ export class LayerSources {
       () => undefined,
     );
   }
+}
+
+/** Nothing is asked of the server before the first read: the descriptor says how large the blob is. */
+async function openUrl(url: string, { size }: Descriptor): Promise<ByteSource> {
+  const client = await createHttpClient();
+  const source = httpSource(client, new URL(url), { name: publicName(url), size });
+  return { ...retryingSource(source, retry), close: () => client.close() };
 }
 
 function at(place: string, source: ByteSource): LayerSource {

@@ -14,7 +14,7 @@ export class Asker {
   private hasWarned = false;
 
   constructor(
-    private readonly store: SourceStore,
+    private readonly openBlob: SourceStore['openBlob'],
     private readonly onWarning: ((line: string) => void) | undefined,
   ) {}
 
@@ -36,7 +36,7 @@ export class Asker {
   }
 
   private async read(descriptor: Descriptor, signal: AbortSignal): Promise<void> {
-    const blob = await this.store.openBlob(descriptor);
+    const blob = await this.openBlob(descriptor);
     try {
       if (descriptor.size > 0) await blob.read(0, 1, signal);
     } finally {

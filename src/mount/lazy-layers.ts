@@ -34,6 +34,8 @@ export interface LazySource extends Pick<
   LazyLayerRequest,
   'descriptor' | 'index' | 'source' | 'mirrors' | 'access' | 'allowUnverified' | 'prefetch'
 > {
+  /** Files with the external devices of its image. */
+  devices?: readonly string[] | undefined;
   /** See LazyLayerRequest. */
   vouchers: (mode: VerityMode) => string[];
   /** Whether its registry still gives it. @throws what it is refused with */
@@ -74,7 +76,7 @@ export class LazyLayers {
     const layer = { key, diffId, withTree, record, vouchers: lazy.vouchers(mode), ...source };
     const answer = await (await this.connection()).call('add', layer);
     const { path, verity, isFromDisk = false } = answer;
-    return { files: [path], verity: verity && verityOf(verity), isFromDisk };
+    return { files: [path, ...(lazy.devices ?? [])], verity: verity && verityOf(verity), isFromDisk };
   }
 
   async close(): Promise<void> {

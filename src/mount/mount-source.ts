@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-import { resolve } from 'node:path';
 import { readSeekableAnnotations } from '../format/annotations';
 import { isTarLayer } from '../format/media-types';
 import { failure } from '../errors';
@@ -10,35 +8,22 @@ import type { ReadOptions } from '../layer/decode';
 import { layerKind } from '../layer/layer-kind';
 import { openLocation } from '../layer/location';
 import { materialisedTree } from '../layer/materialise';
-import { isSeekableLayer } from '../layer/seekable';
 import { spool } from '../layer/spool';
 import { openWholeLayer, type WholeLayer } from '../layer/whole-layer';
-import { plainVerity, verityOf } from '../lazy/plain-verity';
+import { plainVerity } from '../lazy/plain-verity';
 import { parseReference } from '../oci/reference';
 import { publicName } from '../public-name';
 import type { BlobFile, SourceStore } from '../oci/store';
-import type { ImageConfig } from '../oci/types';
 import { openSource } from '../store/open';
 import { Asker } from './ask-registry';
 import { layerContent } from './content-cache';
 import { keepingDocuments } from './kept-documents';
-import type { LazySource } from './lazy-layers';
+import { isLazy, lazySource, openLazySingle } from './lazy-source';
 import type { VerityMode } from './plan';
 import { fileIdentities, openRawFile, realPaths } from './raw-file';
-import type { MountSourceOptions, PreparedLayer, SourceLayer } from './source-layer';
+import type { MountSource, MountSourceOptions, PreparedLayer, SourceLayer } from './source-layer';
 import type { MountState } from './state';
-
-/** Layers, the lowest first, and what must stay open for them. */
-export interface MountSource {
-  /** For people. */
-  name: string;
-  /** What it is, as `REF@DIGEST`, and for which platform; null of a layer alone. */
-  image: { reference: string; platform: string } | null;
-  layers: SourceLayer[];
-  /** Null of a layer alone. */
-  config: ImageConfig | null;
-  close(): Promise<void>;
-}
+import { cachedLayer, voucherOf, vouchersOf } from './vouchers';
 
 /** Opens what a reference, path or URL names. USAGE for tar layers, with a hint at how to convert them. */
 export async function openMountSource(
@@ -53,6 +38,8 @@ export async function openMountSource(
 
 async function openSingle(path: string, options: MountSourceOptions): Promise<MountSource> {
   checkFileName(path); // the kernel mounts files
+  const single = isLazy(options) ? await openLazySingle(path, options) : null;
+  if (single !== null) return single;
   const file = await spool(await openLocation(path, options), options);
   try {
     if ((await layerKind(file, options)) === 'raw' && readSpecVerity(options) === null) {
@@ -115,7 +102,7 @@ async function openReference(
   const isKept = options.lazy === true && parseReference(text).transport === 'docker';
   const store = isKept ? keepingDocuments(opened, state.documentsFolder) : opened;
   try {
-    const asker = new Asker(store, options.onWarning);
+    const asker = new Asker((descriptor) => store.openBlob(descriptor), options.onWarning);
     const platforms = platform === undefined ? undefined : [platform];
     const { images } = await openImageSet(store, reference, { platforms, feature: 'erofs' });
     const layers = layersOf(images[0]!).map((layer) => storedLayer({ text, store, asker }, layer, options));
@@ -149,7 +136,7 @@ function storedLayer(
     tree: verity === null ? 'absent' : 'vouched',
     rootDigest: verity?.rootDigest ?? null,
     files: [],
-    lazy: lazySource(text, layer, asker, options),
+    lazy: isLazy(options) ? lazySource(text, layer, () => asker.ask(descriptor), options) : null,
     cached: (state, key, mode) => cachedLayer(state, key, vouchersOf(layer, mode, options), mode),
     prepare: (state, key, mode) => fetchLayer(store, layer, { state, key, mode }, options),
   };
@@ -182,85 +169,6 @@ async function fetchLayer(
   } finally {
     await file.close();
   }
-}
-
-/** Null of a layer without a table of chunks: it is fetched whole and checked. */
-function lazySource(
-  text: string,
-  layer: ImageLayer,
-  asker: Asker,
-  options: MountSourceOptions,
-): LazySource | null {
-  const { descriptor, index } = layer;
-  if (!isLazy(options) || !isSeekableLayer(descriptor, index)) return null;
-  return {
-    descriptor,
-    index: index?.descriptor ?? null,
-    source: absolute(text),
-    ...lazyAccess(options),
-    vouchers: (mode) => vouchersOf(layer, mode, options),
-    ask: () => asker.ask(descriptor),
-  };
-}
-
-function isLazy({ lazy, record }: MountSourceOptions): boolean {
-  return lazy === true || record !== undefined;
-}
-
-function lazyAccess(options: MountSourceOptions) {
-  const { mirrors = [], authFile, certDir, insecureHttp, allowUnverified = false } = options;
-  const absolutePath = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
-  const access = { authFile: absolutePath(authFile), certDir: absolutePath(certDir), insecureHttp };
-  return { mirrors, access, allowUnverified, prefetch: prefetchOf(options) };
-}
-
-function prefetchOf({ prefetch = 'auto' }: MountSourceOptions): LazySource['prefetch'] {
-  if (prefetch === 'auto') return undefined;
-  return prefetch === 'none' ? 'none' : { file: resolve(prefetch) };
-}
-
-/** The server has a working folder of its own. */
-function absolute(text: string): string {
-  const reference = parseReference(text);
-  if (!('path' in reference)) return text;
-  const name = 'reference' in reference ? `:${reference.reference}` : '';
-  return `${reference.transport}:${resolve(reference.path)}${name}`;
-}
-
-/** A name for all that the checks of a layer depend on. */
-function voucherOf(
-  { descriptor, diffId, index }: ImageLayer,
-  mode: VerityMode,
-  { allowUnverified = false }: ReadOptions,
-): string {
-  const { mediaType, digest, size, annotations = {} } = descriptor;
-  const said = Object.entries(annotations).sort(([a], [b]) => (a < b ? -1 : 1));
-  const parts = [mediaType, digest, size, said, diffId, index?.descriptor.digest, mode, allowUnverified];
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
-}
-
-/** Under which names a layer was checked well enough for `mode`: a whole tree is more than nobody asks for. */
-function vouchersOf(layer: ImageLayer, mode: VerityMode, options: ReadOptions): string[] {
-  const modes: VerityMode[] = mode === 'none' ? ['none', 'userspace'] : [mode];
-  return modes.map((known) => voucherOf(layer, known, options));
-}
-
-/** What another mount decoded, when it was checked against this descriptor too: the DiffID alone says nothing of trees and tables. */
-async function cachedLayer(
-  state: MountState,
-  key: string,
-  vouchers: readonly string[],
-  mode: VerityMode,
-): Promise<PreparedLayer | null> {
-  for (const voucher of vouchers) {
-    const vouched = await state.readVouched(key, voucher);
-    if (vouched === null || !(await state.hasContent(key))) continue;
-    const { unvouchedTree, verity } = vouched;
-    const files = [state.contentFile(key)];
-    if (mode !== 'kernel') return { files, verity: null, unvouchedTree, isFromDisk: true };
-    if (verity != null) return { files, verity: verityOf(verity), unvouchedTree, isFromDisk: true };
-  }
-  return null;
 }
 
 async function prepareLayer(

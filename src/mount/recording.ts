@@ -5,8 +5,7 @@ import { failure, fromSystemError } from '../errors';
 import { refuseInputAsOutput } from '../fs/same-file';
 import type { RecordRequest } from '../lazy/trace-recorder';
 import { parseReference } from '../oci/reference';
-import type { MountSource } from './mount-source';
-import type { MountSourceOptions } from './source-layer';
+import type { MountSource, MountSourceOptions } from './source-layer';
 
 /**
  * What the lazy server is asked to record; null when nothing is. USAGE for what is no image, and for a file that the image is read from; the

@@ -1,4 +1,5 @@
 import type { ReadOptions } from '../layer/decode';
+import type { ImageConfig } from '../oci/types';
 import type { RegistryOptions } from '../store/registry/options';
 import type { MountableLayer } from './layer-set-up';
 import type { LazyOptions, LazySource } from './lazy-layers';
@@ -11,6 +12,18 @@ export interface MountSourceOptions extends ReadOptions, RegistryOptions, LazyOp
   platform?: string | undefined;
   /** Files with the external devices of a single layer's image, in its order. */
   devices?: readonly string[] | undefined;
+}
+
+/** Layers, the lowest first, and what must stay open for them. */
+export interface MountSource {
+  /** For people. */
+  name: string;
+  /** What it is, as `REF@DIGEST`, and for which platform; null of a layer alone. */
+  image: { reference: string; platform: string } | null;
+  layers: SourceLayer[];
+  /** Null of a layer alone. */
+  config: ImageConfig | null;
+  close(): Promise<void>;
 }
 
 /** A layer that is going to be mounted. */
