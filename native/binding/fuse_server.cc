@@ -58,6 +58,8 @@ Napi::Function FuseServerHandle::define(Napi::Env env) {
       env, "FuseServer",
       {InstanceMethod("start", &FuseServerHandle::start), InstanceMethod("stop", &FuseServerHandle::stop),
        InstanceMethod("add", &FuseServerHandle::add), InstanceMethod("remove", &FuseServerHandle::remove),
+       InstanceMethod("addFolder", &FuseServerHandle::add_folder),
+       InstanceMethod("link", &FuseServerHandle::link), InstanceMethod("unlink", &FuseServerHandle::unlink),
        InstanceMethod("stored", &FuseServerHandle::stored),
        InstanceMethod("delivered", &FuseServerHandle::delivered),
        InstanceMethod("failed", &FuseServerHandle::failed),
@@ -114,7 +116,27 @@ Napi::Value FuseServerHandle::add(const Napi::CallbackInfo& info) {
                                                                   .starts = std::move(starts),
                                                                   .present = present,
                                                                   .keeps_log = keeps_log}));
-  if (state_->server) value_or_throw(info.Env(), state_->server->add(std::move(file)));
+  const uint64_t folder = options.Has("folder") ? number_of(options, "folder") : fuse::kRootNode;
+  if (state_->server) value_or_throw(info.Env(), state_->server->add(std::move(file), folder));
+  return info.Env().Undefined();
+}
+
+Napi::Value FuseServerHandle::add_folder(const Napi::CallbackInfo& info) {
+  const std::string name = info[1].As<Napi::String>();
+  if (state_->server)
+    value_or_throw(info.Env(), state_->server->add_folder(whole(info[0]), name, whole(info[2])));
+  return info.Env().Undefined();
+}
+
+Napi::Value FuseServerHandle::link(const Napi::CallbackInfo& info) {
+  const std::string name = info[1].As<Napi::String>();
+  if (state_->server) value_or_throw(info.Env(), state_->server->link(whole(info[0]), name, whole(info[2])));
+  return info.Env().Undefined();
+}
+
+Napi::Value FuseServerHandle::unlink(const Napi::CallbackInfo& info) {
+  const std::string name = info[1].As<Napi::String>();
+  if (state_->server) state_->server->unlink(whole(info[0]), name);
   return info.Env().Undefined();
 }
 
@@ -151,6 +173,7 @@ Napi::Value FuseServerHandle::counts(const Napi::CallbackInfo& info) {
   counts.Set("hits", static_cast<double>(file->hits));
   counts.Set("bytesHit", static_cast<double>(file->bytes_hit));
   counts.Set("waiting", static_cast<double>(file->waiting));
+  counts.Set("opened", static_cast<double>(file->opened));
   return counts;
 }
 

@@ -21,6 +21,9 @@ class FuseServerHandle final : public Napi::ObjectWrap<FuseServerHandle> {
   Napi::Value stop(const Napi::CallbackInfo& info);
   Napi::Value add(const Napi::CallbackInfo& info);
   Napi::Value remove(const Napi::CallbackInfo& info);
+  Napi::Value add_folder(const Napi::CallbackInfo& info);
+  Napi::Value link(const Napi::CallbackInfo& info);
+  Napi::Value unlink(const Napi::CallbackInfo& info);
   Napi::Value stored(const Napi::CallbackInfo& info);
   Napi::Value delivered(const Napi::CallbackInfo& info);
   Napi::Value failed(const Napi::CallbackInfo& info);

@@ -64,6 +64,7 @@ class LayerFile {
   std::atomic<uint64_t> hits{0};
   std::atomic<uint64_t> bytes_hit{0};
   std::atomic<uint64_t> waiting{0};  // reads that wait for chunks now
+  std::atomic<uint64_t> opened{0};   // open files of this server: mounts and loop devices have one each
 
  private:
   explicit LayerFile(Options options);

@@ -136,6 +136,14 @@ struct OpenOut {
 };
 static_assert(sizeof(OpenOut) == 16);
 
+struct ReleaseIn {
+  uint64_t handle;
+  uint32_t flags;
+  uint32_t release_flags;
+  uint64_t lock_owner;
+};
+static_assert(sizeof(ReleaseIn) == 24);
+
 // Of files and of directories.
 struct ReadIn {
   uint64_t handle;

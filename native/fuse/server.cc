@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <random>
 #include <string_view>
 #include <utility>
 
@@ -37,9 +38,9 @@ void wake(const File& event) {
   [[maybe_unused]] const ssize_t written = ::write(event.descriptor(), &kWake, sizeof kWake);
 }
 
-Attributes attributes_of_root() {
+Attributes attributes_of_folder(uint64_t node) {
   Attributes attributes{};
-  attributes.node = kRootNode;
+  attributes.node = node;
   attributes.mode = S_IFDIR | 0500;
   attributes.links = 2;
   attributes.block_size = kBlockSize;
@@ -95,7 +96,8 @@ struct Server::Request {
   }
 };
 
-Server::Server(Options options) : options_(std::move(options)) {}
+Server::Server(Options options)
+    : options_(std::move(options)), generation_(uint64_t{std::random_device{}()} << 32 | 1U) {}
 
 Server::~Server() { stop(); }
 
@@ -121,11 +123,11 @@ void Server::stop() {
   threads_.clear();
 }
 
-Status Server::add(std::shared_ptr<LayerFile> file) {
+Status Server::add(std::shared_ptr<LayerFile> file, uint64_t folder) {
   const std::unique_lock lock(files_mutex_);
-  if (files_.contains(file->node()) || nodes_.contains(file->name()))
+  if (files_.contains(file->node()) || folders_.is_folder(file->node()))
     return usage(file->name(), "there is such a file already");
-  nodes_.emplace(file->name(), file->node());
+  TRY(folders_.add_file(folder, file->name(), file->node()));
   files_.emplace(file->node(), std::move(file));
   return ok();
 }
@@ -137,10 +139,27 @@ void Server::remove(uint64_t node) {
     const auto found = files_.find(node);
     if (found == files_.end()) return;
     file = std::move(found->second);
-    nodes_.erase(file->name());
+    folders_.remove_file(node);
     files_.erase(found);
   }
   complete(waiting_.dropped(*file, -EIO));
+}
+
+Status Server::add_folder(uint64_t folder, const std::string& name, uint64_t node) {
+  const std::unique_lock lock(files_mutex_);
+  if (files_.contains(node)) return usage(name, "its node is taken");
+  return folders_.add_folder(folder, name, node);
+}
+
+Status Server::link(uint64_t folder, const std::string& name, uint64_t node) {
+  const std::unique_lock lock(files_mutex_);
+  if (!files_.contains(node)) return usage(name, "there is no file for it");
+  return folders_.add_file(folder, name, node);
+}
+
+void Server::unlink(uint64_t folder, std::string_view name) {
+  const std::unique_lock lock(files_mutex_);
+  folders_.remove(folder, name);
 }
 
 std::shared_ptr<LayerFile> Server::find(uint64_t node) const {
@@ -228,8 +247,8 @@ void Server::handle(const Request& request, MutableBytes bytes) {
     case Opcode::kInterrupt: return interrupt(request);
     case Opcode::kForget:
     case Opcode::kBatchForget: return;  // these want no answer
+    case Opcode::kRelease: return release(request);
     case Opcode::kFlush:
-    case Opcode::kRelease:
     case Opcode::kReleasedir:
     case Opcode::kDestroy: return answer(unique, 0);
   }
@@ -259,47 +278,68 @@ void Server::initialise(const Request& request) {
 void Server::look_up(const Request& request) {
   std::string_view name = as_text(request.body);
   name = name.substr(0, name.find('\0'));
-  std::shared_ptr<LayerFile> file;
-  if (request.header.node == kRootNode) {
-    const std::shared_lock lock(files_mutex_);
-    if (const auto found = nodes_.find(name); found != nodes_.end()) file = files_.at(found->second);
-  }
-  if (!file) return answer(request.header.unique, -ENOENT);
   EntryOut out{};
-  out.node = file->node();
+  {
+    const std::shared_lock lock(files_mutex_);
+    const std::optional<FolderTree::Entry> entry = folders_.find(request.header.node, name);
+    if (!entry) return answer(request.header.unique, -ENOENT);
+    out.node = entry->node;
+    out.attributes =
+        entry->is_folder ? attributes_of_folder(entry->node) : attributes_of(*files_.at(entry->node));
+  }
   out.entry_valid = out.attributes_valid = kValidSeconds;
-  out.attributes = attributes_of(*file);
   answer_with(request.header.unique, out);
 }
 
 void Server::get_attributes(const Request& request) {
   const uint64_t node = request.header.node;
-  const auto file = node == kRootNode ? nullptr : find(node);
-  if (node != kRootNode && !file) return answer(request.header.unique, -ENOENT);
   AttributesOut out{};
   out.valid = kValidSeconds;
-  out.attributes = file ? attributes_of(*file) : attributes_of_root();
+  if (is_folder(node)) {
+    out.attributes = attributes_of_folder(node);
+  } else {
+    const auto file = find(node);
+    if (!file) return answer(request.header.unique, -ENOENT);
+    out.attributes = attributes_of(*file);
+  }
   answer_with(request.header.unique, out);
 }
 
+bool Server::is_folder(uint64_t node) const {
+  const std::shared_lock lock(files_mutex_);
+  return folders_.is_folder(node);
+}
+
 void Server::open(const Request& request) {
-  if (!find(request.header.node)) return answer(request.header.unique, -ENOENT);
+  const auto file = find(request.header.node);
+  if (!file) return answer(request.header.unique, -ENOENT);
+  ++file->opened;
   OpenOut out{};
+  out.handle = generation_;
   out.flags = kKeepCache;  // a layer's bytes never change
   answer_with(request.header.unique, out);
 }
 
+void Server::release(const Request& request) {
+  const auto file = find(request.header.node);
+  if (file && request.as<ReleaseIn>().handle == generation_ && file->opened > 0) --file->opened;
+  answer(request.header.unique, 0);
+}
+
 void Server::read_folder(const Request& request) {
+  const uint64_t node = request.header.node;
   const auto in = request.as<ReadIn>();
   Listing listing(std::min(in.size, kMaxRead));
   const uint32_t folder = S_IFDIR >> 12;
-  // Where to go on: 1 and 2 after the dots, then after a file's node, which is above both.
-  bool has_room = in.offset >= 1 || listing.add(kRootNode, 1, folder, ".");
-  has_room = has_room && (in.offset >= 2 || listing.add(kRootNode, 2, folder, ".."));
+  // Where to go on: 1 and 2 after the dots, then after an entry's node, which is above both.
+  bool has_room = in.offset >= 1 || listing.add(node, 1, folder, ".");
+  has_room = has_room && (in.offset >= 2 || listing.add(node, 2, folder, ".."));
   const std::shared_lock lock(files_mutex_);
-  for (auto at = files_.upper_bound(in.offset); has_room && at != files_.end(); ++at) {
-    const LayerFile& file = *at->second;
-    has_room = listing.add(file.node(), file.node(), S_IFREG >> 12, file.name());
+  if (!folders_.is_folder(node)) return answer(request.header.unique, -ENOENT);
+  const auto& names = folders_.names(node);
+  for (auto at = names.upper_bound(in.offset); has_room && at != names.end(); ++at) {
+    const auto& [number, name] = *at;
+    has_room = listing.add(number, number, folders_.is_folder(number) ? folder : S_IFREG >> 12, name);
   }
   answer(request.header.unique, 0, listing.bytes());
 }

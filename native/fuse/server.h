@@ -5,18 +5,20 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/io.h"
+#include "fuse/folder_tree.h"
 #include "fuse/layer_file.h"
 #include "fuse/protocol.h"
 #include "fuse/waiting_reads.h"
@@ -54,10 +56,14 @@ class Server {
   // Ends the threads; reads that wait stay unanswered, for the next server. Idempotent.
   void stop();
 
-  // kUsage when the node or the name is taken.
-  Status add(std::shared_ptr<LayerFile> file);
-  // Readers that wait get EIO. The name is free again; open files go on with what is there.
+  // Shows a file in a folder. kUsage when the node or the name is taken, or there is no such folder.
+  Status add(std::shared_ptr<LayerFile> file, uint64_t folder = kRootNode);
+  // Readers that wait get EIO. Its names are free again.
   void remove(uint64_t node);
+  // Folders, and more names of files: see FolderTree. kUsage for a file that is not there.
+  Status add_folder(uint64_t folder, const std::string& name, uint64_t node);
+  Status link(uint64_t folder, const std::string& name, uint64_t node);
+  void unlink(uint64_t folder, std::string_view name);
   // Null when there is none.
   std::shared_ptr<LayerFile> find(uint64_t node) const;
 
@@ -74,9 +80,11 @@ class Server {
   bool wait_for_request() const;
   void handle(const Request& request, MutableBytes answer);
   void initialise(const Request& request);
+  bool is_folder(uint64_t node) const;
   void look_up(const Request& request);
   void get_attributes(const Request& request);
   void open(const Request& request);
+  void release(const Request& request);
   void read_folder(const Request& request);
   void read_file(const Request& request, MutableBytes answer);
   void interrupt(const Request& request);
@@ -96,8 +104,10 @@ class Server {
   std::atomic<bool> has_ended_{false};
 
   mutable std::shared_mutex files_mutex_;
-  std::map<uint64_t, std::shared_ptr<LayerFile>> files_;  // in the order of READDIR
-  std::map<std::string, uint64_t, std::less<>> nodes_;
+  std::unordered_map<uint64_t, std::shared_ptr<LayerFile>> files_;
+  FolderTree folders_;
+  // The handle of what this server opened: what an earlier one did is released here as well, and not counted.
+  const uint64_t generation_;
 
   WaitingReads waiting_;
   // For answers to reads that had to wait: they come from the owner's thread, which must not wait for a disk.

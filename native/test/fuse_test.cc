@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -178,6 +179,61 @@ TEST_F(FuseServer, ShowsItsFiles) {
   EXPECT_TRUE(next().body.empty());
   ask(static_cast<Opcode>(99), kNode, uint64_t{0});
   EXPECT_EQ(next().header.error, -ENOSYS);
+}
+
+TEST_F(FuseServer, ShowsFoldersAndFilesByOtherNames) {
+  start(0);
+  constexpr uint64_t kFolder = 1000;
+  constexpr uint64_t kInner = 1001;
+  ASSERT_TRUE(server_->add_folder(kRootNode, "cache", kFolder).ok());
+  ASSERT_TRUE(server_->add_folder(kFolder, "ab", kInner).ok());
+  EXPECT_FALSE(server_->add_folder(kFolder, "cd", kInner).ok());
+  EXPECT_FALSE(server_->add_folder(77, "cd", 1002).ok());
+  EXPECT_FALSE(server_->add_folder(kFolder, "cd", kNode).ok());
+  ASSERT_TRUE(server_->link(kInner, "name", kNode).ok());
+  EXPECT_FALSE(server_->link(kInner, "again", kNode).ok());
+  EXPECT_FALSE(server_->link(kInner, "nobody", kNode + 5).ok());
+  ASSERT_TRUE(server_->add(layer("beside", kNode + 1, 0), kInner).ok());
+  const auto look_up = [&](uint64_t folder, const auto& name) {
+    ask(Opcode::kLookup, folder, name);
+    const Answer answer = next();
+    return answer.header.error == 0 ? answer.as<EntryOut>() : EntryOut{};
+  };
+  EXPECT_EQ(look_up(kRootNode, "cache").node, kFolder);
+  EXPECT_EQ(look_up(kFolder, "ab").attributes.mode, S_IFDIR | 0500U);
+  EXPECT_EQ(look_up(kInner, "name").node, kNode);
+  EXPECT_EQ(look_up(kInner, "beside").node, kNode + 1);
+  EXPECT_EQ(look_up(kRootNode, "beside").node, 0U);
+  EXPECT_EQ(look_up(kNode, "name").node, 0U);
+  ask_read(2, 4096, Opcode::kReaddir, kFolder);
+  const Answer listed = next();
+  EXPECT_EQ(load_le<DirectoryEntry>(listed.body.data()).type, uint32_t{S_IFDIR >> 12});
+  ask_read(0, 4096, Opcode::kReaddir, kNode);
+  EXPECT_EQ(next().header.error, -ENOENT);
+  server_->remove(kNode);
+  EXPECT_EQ(look_up(kInner, "name").node, 0U);
+  server_->unlink(kRootNode, "cache");
+  EXPECT_EQ(look_up(kFolder, "ab").node, 0U);
+  ask(Opcode::kGetattr, kInner, uint64_t{0});
+  EXPECT_EQ(next().header.error, -ENOENT);
+}
+
+TEST_F(FuseServer, CountsWhatIsOpen) {
+  start(0);
+  const auto opened = [&] { return server_->find(kNode)->opened.load(); };
+  ask(Opcode::kOpen, kNode, uint64_t{0});
+  const uint64_t handle = next().as<OpenOut>().handle;
+  ask(Opcode::kOpen, kNode, uint64_t{0});
+  next();
+  EXPECT_EQ(opened(), 2U);
+  ask(Opcode::kRelease, kNode, ReleaseIn{handle + 1, 0, 0, 0});  // opened by a server before this one
+  next();
+  EXPECT_EQ(opened(), 2U);
+  for (int i = 0; i < 2; ++i) {
+    ask(Opcode::kRelease, kNode, ReleaseIn{handle, 0, 0, 0});
+    next();
+  }
+  EXPECT_EQ(opened(), 0U);
 }
 
 TEST_F(FuseServer, ReadsWhatIsPresentAndTellsOnce) {
