@@ -1,5 +1,5 @@
-// The names that the server shows: folders, and in them layer files by their numbers. It knows nothing of what
-// is in a file, and one file may have a name in several folders. Not thread-safe.
+// The names that the server shows: folders, and in them layer files by their numbers. It knows nothing of
+// what is in a file, and one file may have a name in several folders. Not thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -1,14 +1,7 @@
 import { mediaTypes } from '../format/media-types';
-import { normalizePlatform } from '../oci/platform';
+import { hasErofsFeature, machineOf, type ImagePair } from '../oci/erofs-platform';
 import type { Descriptor, Index, Platform } from '../oci/types';
 import { attestedDigest } from './companions';
-import { hasErofsFeature, withoutErofsFeature } from './rewrite';
-
-/** An image of tars and what was made of it, both with their platforms. */
-export interface ImagePair {
-  tar: Descriptor;
-  erofs: Descriptor;
-}
 
 /**
  * `index` with these images: each pair, the tars first, in the place of what the index has for that platform; everything else stays. What
@@ -55,13 +48,6 @@ export function withoutCounterparts<T extends { descriptor: Descriptor }>(images
 
 function isSame(by: (platform: Platform) => string, a: Platform | undefined, b: Platform | undefined) {
   return a !== undefined && b !== undefined && by(a) === by(b);
-}
-
-/** Equal for platforms of one machine, be it for images of tars or of EROFS. */
-function machineOf(platform: Platform): string {
-  const { os, architecture, variant, ...more } = normalizePlatform(withoutErofsFeature(platform));
-  const features = more['os.features']?.toSorted() ?? [];
-  return JSON.stringify([os, architecture, variant, more['os.version'] ?? '', features]);
 }
 
 /** Equal for platforms of one machine and one kind of images. */

@@ -9,7 +9,8 @@ import { hasLayer } from './copy-blob';
 import { convertLayer } from './layer';
 import { layerKey } from './layer-key';
 import type { ConvertedLayer } from './placed-layers';
-import { rewriteImage, withErofsFeature, withoutErofsFeature, type RewrittenImage } from './rewrite';
+import { withErofsFeature, withoutErofsFeature } from '../oci/erofs-platform';
+import { rewriteImage, type RewrittenImage } from './rewrite';
 import { layerCall, type ConversionRun, type LayerRun } from './run';
 import { runTogether } from './together';
 

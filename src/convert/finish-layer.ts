@@ -1,4 +1,9 @@
-import { hotAnnotation, hotEndOf, stripSeekableAnnotations } from '../format/annotations';
+import {
+  hotAnnotation,
+  hotEndOf,
+  sourceDiffIdAnnotation,
+  stripSeekableAnnotations,
+} from '../format/annotations';
 import type { EncodeSettings } from '../format/profiles';
 import { openTemporary } from '../fs/temporary';
 import { readIndexOf } from '../image/image-layers';
@@ -46,7 +51,7 @@ export async function finishLayer(run: StoreRun, call: LayerCall): Promise<Finis
     if (stored === null) {
       return await withLayerImage(file, call, async ({ image, hot }, check) => {
         if (hot !== null) run.order?.add(descriptor.digest, hot.found);
-        return wrap(run, call, run.settings, { image, hotEnd: hot?.end ?? 0 }, check);
+        return wrap(run, call, run.settings, { image, hotEnd: hot?.end ?? 0, tar: layer.diffId }, check);
       });
     }
     try {
@@ -82,7 +87,7 @@ async function wrapStored(
       run,
       call,
       settingsWithTree(run, blob),
-      { image, hotEnd: hotEndOf(call.layer.descriptor, blob.imageSize) ?? 0 },
+      { image, hotEnd: hotEndOf(call.layer.descriptor, blob.imageSize) ?? 0, tar: null },
       async () => undefined,
     );
   } finally {
@@ -90,12 +95,15 @@ async function wrapStored(
   }
 }
 
-/** Encodes an image into a draft of the destination, which is returned once `check` has passed. Closes the image. */
+/**
+ * Encodes an image into a draft of the destination, which is returned once `check` has passed. Closes the image. `tar`: the DiffID of what the
+ * image was built of.
+ */
 async function wrap(
   { destination, pool }: StoreRun,
   { layer: { descriptor: old }, options }: LayerCall,
   settings: EncodeSettings,
-  { image, hotEnd }: { image: NativeSource; hotEnd: number },
+  { image, hotEnd, tar }: { image: NativeSource; hotEnd: number; tar: string | null },
   check: () => Promise<void>,
 ): Promise<FinishedLayer> {
   try {
@@ -106,7 +114,7 @@ async function wrap(
         encodeErofs(image, draft, settings, { ...options, threads }, `blob ${old.digest}`),
       );
       await check();
-      const descriptor = descriptorOf(withHotPart(encoded, hotEnd), old);
+      const descriptor = descriptorOf(withHotPart(encoded, hotEnd), { ...old, ...withOrigin(old, tar) });
       const { diffId, uncompressedSize, indexLayer } = encoded;
       // Of an index, which is stored as it is, DiffID and digest are the same.
       const index = indexLayer && { descriptor: indexLayer.descriptor, diffId: indexLayer.descriptor.digest };
@@ -125,6 +133,11 @@ async function wrap(
 function withHotPart(encoded: EncodedLayer, hotEnd: number): EncodedLayer {
   if (hotEnd === 0) return encoded;
   return { ...encoded, annotations: { ...encoded.annotations, [hotAnnotation]: String(hotEnd) } };
+}
+
+/** Says which tar, by its DiffID, an image was built of; one that is only wrapped anew keeps what its descriptor says. */
+function withOrigin({ annotations }: Descriptor, tar: string | null): Pick<Descriptor, 'annotations'> {
+  return tar === null ? {} : { annotations: { ...annotations, [sourceDiffIdAnnotation]: tar } };
 }
 
 /** Annotations of the old descriptor that say nothing of its encoding stay, and members that nobody here knows. */

@@ -16,7 +16,7 @@ import { LayoutWorkspace, type DraftFolder } from '../store/layout/workspace';
 import type { ConvertedLayer } from './placed-layers';
 
 /** To be raised when the bytes that a conversion makes change, or what is recorded of them. */
-const version = 2;
+const version = 3;
 const maxRecordSize = 1 << 20;
 
 /** A layer as the cache has it: all but the source, which differs in nothing that matters. */

@@ -2,7 +2,8 @@ import { stripLazyAnnotations } from '../format/annotations';
 import { digestOf } from '../format/digest';
 import { mediaTypes, toOciMediaType } from '../format/media-types';
 import { layersOf } from '../image/image-layers';
-import { checkLayerCount, dockerBuildMembers, erofsFeature } from '../oci/config';
+import { checkLayerCount, dockerBuildMembers } from '../oci/config';
+import { withErofs } from '../oci/erofs-platform';
 import { serializeJson } from '../format/json';
 import { omit } from '../oci/json';
 import type { Descriptor, ImageConfig, Index, Manifest, Platform } from '../oci/types';
@@ -85,33 +86,12 @@ export function indexDocument(index: Index, what: string): Document<Index> {
   return document(index, mediaTypes.ociIndex, what);
 }
 
-/** Whether a platform is one of EROFS images. */
-export function hasErofsFeature(platform: Platform | undefined): boolean {
-  return platform?.['os.features']?.includes(erofsFeature) === true;
-}
-
-/** `platform` with "erofs" among its os.features. */
-export function withErofsFeature(platform: Platform): Platform {
-  return { ...platform, 'os.features': addErofs(platform['os.features']) };
-}
-
-/** `platform` without "erofs" among its os.features: containerd takes such an image out of an index without being told to. */
-export function withoutErofsFeature(platform: Platform): Platform {
-  const features = (platform['os.features'] ?? []).filter((feature) => feature !== erofsFeature);
-  const others = omit(platform, 'os.features');
-  return features.length > 0 ? { ...others, 'os.features': features } : others;
-}
-
 function rewriteConfig(config: ImageConfig, diffIds: string[]): ImageConfig {
   return {
     ...omit(config, ...dockerBuildMembers),
-    'os.features': addErofs(config['os.features']),
+    'os.features': withErofs(config['os.features']),
     rootfs: { ...config.rootfs, diff_ids: diffIds },
   };
-}
-
-function addErofs(features: readonly string[] | undefined): string[] {
-  return [...new Set([...(features ?? []), erofsFeature])];
 }
 
 /** `old` with other content; what describes the old content only is dropped. */

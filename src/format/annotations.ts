@@ -1,5 +1,5 @@
 import { failure } from '../errors';
-import { parseDigest } from './digest';
+import { isDigest, parseDigest } from './digest';
 import { mediaTypes } from './media-types';
 import { defaultVerityBlockSize } from './profiles';
 import { isVerityBlockSize } from './verity-superblock';
@@ -27,6 +27,9 @@ export const specAnnotations = {
 
 /** Our own, of either profile: where the part of an image ends that programs were seen to read; in bytes, uncompressed (docs/trace.md). */
 export const hotAnnotation = 'dev.seekable-erofs.hot';
+
+/** Our own: the DiffID of the tar that an EROFS layer was built of. Whoever believes it believes the manifest (docs/containerd.md). */
+export const sourceDiffIdAnnotation = 'dev.seekable-erofs.source-diff-id';
 
 /** Every annotation that says something about a layer's encoding: what goes when the layer is encoded anew. Exported for its test. */
 export const seekableAnnotationNames: readonly string[] = [
@@ -80,6 +83,12 @@ export interface SpecSeekable {
 export type SeekableAnnotations = ContainerdSeekable | SpecSeekable;
 
 type Annotations = Readonly<Record<string, unknown>>;
+
+/** The DiffID of the tar that a layer was built of; null when its descriptor doesn't say. */
+export function sourceDiffIdOf({ annotations }: { annotations?: Annotations }): string | null {
+  const diffId = annotations?.[sourceDiffIdAnnotation];
+  return typeof diffId === 'string' && isDigest(diffId) ? diffId : null;
+}
 
 /** Where the hot part of a layer's image ends; null when it has none, or says what can't be: it is a hint and nothing more. */
 export function hotEndOf({ annotations }: { annotations?: Annotations }, imageSize: number): number | null {

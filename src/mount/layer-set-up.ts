@@ -3,7 +3,7 @@ import { withDm, type DeviceMapper } from './kernel/dm-control';
 import { deviceNames, maxNames, verityTarget, type VerityDevice } from './kernel/dm-verity';
 import { mountErofs } from './kernel/erofs';
 import { attachLoop, type LoopDevice } from './kernel/loop';
-import { mountsAt, readMounts } from './kernel/mountinfo';
+import { mountsAt, readMounts } from '../fs/mountinfo';
 import type { Backing } from './plan';
 import type { LayerRecord } from './state-records';
 import { undoLayer } from './release';

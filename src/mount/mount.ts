@@ -9,15 +9,15 @@ import { openMountSource } from './mount-source';
 import type { MountSource, MountSourceOptions, PreparedLayer } from './source-layer';
 import { LayerSetUp, type MountableLayer, type Perform } from './layer-set-up';
 import { LazyLayers } from './lazy-layers';
-import { mountsAt, readMounts } from './kernel/mountinfo';
+import { mountsAt, readMounts } from '../fs/mountinfo';
 import { mountOverlay } from './kernel/overlay';
+import { mountKey } from '../lazy/layer-key';
 import { recordRequest } from './recording';
 import type { RecordRequest } from '../lazy/trace-recorder';
 import {
   backingOf,
   decideVerity,
   mountKind,
-  mountKey,
   planMount,
   type MountPlan,
   type TreeTrust,

@@ -1,7 +1,7 @@
 import type { LazyStatus } from '../lazy/messages';
 import { lazyStatuses } from './lazy-layers';
 import { checkOptions } from '../options';
-import { mountsAt, readMounts } from './kernel/mountinfo';
+import { mountsAt, readMounts } from '../fs/mountinfo';
 import { MountState, type StateOptions } from './state';
 import type { MountedLayer, MountRecord } from './state-records';
 import { isOurs } from './unmount';

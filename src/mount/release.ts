@@ -5,7 +5,7 @@ import { withDm, type DeviceMapper, type Removal } from './kernel/dm-control';
 import { deviceNamesOf } from './kernel/dm-verity';
 import { releaseLazyLayers, releaseWaiting } from './lazy-layers';
 import { detachLoop } from './kernel/loop';
-import { mountsAt, readMounts } from './kernel/mountinfo';
+import { mountsAt, readMounts } from '../fs/mountinfo';
 import type { MountState } from './state';
 import { call, errno, errnoOf } from './kernel/system-call';
 

@@ -7,7 +7,7 @@ import { acquireLock, type Lock } from '../fs/lock';
 import { isPrivate, makePrivateFolder, notPrivate } from '../fs/private-folder';
 import { cachePlacesOf, documentsFolder, type CachePlaces } from '../lazy/cache-room';
 import type { Vouched } from '../lazy/complete-layer';
-import { mountsAt, readMounts, type MountEntry } from './kernel/mountinfo';
+import { mountsAt, readMounts, type MountEntry } from '../fs/mountinfo';
 import {
   isLayerRecord,
   isMountRecord,

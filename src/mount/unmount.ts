@@ -3,7 +3,7 @@ import { failure } from '../errors';
 import { connectToServer } from '../lazy/client';
 import { clearDeadServer } from '../lazy/keeper';
 import { checkOptions } from '../options';
-import { mountsAt, readMounts, type MountEntry } from './kernel/mountinfo';
+import { mountsAt, readMounts, type MountEntry } from '../fs/mountinfo';
 import { releaseUnused, undoneKinds, unmount, type UndoneKind } from './release';
 import { MountState, removeFolder, resolveTarget, type StateOptions } from './state';
 import type { MountRecord } from './state-records';

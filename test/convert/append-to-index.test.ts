@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { appendToIndex, type ImagePair } from '../../src/convert/append-to-index';
+import { appendToIndex } from '../../src/convert/append-to-index';
+import type { ImagePair } from '../../src/oci/erofs-platform';
 import { emptyIndex } from '../../src/oci/manifest';
 import { digestOf } from '../../src/format/digest';
 import { omit } from '../../src/oci/json';

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { NewLayer } from '../../src/convert/placed-layers';
-import { rewriteImage, rewriteIndex, withErofsFeature } from '../../src/convert/rewrite';
+import { withErofsFeature } from '../../src/oci/erofs-platform';
+import { rewriteImage, rewriteIndex } from '../../src/convert/rewrite';
 import { digestOf } from '../../src/format/digest';
 import { checkLayerCount, parseImageConfig } from '../../src/oci/config';
 import { parseIndex, parseManifest } from '../../src/oci/manifest';

@@ -95,8 +95,8 @@ test.each<[string, EncodeOptions, string]>([
 });
 
 test.each([
-  ['containerd', 'sha256:b922dbd04065a717e71867cc637d5e7763bdd727ae45fca9ffb473e1642e25d5'],
-  ['erofs-image-spec', 'sha256:0fd22527465251e3d65ad9a282d0baba241ccfaca6b34a4d2eba2bc29ea6627c'],
+  ['containerd', 'sha256:5af151aea9e52ef199ab4bcac0ac280857460044d5fdf3bdcbaa116b54249ec9'],
+  ['erofs-image-spec', 'sha256:daef2ef54317ee785bb8a28b0c24493d9f030b9f301d241ad60ecfdb1985fd81'],
 ] as const)(
   'an image in profile %s: its manifest, and so its config and annotations',
   async (profile, digest) => {

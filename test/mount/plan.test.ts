@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { backingOf, decideVerity, mountKey, planMount, type VerityPolicy } from '../../src/mount/plan';
+import { mountKey } from '../../src/lazy/layer-key';
+import { backingOf, decideVerity, planMount, type VerityPolicy } from '../../src/mount/plan';
 import { refusal } from '../support/refusal';
 
 const decide = (

@@ -1,15 +1,15 @@
 import { beforeEach, expect, test, vi } from 'vitest';
 import { withDm, type DeviceMapper } from '../../src/mount/kernel/dm-control';
 import { detachLoop } from '../../src/mount/kernel/loop';
-import { readMounts } from '../../src/mount/kernel/mountinfo';
+import { readMounts } from '../../src/fs/mountinfo';
 import { undoLayer } from '../../src/mount/release';
 import type { MountState } from '../../src/mount/state';
 import { native } from '../../src/native/binding';
 
 vi.mock('../../src/mount/kernel/dm-control');
 vi.mock('../../src/mount/kernel/loop');
-vi.mock('../../src/mount/kernel/mountinfo', async (original) => ({
-  ...(await original<typeof import('../../src/mount/kernel/mountinfo')>()),
+vi.mock('../../src/fs/mountinfo', async (original) => ({
+  ...(await original<typeof import('../../src/fs/mountinfo')>()),
   readMounts: vi.fn(),
 }));
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { SeekableErofsError, fromSystemError } from '../../errors';
 import { acquireLock, type Lock } from '../../fs/lock';
 import { native } from '../../native/binding';
-import { readMounts } from '../kernel/mountinfo';
+import { readMounts } from '../../fs/mountinfo';
 import type { MountState } from '../state';
 import { call } from '../kernel/system-call';
 

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { fromSystemError } from '../../errors';
+import { fromSystemError } from '../errors';
 
 /** One mount of this process's namespace (proc(5), /proc/PID/mountinfo). */
 export interface MountEntry {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { mountsAt, parseMountinfo } from '../../../src/mount/kernel/mountinfo';
+import { mountsAt, parseMountinfo } from '../../src/fs/mountinfo';
 
 const text = `21 1 254:0 / / rw,relatime shared:1 master:2 - ext4 /dev/vda rw
 40 21 0:40 / /a\\040b\\134 ro,nodev - overlay seekable-erofs-1 ro,lowerdir=/x
