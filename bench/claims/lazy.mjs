@@ -64,12 +64,13 @@ const referenceOf = (registry, { repository }, size) =>
 const inputOf = ({ name, bytes, layers }) => ({ label: `image with ${name}, ${layers} layers`, bytes });
 
 function coldStart(context, registry, image, network) {
-  const start = (key, label, size, { lazy, serves }) =>
+  const start = (key, label, size, { lazy, serves, isFirst = false }) =>
     coldOurs(context, registry, {
       key,
       label,
       network,
       serves,
+      mounted: serves && !isFirst ? `docker://${registry.host}/${image.repository}:ours-${size}` : undefined,
       action: (state) =>
         state.command(
           'run',
@@ -86,6 +87,11 @@ function coldStart(context, registry, image, network) {
     warm: false,
     contestants: [
       start('ours', `run --lazy, chunks of ${chunkSize}`, chunkSize, { lazy: true, serves: true }),
+      start('oursFirst', 'the same, the first mount of its server', chunkSize, {
+        lazy: true,
+        serves: true,
+        isFirst: true,
+      }),
       start('oursStart', 'the same, the start of the server in it', chunkSize, { lazy: true, serves: false }),
       start('ours4MiB', 'run --lazy, chunks of 4MiB', '4MiB', { lazy: true, serves: true }),
       start('oursEager', 'run, all fetched before, chunks of 4MiB', '4MiB', { lazy: false, serves: false }),

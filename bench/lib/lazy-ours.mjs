@@ -42,6 +42,13 @@ export class OurState {
     mkdirSync(this.at('mnt'));
   }
 
+  /** A lazy mount, undone, of which nothing is kept. */
+  mountOnce(reference) {
+    this.run('mount', '--lazy', reference, this.at('mnt'));
+    this.run('umount', this.at('mnt'));
+    this.forget();
+  }
+
   /** Nothing is kept of any image, and none is mounted. A server goes on. */
   forget() {
     const kept = this.at('state/content');
@@ -74,8 +81,12 @@ export class OurState {
   }
 }
 
-/** A contestant that begins with an empty state; `serves`: a server runs already. `action` is its command line. */
-export function coldOurs(context, registry, { key, label, network, serves = false, action, timed = true }) {
+/**
+ * A contestant that begins with an empty state; `action` is its command line. `serves`: a server runs already; with `mounted`, a reference, it
+ * has mounted that before, as on any machine but for its first container. Nothing of it is kept, and it comes from another host.
+ */
+export function coldOurs(context, registry, contestant) {
+  const { key, label, network, serves = false, mounted, action, timed = true } = contestant;
   const state = new OurState(context);
   const argv = action(state);
   return {
@@ -85,6 +96,7 @@ export function coldOurs(context, registry, { key, label, network, serves = fals
     async before() {
       state.renew();
       if (serves) await state.serve();
+      if (mounted !== undefined) state.mountOnce(mounted);
       dropCaches(state.programs);
       await registry.setNetwork(network);
     },

@@ -47,11 +47,9 @@ function lazilyAgain(context, reference) {
       if (!isServing) {
         state.renew();
         await state.serve();
-        state.run('mount', '--lazy', reference, state.at('mnt'));
-        state.run('umount', state.at('mnt'));
+        state.mountOnce(reference);
         isServing = true;
-      }
-      state.forget();
+      } else state.forget();
     },
     after: () => state.run('umount', state.at('mnt')),
   };
