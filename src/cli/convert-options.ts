@@ -34,7 +34,11 @@ export function addConvertOptions(command: Command): Command {
     flagOf(rules.allPlatforms, 'convert the whole index, and keep it an index').conflicts('platform'),
     flagOf(rules.appendToIndex, 'keep the image as it is too: an index of it, then of what it became'),
     flagOf(rules.keepForeign, 'containerd: carry non-distributable layers over as they are, blob and urls'),
-    flagOf(rules.order, 'put what this trace names first, in the order of its use', 'file'),
+    flagOf(
+      rules.order,
+      'put first what this trace names, or with "auto" the one that is attached to the source',
+      'file',
+    ),
     flagOf(rules.replace, 'write over an index, also when manifests that it names are lost with it'),
     flagOf(
       rules.osFeatures,

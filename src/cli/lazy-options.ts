@@ -29,7 +29,7 @@ export function addLazyOptions(command: Command): void {
     )
     .option(
       '--prefetch <what>',
-      'what to fetch before it is read: auto (what the image was laid out for), a trace, none (default: auto)',
+      'what to fetch before it is read: auto (what the image was laid out for, and the trace attached to it), a trace, none (default: auto)',
       parseFileName,
     )
     .option('--record <file>', 'write down what is read, as a trace; implies --lazy', parseFileName);

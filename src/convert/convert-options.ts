@@ -23,8 +23,8 @@ export interface ConvertOptions extends EncodeOptions, PlatformSelection, Regist
    */
   keepForeign?: boolean | undefined;
   /**
-   * A file with a trace (docs/trace.md): the data of what it names comes first in each layer that is built of a tar. Not with `mkfs`, which has
-   * an order of its own.
+   * A file with a trace (docs/trace.md), or `auto`: the trace that is attached to the source's image, if there is one. The data of what it
+   * names comes first in each layer that is built of a tar. Not with `mkfs`, which has an order of its own.
    */
   order?: string | undefined;
   /** Write over an index although it names manifests that the run neither writes nor carries over. */

@@ -23,10 +23,11 @@ export interface ConvertedImage extends RewrittenImage {
 
 /** Converts an image, its layers side by side; one that occurs twice, in one image or in several, is converted once. */
 export async function convertOne(
-  run: LayerRun,
+  imageRun: Omit<LayerRun, 'order'>,
   image: Image,
   { signal: imageSignal, onProgress }: JobOptions,
 ): Promise<ConvertedImage> {
+  const run = { ...imageRun, order: (await imageRun.orders?.of(image)) ?? null };
   const { settings, pool, destination } = run;
   const sources = layersOf(image);
   const layers = await runTogether(sources, imageSignal, (layer, signal) => {

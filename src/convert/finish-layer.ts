@@ -20,7 +20,7 @@ import { copyBlob, draftOf } from './copy-blob';
 import { openLayerFile } from './foreign-layer';
 import { findAtDestination, matchesRequest, passedThrough, settingsWithTree } from './pass-through';
 import type { ConvertedLayer } from './placed-layers';
-import type { LayerCall, StoreRun } from './run';
+import type { LayerCall, LayerRun, StoreRun } from './run';
 
 /** A layer that is ready but for its blob's commit; no draft when the destination has the blob. */
 export interface FinishedLayer {
@@ -35,7 +35,7 @@ export interface FinishedLayer {
  * and wrapped. The source's bytes are checked against descriptor and DiffID on the way. Files of the source are closed when this returns:
  * a blob may take long to be uploaded.
  */
-export async function finishLayer(run: StoreRun, call: LayerCall): Promise<FinishedLayer> {
+export async function finishLayer(run: LayerRun, call: LayerCall): Promise<FinishedLayer> {
   const { source, destination, pool } = run;
   const { layer, options } = call;
   const { descriptor } = layer;

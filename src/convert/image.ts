@@ -13,7 +13,7 @@ import type { ConvertOptions } from './convert-options';
 import type { ConvertResult } from './convert-result';
 import { lostNameWarning } from './onto-itself';
 import { refuseNoEffect } from './no-effect';
-import { openOrder } from './order';
+import { openOrders, orderFile } from './order';
 import { ConversionPool } from './pool';
 import { tidy, type ConversionRun } from './run';
 import { writeImages } from './write-images';
@@ -43,18 +43,18 @@ export async function convertImage(
     pool = new ConversionPool(options),
     ...asked
   } = options.keepForeign === true ? keepingForeign(options, settings) : options;
-  const order = await openOrder(options);
   const opened = await openSource(source, options);
   try {
+    const orders = await openOrders(opened.store, options);
     const found = await openImageSet(opened.store, opened.reference, options);
     const set = { ...found, images: withoutCounterparts(found.images) };
-    const run: ConversionRun = { source: opened.store, asked, settings, order, pool };
+    const run: ConversionRun = { source: opened.store, asked, settings, orders, pool };
     const call = { signal, onProgress };
     const { digest, manifests, leftOut } =
       to.transport === 'erofs-cache'
         ? await (await import('./erofs-cache/fill.js')).fillCache(run, set, to.path, call)
         : await writeImages(run, set, { source, destination, inputs: inputsOf(from, set, options) }, call);
-    order?.warnOfMissing(layerDigests(set), options);
+    orders?.warnOfMissing(set.images, options);
     const warning = options.appendToIndex === true ? null : await lostNameWarning(from, to, set, digest);
     if (warning !== null) options.onWarning?.(warning);
     const seconds = (performance.now() - started) / 1000;
@@ -65,16 +65,12 @@ export async function convertImage(
   }
 }
 
-function layerDigests({ images }: ImageSet): string[] {
-  return images.flatMap(({ manifest }) => manifest.layers.map(({ digest }) => digest));
-}
-
 function inputsOf(
   from: Reference,
   set: ImageSet,
   { inputs = [], authFile, order }: ConvertOptions,
 ): InputFile[] {
-  const others = [...inputs, authFile, order].filter((path) => path !== undefined);
+  const others = [...inputs, authFile, orderFile({ order })].filter((path) => path !== undefined);
   return [...inputFiles(from, set), ...others.map((path) => ({ path }))];
 }
 

@@ -6,7 +6,7 @@ import type { PlannedBuildOptions } from '../layer/layer-image';
 import type { DestinationStore, SourceStore } from '../oci/store';
 import type { ConvertOptions } from './convert-options';
 import type { LayerCache } from './layer-cache';
-import type { Order } from './order';
+import type { Order, Orders } from './order';
 import type { ConversionPool } from './pool';
 
 /**
@@ -20,7 +20,7 @@ export interface ConversionRun {
   /** What the options come to, defaults filled in. */
   settings: EncodeSettings;
   /** What comes first in the images that are built; null: the tree's order alone. */
-  order: Order | null;
+  orders: Orders | null;
   pool: ConversionPool;
 }
 
@@ -31,6 +31,8 @@ export interface StoreRun extends ConversionRun {
 
 /** The same while layers are converted. */
 export interface LayerRun extends StoreRun {
+  /** Of their image. */
+  order: Order | null;
   /** Of layers converted before. */
   cache: LayerCache | null;
 }
@@ -47,7 +49,7 @@ export type LayerOptions = EncodeOptions & PlannedBuildOptions;
 
 /** The call that works on `layer`. What has no name in progress is called by the layer's blob. */
 export function layerCall(
-  { asked, order, settings }: ConversionRun,
+  { asked, order, settings }: ConversionRun & { order?: Order | null },
   layer: ImageLayer,
   { signal, onProgress }: JobOptions,
 ): LayerCall {
@@ -57,7 +59,7 @@ export function layerCall(
     ((event) => {
       onProgress({ ...event, item: event.item ?? item });
     });
-  const hot = order === null ? {} : { hot: { files: order.files, border: settings.chunkSize } };
+  const hot = order == null ? {} : { hot: { files: order.files, border: settings.chunkSize } };
   return { layer, options: { ...asked, ...hot, signal, onProgress: named } };
 }
 

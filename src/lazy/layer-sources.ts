@@ -21,6 +21,11 @@ export interface LayerSource extends ByteSource {
   place: string;
 }
 
+interface OpenStore {
+  store: Promise<SourceStore>;
+  users: number;
+}
+
 /** The same repository at another host; undefined for what is in no registry. */
 function mirrorOf(source: string, host: string): string | undefined {
   const reference = parseReference(source);
@@ -34,7 +39,7 @@ function mirrorOf(source: string, host: string): string | undefined {
  * connections and tokens are shared. A store is closed with the last of its sources.
  */
 export class LayerSources {
-  private readonly stores = new Map<string, { store: Promise<SourceStore>; users: number }>();
+  private readonly stores = new Map<string, OpenStore>();
 
   /** Opens a layer's blob at every place that has it, the preferred one first. Mirrors that can't be opened are left out, with a warning. */
   async open(request: LazyLayerRequest, onWarning: (line: string) => void): Promise<LayerSource[]> {
@@ -66,6 +71,16 @@ export class LayerSources {
     }
   }
 
+  /** Runs `use` on the store that a layer is read from. */
+  async withStore<T>(request: LazyLayerRequest, use: (store: SourceStore) => Promise<T>): Promise<T> {
+    const { key, entry } = this.lease(request.source, request);
+    try {
+      return await use(await entry.store);
+    } finally {
+      await this.release(key, entry, null);
+    }
+  }
+
   private async openAt(
     place: string,
     request: LazyLayerRequest,
@@ -74,28 +89,30 @@ export class LayerSources {
     const reference = parseReference(place);
     if (reference.transport === 'file') return at(place, await openLocation(place, { descriptor }));
     if (reference.transport === 'http') return at(place, await openUrl(reference.url, descriptor));
-    const key = JSON.stringify([place, request.access]);
-    const known = this.stores.get(key) ?? { store: this.openStore(place, request), users: 0 };
-    this.stores.set(key, known);
-    known.users++;
+    const { key, entry } = this.lease(place, request);
     try {
-      const blob = await (await known.store).openBlob(descriptor);
-      return { ...at(place, blob), close: () => this.release(key, known, blob) };
+      const blob = await (await entry.store).openBlob(descriptor);
+      return { ...at(place, blob), close: () => this.release(key, entry, blob) };
     } catch (error) {
-      await this.release(key, known, null);
+      await this.release(key, entry, null);
       throw error;
     }
+  }
+
+  /** To be released. */
+  private lease(place: string, request: LazyLayerRequest): { key: string; entry: OpenStore } {
+    const key = JSON.stringify([place, request.access]);
+    const entry = this.stores.get(key) ?? { store: this.openStore(place, request), users: 0 };
+    this.stores.set(key, entry);
+    entry.users++;
+    return { key, entry };
   }
 
   private async openStore(place: string, { access }: LazyLayerRequest): Promise<SourceStore> {
     return (await openSource(place, { ...access, retry, concurrency: 64 })).store;
   }
 
-  private async release(
-    key: string,
-    entry: { store: Promise<SourceStore>; users: number },
-    blob: ByteSource | null,
-  ): Promise<void> {
+  private async release(key: string, entry: OpenStore, blob: ByteSource | null): Promise<void> {
     await blob?.close();
     if (--entry.users > 0) return;
     if (this.stores.get(key) === entry) this.stores.delete(key);

@@ -30,8 +30,10 @@ export interface LazyLayerRequest {
   allowUnverified: boolean;
   /** Names for what a mount asks to be checked: noted with the decoded layer when all of it is here and was checked. */
   vouchers?: readonly string[] | undefined;
-  /** What to ask for before a program does: beside the hot part what a trace names, or nothing at all; absent: the hot part. */
+  /** What to ask for before a program does: beside the hot part what a trace names, or nothing at all; absent: what is attached to the image. */
   prefetch?: 'none' | { file: string } | undefined;
+  /** The image that it is of: the digest of its manifest, which a trace may be attached to, and the DiffIDs of all its layers. */
+  image?: { manifest: string; diffIds: readonly string[] } | undefined;
   /** What is read of the layer is to be recorded: its file is the mount's alone then. */
   record?: RecordRequest | undefined;
 }

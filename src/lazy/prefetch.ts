@@ -15,32 +15,43 @@ const maxHotPart = 256 << 20;
  * Asks for what programs were seen to read, before one does: a layer's hot part, and what a trace names. The layer's metadata must be here.
  * `size` is its image's.
  */
-export async function prefetch(
-  layer: LazyLayer,
-  size: number,
-  { descriptor, prefetch }: LazyLayerRequest,
-): Promise<void> {
+export async function prefetch(layer: LazyLayer, size: number, request: LazyLayerRequest): Promise<void> {
+  const { descriptor, prefetch } = request;
   if (prefetch === 'none') return;
   const hotEnd = Math.min(hotEndOf(descriptor, size) ?? 0, maxHotPart);
   for (let chunk = 0; layer.starts[chunk]! < hotEnd; chunk++) layer.want(chunk, 'prefetch');
   if (prefetch === undefined) return;
-  const { reads } = await readTrace(prefetch.file);
-  const image = await openErofs(layer.asSource(size));
-  for (const read of reads) await wantFile(layer, image, read);
+  await prefetchReads(layer, size, request, (await readTrace(prefetch.file)).reads);
+}
+
+/** Asks for what a trace names, in its order. As prefetch(). */
+export async function prefetchReads(
+  layer: LazyLayer,
+  size: number,
+  { diffId, image }: Pick<LazyLayerRequest, 'diffId' | 'image'>,
+  reads: readonly TraceRead[],
+): Promise<void> {
+  // A file of another layer hides the one that this layer may have under its path.
+  const others = new Set(image?.diffIds.filter((other) => other !== diffId));
+  const own = reads.filter((read) => !others.has(read.layer));
+  if (own.length === 0) return;
+  const files = await openErofs(layer.asSource(size));
+  for (const read of own) await wantFile(layer, files, read);
 }
 
 /** A path that the layer has not, or has as something else, is of another layer or was there once. */
 async function wantFile(
   layer: LazyLayer,
-  image: ErofsFilesystem,
+  files: ErofsFilesystem,
   { path, ranges }: TraceRead,
 ): Promise<void> {
   try {
-    const inode = await image.lstat(unescapePath(path));
+    const inode = await files.lstat(unescapePath(path));
     if (inode.type !== 'file') return;
-    for await (const { offset, length, address, source } of image.extentsOf(inode)) {
+    const read: typeof ranges = ranges.length === 0 ? [[0, inode.size]] : ranges;
+    for await (const { offset, length, address, source } of files.extentsOf(inode)) {
       if (source === null) continue;
-      for (const [start, count] of ranges) {
+      for (const [start, count] of read) {
         const from = Math.max(start, offset);
         const to = Math.min(start + count, offset + length);
         if (from < to) wantBytes(layer, address + from - offset, address + to - offset);

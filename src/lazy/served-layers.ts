@@ -3,9 +3,11 @@ import { rm } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { acquireLock, type Lock } from '../fs/lock';
 import { chunkAt } from '../layer/decoded-range';
+import type { TraceRead } from '../format/trace';
 import { metadataSize } from '../layer/metadata-size';
 import { materialisedTree } from '../layer/materialise';
 import type { FuseEvent, FuseFile, NativeFuseServer } from '../native/binding';
+import { AttachedTraces } from './attached-traces';
 import { storeLock } from './cache-room';
 import type { FetchQueue } from './fetch-queue';
 import { LayerList, readLayers } from './layer-list';
@@ -15,7 +17,7 @@ import { LazyLayer, type LazyObserver } from './lazy-layer';
 import { mountsHolder, type LazyLayerAnswer, type LazyLayerRequest, type LazyStatus } from './messages';
 import { checkDescriptor, openLayer, type OpenedLayer } from './open-layer';
 import { plainVerity } from './plain-verity';
-import { prefetch } from './prefetch';
+import { prefetch, prefetchReads } from './prefetch';
 import { Recordings } from './recordings';
 
 /** Chunks decoded at once: what is in memory of them is bounded by this and their size. */
@@ -65,6 +67,7 @@ export class ServedLayers {
   private readonly opening = new Map<string, Promise<LazyLayerAnswer>>();
   private readonly byNode = new Map<number, LazyLayer>();
   private readonly sources = new LayerSources();
+  private readonly attached: AttachedTraces;
   private readonly decoding = new Semaphore(decodersAtOnce);
   private readonly recordings: Recordings;
   private readonly list: LayerList;
@@ -72,6 +75,7 @@ export class ServedLayers {
   constructor(private readonly parts: ServedLayersParts) {
     const { folder, onWarning } = parts;
     this.recordings = new Recordings(onWarning);
+    this.attached = new AttachedTraces(this.sources, onWarning);
     this.list = new LayerList(folder.layers, async () =>
       (await this.all()).map(({ request, holders }) => ({ ...request, holders: [...holders] })),
     );
@@ -186,17 +190,31 @@ export class ServedLayers {
   private async openFirst(request: LazyLayerRequest, holder: string): Promise<LazyLayerAnswer> {
     const serving = this.serve(request, [holder]);
     this.layers.set(request.key, serving);
+    const attached = this.attached.readsFor(request);
     try {
       const served = await serving;
       const { layer, answer, opened } = served;
       await fetchMetadata(layer, answer.size);
       await this.record(served, false);
       await prefetch(layer, answer.size, request);
+      void this.prefetchLater(served, attached);
       await this.list.save();
       return { ...answer, isFromDisk: opened.isFromDisk };
     } catch (error) {
       await this.drop(request.key);
       throw error;
+    }
+  }
+
+  /** Whoever asked for the layer does not wait for what is attached to its image. */
+  private async prefetchLater(served: ServedLayer, attached: Promise<readonly TraceRead[]>): Promise<void> {
+    const { request, layer, answer } = served;
+    try {
+      const reads = await attached;
+      if (this.isInUse(served)) await prefetchReads(layer, answer.size, request, reads);
+    } catch (error) {
+      // Released meanwhile, its file was closed.
+      if (this.isInUse(served)) this.parts.onWarning((error as Error).message);
     }
   }
 

@@ -4,6 +4,7 @@ import { mountsHolder, type LazyConnection, type LazyLayerRequest, type LazyStat
 import type { VerityDevice } from './kernel/dm-verity';
 import { verityOf } from '../lazy/plain-verity';
 import type { VerityMode } from './plan';
+import { omit } from '../oci/json';
 import type { MountState } from './state';
 
 /** How layers are read that are not here yet. */
@@ -13,8 +14,8 @@ export interface LazyOptions {
   /** Registries that have the same blobs, tried in this order when the image's own fails. */
   mirrors?: readonly string[] | undefined;
   /**
-   * What is asked for before a program does: `auto` (the default: the hot part of layers that have one), a file with a trace (that as well),
-   * `none`.
+   * What is asked for before a program does: `auto` (the default: the hot part of layers that have one, and what the trace names that is
+   * attached to the image), a file with a trace (in place of the attached one), `none`.
    */
   prefetch?: string | undefined;
   /** Write down what is read (docs/trace.md): a file for the trace. Makes the mount lazy. */
@@ -32,7 +33,7 @@ export interface LazyOptions {
 /** What the lazy server needs to read a layer. */
 export interface LazySource extends Pick<
   LazyLayerRequest,
-  'descriptor' | 'index' | 'source' | 'mirrors' | 'access' | 'allowUnverified' | 'prefetch'
+  'descriptor' | 'index' | 'source' | 'mirrors' | 'access' | 'allowUnverified' | 'prefetch' | 'image'
 > {
   /** Files with the external devices of its image. */
   devices?: readonly string[] | undefined;
@@ -70,8 +71,7 @@ export class LazyLayers {
     { key, diffId, mode, record }: Pick<LazyLayerRequest, 'key' | 'diffId' | 'record'> & { mode: VerityMode },
     lazy: LazySource,
   ): Promise<{ files: string[]; verity: VerityDevice | null; isFromDisk: boolean }> {
-    const { descriptor, index, source: place, mirrors, access, allowUnverified, prefetch } = lazy;
-    const source = { descriptor, index, source: place, mirrors, access, allowUnverified, prefetch };
+    const source = omit(lazy, 'vouchers', 'ask');
     const withTree = mode === 'kernel';
     const layer = { key, diffId, withTree, record, vouchers: lazy.vouchers(mode), ...source };
     const answer = await (await this.connection()).call('add', layer);

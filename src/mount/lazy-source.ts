@@ -31,7 +31,7 @@ export async function openLazySingle(
   const devices = await realPaths(options.devices);
   const rootDigest = readSeekableAnnotations(descriptor.annotations)?.verity?.rootDigest ?? null;
   const asker = new Asker(() => openLocation(location, options), options.onWarning);
-  const lazy = lazySource(location, layer, () => asker.ask(descriptor), options)!;
+  const lazy = lazySource({ text: location }, layer, () => asker.ask(descriptor), options)!;
   const source: SourceLayer = {
     name,
     diffId,
@@ -81,7 +81,7 @@ function isStandardInput(text: string): boolean {
 
 /** Null of a layer without a table of chunks: it is fetched whole and checked. */
 export function lazySource(
-  text: string,
+  { text, image }: { text: string; image?: LazySource['image'] },
   layer: ImageLayer,
   ask: () => Promise<void>,
   options: MountSourceOptions,
@@ -92,6 +92,7 @@ export function lazySource(
     descriptor,
     index: index?.descriptor ?? null,
     source: absolute(text),
+    image,
     ...lazyAccess(options),
     vouchers: (mode) => vouchersOf(layer, mode, options),
     ask,

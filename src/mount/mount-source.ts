@@ -19,6 +19,7 @@ import { Asker } from './ask-registry';
 import { layerContent } from './content-cache';
 import { keepingDocuments } from './kept-documents';
 import { isLazy, lazySource, openLazySingle } from './lazy-source';
+import type { LazySource } from './lazy-layers';
 import type { VerityMode } from './plan';
 import { fileIdentities, openRawFile, realPaths } from './raw-file';
 import type { MountSource, MountSourceOptions, PreparedLayer, SourceLayer } from './source-layer';
@@ -105,9 +106,12 @@ async function openReference(
     const asker = new Asker((descriptor) => store.openBlob(descriptor), options.onWarning);
     const platforms = platform === undefined ? undefined : [platform];
     const { images } = await openImageSet(store, reference, { platforms, feature: 'erofs' });
-    const layers = layersOf(images[0]!).map((layer) => storedLayer({ text, store, asker }, layer, options));
-    if (layers.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
     const { descriptor, platform: imagePlatform, config } = images[0]!;
+    const parts = layersOf(images[0]!);
+    if (parts.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
+    const identity = { manifest: descriptor.digest, diffIds: parts.map(({ diffId }) => diffId) };
+    const from = { text, store, asker, image: identity };
+    const layers = parts.map((layer) => storedLayer(from, layer, options));
     const image = { reference: `${publicName(text)}@${descriptor.digest}`, platform: imagePlatform };
     return { name: text, image, layers, config, close: () => store.close() };
   } catch (error) {
@@ -116,12 +120,15 @@ async function openReference(
   }
 }
 
+/** An image that layers are read from. */
+interface OpenImage extends Pick<LazySource, 'image'> {
+  text: string;
+  store: SourceStore;
+  asker: Asker;
+}
+
 /** A layer of an image. */
-function storedLayer(
-  { text, store, asker }: { text: string; store: SourceStore; asker: Asker },
-  layer: ImageLayer,
-  options: MountSourceOptions,
-): SourceLayer {
+function storedLayer(from: OpenImage, layer: ImageLayer, options: MountSourceOptions): SourceLayer {
   const { diffId } = layer;
   const descriptor = { ...layer.descriptor, diffId };
   const { digest, mediaType } = descriptor;
@@ -136,9 +143,9 @@ function storedLayer(
     tree: verity === null ? 'absent' : 'vouched',
     rootDigest: verity?.rootDigest ?? null,
     files: [],
-    lazy: isLazy(options) ? lazySource(text, layer, () => asker.ask(descriptor), options) : null,
+    lazy: isLazy(options) ? lazySource(from, layer, () => from.asker.ask(descriptor), options) : null,
     cached: (state, key, mode) => cachedLayer(state, key, vouchersOf(layer, mode, options), mode),
-    prepare: (state, key, mode) => fetchLayer(store, layer, { state, key, mode }, options),
+    prepare: (state, key, mode) => fetchLayer(from.store, layer, { state, key, mode }, options),
   };
 }
 

@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -9,6 +9,7 @@ import type { MountResult, Trace } from '../../src/index';
 import { documentOf, runCli } from '../e2e/run-cli';
 import { at } from '../e2e/workspace';
 import { DockerRegistry } from '../support/docker-registry';
+import { FakeRegistry } from '../support/fake-registry';
 import { titleOf, whyNoMounts, whyWithout } from './support/machine';
 import { dir, state, useMounts, writeImage } from './support/mounting';
 
@@ -141,6 +142,47 @@ describe.skipIf(reason !== null)(titleOf('traces', reason), () => {
     await exec('cat', [join(target, 'lower/7'), join(target, 'upper/0')]);
     expect((await present())[0]).toBe(read[0]);
     await umount();
+  });
+
+  test('a trace that is attached to the image is as good as one that is given; a damaged one is logged and left out', async () => {
+    await record();
+    await mount(plain, '--lazy', '--prefetch', at('trace'));
+    const given = await settled();
+    await umount();
+    rmSync(join(state, 'content'), { recursive: true });
+    expect((await runCli(['trace', 'push', at('trace'), plain])).exitCode).toBe(0);
+    await mount(plain, '--lazy');
+    for (let i = 0; (await present()).join() !== given.join() && i < 50; i++) await sleep(100);
+    expect(await present()).toEqual(given);
+    await umount();
+    await mount(plain, '--lazy', '--prefetch', 'none');
+    await umount();
+
+    const blobs = join(store, 'data/docker/registry/v2/blobs/sha256');
+    const digest = createHash('sha256')
+      .update(readFileSync(at('trace')))
+      .digest('hex');
+    const blob = join(blobs, digest.slice(0, 2), digest, 'data');
+    writeFileSync(blob, Buffer.alloc(readFileSync(blob).length));
+    await mount(plain, '--lazy');
+    await exec('cat', [join(target, 'lower/7')]);
+    await umount();
+    expect(readFileSync(join(state, 'lazy/log'), 'utf8')).toContain('attached trace: ');
+  });
+
+  test('a mount does not wait for what is attached to its image', async () => {
+    const fake = await FakeRegistry.start();
+    try {
+      fake.misbehave = ({ path }) => path.includes('/referrers/'); // never answered
+      const reference = `docker://${fake.host}/app:erofs`;
+      await convert(reference);
+      await mount(reference, '--lazy');
+      await exec('cat', [join(target, 'upper/0')]);
+      expect(fake.calls.filter(({ path }) => path.includes('/referrers/'))).toHaveLength(1);
+      await umount();
+    } finally {
+      await fake.stop();
+    }
   });
 
   test('of an image that is laid out by it, the hot part is there without being told', async () => {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import type { ConvertOptions } from '../../src/convert/convert-options';
 import { convertImage } from '../../src/convert/image';
 import { hotEndOf } from '../../src/format/annotations';
 import { serializeTrace, type TraceRead } from '../../src/format/trace';
+import { pushTrace } from '../../src/image/trace-transfer';
 import { openBlob } from '../../src/layer/open-blob';
 import { LayoutBuilder, type Descriptor } from '../conformance/support/image';
 import { caught } from '../support/caught';
@@ -155,6 +157,30 @@ test('a layer that is EROFS already passes as it is, with a warning', async () =
   // Wrapped anew, its image is as it was.
   const anew = await convert('anew', { chunkSize: '128KiB' }, 'first');
   expect(hotEndOf(anew, Infinity)).toBe(hotEndOf(first, Infinity));
+});
+
+test('"auto" is the trace that is attached to the source; without one there is a warning and no order', async () => {
+  const order = writeTrace(read('/dir/z'), read('/dir/b'));
+  const plain = await convert('plain');
+  expect(await convert('none', { order: 'auto' })).toEqual(plain);
+  expect(warnings).toEqual([expect.stringContaining('no trace is attached to it') as string]);
+  await pushTrace(order, `oci:${at('source')}`);
+  const cached = { cache: at('cache') };
+  await convert('without', cached);
+  const auto = await convert('auto', { order: 'auto', ...cached });
+  expect(auto).toEqual(await convert('given', { order }));
+  expect(auto.digest).not.toBe(plain.digest);
+  expect(warnings).toHaveLength(1);
+});
+
+test('an attached trace that is damaged is left out, with a warning', async () => {
+  await pushTrace(writeTrace(read('/dir/z')), `oci:${at('source')}`);
+  const name = createHash('sha256')
+    .update(readFileSync(at('trace')))
+    .digest('hex');
+  writeFileSync(join(at('source'), 'blobs/sha256', name), Buffer.alloc(readFileSync(at('trace')).length));
+  expect(await convert('dst', { order: 'auto' })).toEqual(await convert('plain'));
+  expect(warnings).toEqual([expect.stringContaining('its trace is of no use') as string]);
 });
 
 test.each<[string, ConvertOptions, string]>([
