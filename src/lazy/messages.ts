@@ -114,9 +114,8 @@ export function answerCalls(
     [Call in keyof LazyCalls]: (request: LazyCalls[Call]['request']) => Promise<LazyCalls[Call]['answer']>;
   },
 ): void {
-  socket.on('error', () => socket.destroy());
   limitLines(socket);
-  createInterface({ input: socket, crlfDelay: Infinity }).on('line', (line) => {
+  onLine(socket, (line) => {
     void (async () => {
       const { protocol, id, call, request } = JSON.parse(line) as Request;
       const answer =
@@ -178,11 +177,10 @@ export class LazyConnection {
 
   private listen(socket: Socket): void {
     this.socket = socket;
-    socket.on('error', () => undefined);
     socket.on('close', () => {
       this.resume();
     });
-    createInterface({ input: socket, crlfDelay: Infinity }).on('line', (line) => {
+    onLine(socket, (line) => {
       this.take(JSON.parse(line) as Response);
     });
   }
@@ -198,7 +196,8 @@ export class LazyConnection {
           return;
         }
         this.listen(socket);
-        for (const { line } of this.waiting.values()) socket.write(line);
+        if (socket.closed) this.resume();
+        else for (const { line } of this.waiting.values()) socket.write(line);
       },
       () => {
         this.giveUp();
@@ -223,6 +222,14 @@ function otherProtocol(protocol: unknown): SeekableErofsError {
   const why = `it speaks version ${protocolVersion} of its protocol, this program version ${String(protocol).slice(0, 20)}`;
   const hint = 'end its process (pkill -f lazy/server-main): the server that is installed now takes over';
   return failure('UNSUPPORTED', 'lazy server', why, hint);
+}
+
+/** Calls `take` with each line that comes. An error ends the socket and is nobody else's: readline repeats it. */
+function onLine(socket: Socket, take: (line: string) => void): void {
+  socket.on('error', () => socket.destroy());
+  createInterface({ input: socket, crlfDelay: Infinity })
+    .on('error', () => undefined)
+    .on('line', take);
 }
 
 function limitLines(socket: Socket): void {

@@ -34,17 +34,16 @@ export async function listenOn(path: string, onConnection: (socket: Socket) => v
   }
 }
 
-/** Null when nobody listens there. */
+/** Null when nobody listens there. Errors after that are in `closed` alone. */
 export async function connectTo(path: string): Promise<Socket | null> {
   const found = await addressOf(path).catch(() => null); // its folder is not there either
   if (found === null) return null;
   const socket = await new Promise<Socket | null>((resolve) => {
     const connecting = connect(found.address);
     connecting.once('connect', () => {
-      connecting.removeAllListeners('error');
       resolve(connecting);
     });
-    connecting.once('error', () => {
+    connecting.on('error', () => {
       resolve(null);
     });
   });
