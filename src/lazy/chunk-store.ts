@@ -1,3 +1,4 @@
+import { webcrypto } from 'node:crypto';
 import { fdatasync } from 'node:fs';
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -5,20 +6,30 @@ import { promisify } from 'node:util';
 import { fromSystemError } from '../errors';
 import { syncFolder } from '../fs/atomic-file';
 import { writeFully } from '../fs/write-fully';
+import { native } from '../native/binding';
+import { runNative } from '../native/run';
 
 /** Names in a store's folder. */
 const dataName = 'data';
-const bitmapName = 'present';
+const digestsName = 'digests';
+/** Bytes of a chunk's digest: the first of its SHA-256. Zeros: the chunk is not here. */
+const digestSize = 16;
 
 /**
- * The chunks of one layer that are here: a sparse file with each chunk at its place, and a bitmap. A bit is written only after the data
- * that it speaks for was synced, so a crash costs chunks and never serves wrong ones. One process writes at a time: the lazy server.
+ * The chunks of one layer that are here: a sparse file with each chunk at its place, and a file with the digest of each. A digest is written
+ * only after its data was synced, so a crash costs what came last. Chunks that another process wrote are compared with their digests before
+ * this one gives them out: a disk that lost what it had synced, or files that were set back, cost chunks as well, and never serve wrong ones.
+ * One process writes at a time: the lazy server.
  */
 export class ChunkStore {
-  /** Chunks in the file, synced or not. */
-  readonly present: Uint8Array;
-  /** Chunks in the file whose bit is not on disk yet. */
-  private unsynced: number[] = [];
+  /** Chunks in the file, synced or not: a bit each. */
+  private readonly present: Uint8Array;
+  /** Of them, what this process wrote, or has compared with its digest: a bit each, the lowest first. */
+  readonly checked: Uint8Array;
+  /** Comparisons under way, by chunk. */
+  private readonly checking = new Map<number, Promise<boolean>>();
+  /** Chunks in the file whose digest is not on disk yet, and their digests. */
+  private unsynced = new Map<number, Promise<Uint8Array>>();
   private syncing: Promise<void> = Promise.resolve();
   /** How many chunks are here, and the bytes of them. */
   count = 0;
@@ -27,12 +38,15 @@ export class ChunkStore {
   private constructor(
     readonly folder: string,
     private readonly data: FileHandle,
-    private readonly bitmap: FileHandle,
+    private readonly digestFile: FileHandle,
     private readonly starts: Float64Array,
-    bits: Uint8Array,
+    /** As on disk, of the chunks that were here when the store was opened. */
+    private readonly digests: Buffer,
   ) {
-    this.present = bits;
-    for (let chunk = 0; chunk < this.chunks; chunk++) if (this.has(chunk)) this.add(chunk);
+    this.present = new Uint8Array(Math.ceil(this.chunks / 8));
+    this.checked = new Uint8Array(this.present.length);
+    for (let chunk = 0; chunk < this.chunks; chunk++)
+      if (this.digestOf(chunk).some((byte) => byte !== 0)) this.add(chunk);
   }
 
   /**
@@ -41,14 +55,13 @@ export class ChunkStore {
    * @throws IO, NO_SPACE
    */
   static async open(folder: string, starts: Float64Array): Promise<ChunkStore> {
-    const size = starts.at(-1)!;
-    const bits = new Uint8Array(Math.ceil((starts.length - 1) / 8));
-    const sizes = { data: size, bitmap: bits.length };
+    const digests = Buffer.alloc((starts.length - 1) * digestSize);
+    const sizes = { data: starts.at(-1)!, digests: digests.length };
     try {
       const kept = await openKept(folder, sizes);
-      if (kept !== null) await kept.bitmap.read(bits, 0, bits.length, 0);
-      const { data, bitmap } = kept ?? (await makeAnew(folder, sizes));
-      return new ChunkStore(folder, data, bitmap, starts, bits);
+      const files = kept ?? (await makeAnew(folder, sizes));
+      if (kept !== null) await kept.digests.read(digests, 0, digests.length, 0);
+      return new ChunkStore(folder, files.data, files.digests, starts, digests);
     } catch (error) {
       throw fromSystemError(folder, error);
     }
@@ -62,7 +75,7 @@ export class ChunkStore {
     return this.count === this.chunks;
   }
 
-  /** For native code that reads from it. It stays this store's. */
+  /** For native code that reads from it what is checked. It stays this store's. */
   get fd(): number {
     return this.data.fd;
   }
@@ -73,10 +86,32 @@ export class ChunkStore {
   }
 
   has(chunk: number): boolean {
-    return (this.present[chunk >> 3]! & (1 << (chunk & 7))) !== 0;
+    return hasBit(this.present, chunk);
   }
 
-  /** Puts a verified chunk at its place; its bit follows with the next sync(). NO_SPACE leaves the chunk absent. */
+  /** Whether a chunk can be read as it is; one that is here and was not compared yet can not. */
+  isChecked(chunk: number): boolean {
+    return hasBit(this.checked, chunk);
+  }
+
+  /** Compares a chunk with its digest, once. False when it is not here; one that is not what it was is not here from then on. */
+  async check(chunk: number): Promise<boolean> {
+    if (!this.has(chunk) || this.isChecked(chunk)) return this.has(chunk);
+    let checking = this.checking.get(chunk);
+    if (checking === undefined) {
+      checking = this.compare(chunk).finally(() => this.checking.delete(chunk));
+      this.checking.set(chunk, checking);
+    }
+    return checking;
+  }
+
+  /** Whether all chunks are here, each compared with its digest. */
+  async checkAll(): Promise<boolean> {
+    for (let chunk = 0; this.isComplete && chunk < this.chunks; chunk++) await this.check(chunk);
+    return this.isComplete;
+  }
+
+  /** Puts a verified chunk at its place; its digest follows with the next sync(). NO_SPACE leaves the chunk absent. */
   async write(chunk: number, bytes: Uint8Array): Promise<void> {
     if (this.has(chunk)) return;
     try {
@@ -85,12 +120,12 @@ export class ChunkStore {
       throw fromSystemError(this.path, error);
     }
     if (this.has(chunk)) return;
-    this.present[chunk >> 3]! |= 1 << (chunk & 7);
     this.add(chunk);
-    this.unsynced.push(chunk);
+    setBit(this.checked, chunk);
+    this.unsynced.set(chunk, digestOf(bytes));
   }
 
-  /** Makes what was written last: data first, then the bits that speak for it. Calls take turns; what one failed to sync is the next one's. */
+  /** Makes what was written last: data first, then the digests that speak for it. Calls take turns; what one failed to sync is the next one's. */
   async sync(): Promise<void> {
     this.syncing = this.syncing.catch(() => undefined).then(() => this.syncOnce());
     return this.syncing;
@@ -99,11 +134,11 @@ export class ChunkStore {
   /** Forgets all chunks. No other name of the data's file may be in use, and no chunk be written meanwhile. */
   async clear(): Promise<void> {
     await this.sync();
-    this.present.fill(0);
+    for (const bytes of [this.present, this.checked, this.digests]) bytes.fill(0);
     this.count = this.bytes = 0;
     try {
-      await writeFully(this.bitmap.fd, this.present, 0);
-      await promisify(fdatasync)(this.bitmap.fd);
+      await writeFully(this.digestFile.fd, this.digests, 0);
+      await promisify(fdatasync)(this.digestFile.fd);
       await this.data.truncate(0);
       await this.data.truncate(this.starts.at(-1));
     } catch (error) {
@@ -114,48 +149,80 @@ export class ChunkStore {
   /** Syncs, and lets go of the files. */
   async close(): Promise<void> {
     try {
+      await Promise.allSettled(this.checking.values());
       await this.sync();
     } finally {
       await this.data.close();
-      await this.bitmap.close();
+      await this.digestFile.close();
     }
   }
 
   private async syncOnce(): Promise<void> {
     const chunks = this.unsynced;
-    if (chunks.length === 0) return;
-    this.unsynced = [];
+    if (chunks.size === 0) return;
+    this.unsynced = new Map();
     try {
       await promisify(fdatasync)(this.data.fd);
-      for (const [at, byte] of this.bytesOfBits(chunks)) await writeFully(this.bitmap.fd, byte, at);
-      await promisify(fdatasync)(this.bitmap.fd);
+      for (const [chunk, digest] of chunks)
+        await writeFully(this.digestFile.fd, await digest, chunk * digestSize);
+      await promisify(fdatasync)(this.digestFile.fd);
     } catch (error) {
-      this.unsynced.push(...chunks);
+      for (const [chunk, digest] of chunks) this.unsynced.set(chunk, digest);
       throw fromSystemError(this.folder, error);
     }
   }
 
-  /** Bytes of the bitmap with the bits of synced chunks alone: a neighbour's bit waits for the neighbour's data. */
-  private bytesOfBits(chunks: readonly number[]): Map<number, Uint8Array> {
-    const bytes = new Map<number, Uint8Array>();
-    const waiting = new Set(this.unsynced);
-    for (const at of new Set(chunks.map((chunk) => chunk >> 3))) {
-      let byte = this.present[at]!;
-      for (let bit = 0; bit < 8; bit++) if (waiting.has(at * 8 + bit)) byte &= ~(1 << bit);
-      bytes.set(at, Uint8Array.of(byte));
+  private async compare(chunk: number): Promise<boolean> {
+    const [offset, end] = [this.starts[chunk]!, this.starts[chunk + 1]!];
+    const source = new native.Source({ fd: this.data.fd, name: this.path, offset, size: end - offset });
+    try {
+      const digest = await runNative({}, (job) => native.hashSource(source, job));
+      if (digest.subarray(0, digestSize).equals(this.digestOf(chunk))) {
+        setBit(this.checked, chunk);
+        return true;
+      }
+    } catch {
+      // The disk does not give it back: it is as good as lost.
+    } finally {
+      source.close();
     }
-    return bytes;
+    this.remove(chunk);
+    return false;
+  }
+
+  private digestOf(chunk: number): Buffer {
+    return this.digests.subarray(chunk * digestSize, (chunk + 1) * digestSize);
   }
 
   private add(chunk: number): void {
+    setBit(this.present, chunk);
     this.count++;
     this.bytes += this.starts[chunk + 1]! - this.starts[chunk]!;
   }
+
+  private remove(chunk: number): void {
+    this.present[chunk >> 3]! &= ~(1 << (chunk & 7));
+    this.count--;
+    this.bytes -= this.starts[chunk + 1]! - this.starts[chunk]!;
+  }
+}
+
+function hasBit(bits: Uint8Array, index: number): boolean {
+  return (bits[index >> 3]! & (1 << (index & 7))) !== 0;
+}
+
+function setBit(bits: Uint8Array, index: number): void {
+  bits[index >> 3]! |= 1 << (index & 7);
+}
+
+/** Not in this thread: it has readers to answer. */
+async function digestOf(bytes: Uint8Array): Promise<Uint8Array> {
+  return new Uint8Array(await webcrypto.subtle.digest('SHA-256', bytes), 0, digestSize);
 }
 
 interface Files {
   data: FileHandle;
-  bitmap: FileHandle;
+  digests: FileHandle;
 }
 
 /** Null unless both files are there, with these sizes. */
@@ -163,7 +230,7 @@ async function openKept(folder: string, sizes: Record<keyof Files, number>): Pro
   const opened: Partial<Files> = {};
   for (const [name, path] of [
     ['data', dataName],
-    ['bitmap', bitmapName],
+    ['digests', digestsName],
   ] as const) {
     const handle = await open(join(folder, path), 'r+').catch((error: unknown) => {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
@@ -178,15 +245,15 @@ async function openKept(folder: string, sizes: Record<keyof Files, number>): Pro
 }
 
 /**
- * New files in the place of what is there: that is not emptied, since it may have another name as a decoded layer. The bitmap goes first and
- * comes last: bits must never outlive their data.
+ * New files in the place of what is there: that is not emptied, since it may have another name as a decoded layer. The digests go first and
+ * come last: they must never outlive their data.
  */
 async function makeAnew(folder: string, sizes: Record<keyof Files, number>): Promise<Files> {
-  for (const name of [bitmapName, dataName])
+  for (const name of [digestsName, dataName])
     if (await removeFile(join(folder, name))) await syncFolder(folder);
   const data = await makeFile(join(folder, dataName), sizes.data);
   try {
-    return { data, bitmap: await makeFile(join(folder, bitmapName), sizes.bitmap) };
+    return { data, digests: await makeFile(join(folder, digestsName), sizes.digests) };
   } catch (error) {
     await data.close();
     throw error;
@@ -204,7 +271,7 @@ async function removeFile(path: string): Promise<boolean> {
   }
 }
 
-/** Not synced: until a bit is, what a crash leaves of new files is nothing, shorter than it should be, or without bits. */
+/** Not synced: until a digest is, what a crash leaves of new files is nothing, shorter than it should be, or without digests. */
 async function makeFile(path: string, size: number): Promise<FileHandle> {
   const handle = await open(path, 'wx+', 0o600);
   try {

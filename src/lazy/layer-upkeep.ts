@@ -110,7 +110,8 @@ export class LayerUpkeep {
   /** Layers of which everything is here become ones that other mounts take, one after the other. */
   private async completeLayers(): Promise<void> {
     for (const served of await this.parts.layers.all()) {
-      if (served.wasChecked || !served.opened.store.isComplete) continue;
+      // What an earlier server stored and is not as it was is missing: the layer is not wrong for that.
+      if (served.wasChecked || !(await served.opened.store.checkAll())) continue;
       served.wasChecked = true;
       try {
         await this.complete(served);

@@ -243,20 +243,37 @@ export class LazyLayer implements FetchTarget {
 
   /** A reader of the kernel's waits for a chunk. */
   private demand(chunk: number): void {
-    if (this.store.has(chunk)) {
+    if (this.store.isChecked(chunk)) {
       this.parts.fuse.stored(this.node, chunk);
       return;
     }
     this.demands.add(chunk).isRead = true;
+    void this.find(chunk);
+  }
+
+  /** Has a chunk that is waited for taken from the store, or fetched where that has not, or not any more, what it should have. */
+  private async find(chunk: number): Promise<void> {
+    const wasHere = this.store.has(chunk);
+    const isHere = wasHere && (await this.store.check(chunk));
+    if (this.isClosed) return;
+    if (isHere) {
+      this.demands.came(chunk, null);
+      this.parts.fuse.stored(this.node, chunk);
+      return;
+    }
+    if (wasHere) {
+      this.parts.observer?.onFault('disk');
+      this.parts.onWarning(`${this.store.path}: chunk ${chunk} is not what was stored; it is fetched again`);
+    }
     this.parts.queue.want(this, chunk, 'demand');
   }
 
   /** The bytes of a chunk that could not be stored; null when it is in the store. */
   private obtain(chunk: number): Promise<Buffer | null> {
-    if (this.store.has(chunk)) return Promise.resolve(null);
+    if (this.store.isChecked(chunk)) return Promise.resolve(null);
     return new Promise((resolve, reject) => {
       this.demands.add(chunk).callers.push({ resolve, reject });
-      this.parts.queue.want(this, chunk, 'demand');
+      void this.find(chunk);
     });
   }
 

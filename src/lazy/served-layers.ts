@@ -314,7 +314,7 @@ function fuseFile({ key, record }: LazyLayerRequest, { store, chunks }: OpenedLa
     name: key,
     fd: store.fd,
     starts: chunks.starts,
-    present: store.present,
+    present: store.checked,
     keepsLog: record !== undefined,
   };
 }

@@ -1,4 +1,4 @@
-import { link, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -10,6 +10,12 @@ vi.mock('../../src/fs/write-fully', { spy: true });
 let folder: string;
 const starts = Float64Array.from([0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950]);
 const chunk = (index: number): Buffer => Buffer.alloc(starts[index + 1]! - starts[index]!, index + 1);
+/** Chunks whose digest is on disk. */
+async function onDisk(): Promise<number[]> {
+  const digests = await readFile(join(folder, 'digests'));
+  const at = (index: number): Buffer => digests.subarray(index * 16, (index + 1) * 16);
+  return [...Array(digests.length / 16).keys()].filter((index) => !at(index).equals(Buffer.alloc(16)));
+}
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'chunk-store-'));
@@ -23,24 +29,23 @@ test('what was synced is there again, what was not is absent', async () => {
   await store.sync();
   await store.write(1, chunk(1));
   expect([store.count, store.bytes]).toEqual([3, 250]);
-  // As a kill leaves it: the third chunk's data is in the file, and its bit is not.
-  const bitmap = await readFile(join(folder, 'present'));
-  expect([...bitmap]).toEqual([0b1, 0b10]);
+  // As a kill leaves it: the third chunk's data is in the file, and its digest is not.
+  expect(await onDisk()).toEqual([0, 9]);
   const again = await ChunkStore.open(folder, starts);
   expect([again.has(0), again.has(1), again.has(9), again.count]).toEqual([true, false, true, 2]);
   await store.close();
   await again.close();
 });
 
-test('a bit is never on disk before its data: a neighbour in the same byte waits for its own sync', async () => {
+test('a digest is never on disk before its data: what was written during a sync waits for its own', async () => {
   const store = await ChunkStore.open(folder, starts);
   await store.write(0, chunk(0));
   const syncing = store.sync();
   await store.write(1, chunk(1));
   await syncing;
-  expect((await readFile(join(folder, 'present')))[0]).toBe(0b1);
+  expect(await onDisk()).toEqual([0]);
   await store.sync();
-  expect((await readFile(join(folder, 'present')))[0]).toBe(0b11);
+  expect(await onDisk()).toEqual([0, 1]);
   await store.close();
 });
 
@@ -50,7 +55,7 @@ test('a sync that failed is made up for by the next', async () => {
   vi.mocked(writeFully).mockRejectedValueOnce(Object.assign(new Error('full'), { code: 'ENOSPC' }));
   await expect(store.sync()).rejects.toMatchObject({ code: 'NO_SPACE' });
   await store.sync();
-  expect((await readFile(join(folder, 'present')))[0]).toBe(0b1);
+  expect(await onDisk()).toEqual([0]);
   await store.close();
 });
 
@@ -80,14 +85,14 @@ test('a store that is cleared has no chunk, here and on disk, and takes them aga
   for (let index = 0; index < 10; index++) await store.write(index, chunk(index));
   await store.clear();
   expect([store.count, store.bytes, store.isComplete]).toEqual([0, 0, false]);
-  expect([...(await readFile(join(folder, 'present')))]).toEqual([0, 0]);
+  expect(await onDisk()).toEqual([]);
   expect((await readFile(join(folder, 'data'))).equals(Buffer.alloc(950))).toBe(true);
   await store.write(3, chunk(3));
   await store.close();
-  expect([...(await readFile(join(folder, 'present')))]).toEqual([0b1000, 0]);
+  expect(await onDisk()).toEqual([3]);
 });
 
-test('data that was cut short is no reason to believe the bitmap', async () => {
+test('data that was cut short is no reason to believe the digests', async () => {
   const store = await ChunkStore.open(folder, starts);
   await store.write(0, chunk(0));
   await store.close();
@@ -96,6 +101,43 @@ test('data that was cut short is no reason to believe the bitmap', async () => {
   await data.close();
   const again = await ChunkStore.open(folder, starts);
   expect(again.count).toBe(0);
+  await again.close();
+});
+
+test('what an earlier process wrote is compared before it is given out; what is not as it was is absent', async () => {
+  const store = await ChunkStore.open(folder, starts);
+  for (const index of [0, 1, 2]) await store.write(index, chunk(index));
+  expect([store.isChecked(0), await store.check(0)]).toEqual([true, true]); // its own
+  await store.close();
+  const data = await open(join(folder, 'data'), 'r+');
+  await data.write(Buffer.of(0), 0, 1, 199); // the last byte of the second
+  await data.close();
+  const again = await ChunkStore.open(folder, starts);
+  expect([0, 1, 2, 3].map((index) => again.has(index))).toEqual([true, true, true, false]);
+  expect([0, 1, 2].map((index) => again.isChecked(index))).toEqual([false, false, false]);
+  expect(await Promise.all([0, 1, 1, 2, 3].map((index) => again.check(index)))).toEqual([
+    true,
+    false,
+    false,
+    true,
+    false,
+  ]);
+  expect([again.has(1), again.isChecked(1), again.count, again.bytes]).toEqual([false, false, 2, 200]);
+  await again.write(1, chunk(1));
+  await again.close();
+  const last = await ChunkStore.open(folder, starts);
+  expect(await Promise.all([0, 1, 2].map((index) => last.check(index)))).toEqual([true, true, true]);
+  expect(await last.checkAll()).toBe(false); // most were never here
+  await last.close();
+});
+
+test('what the disk does not give back is absent', async () => {
+  const store = await ChunkStore.open(folder, starts);
+  await store.write(0, chunk(0));
+  await store.close();
+  const again = await ChunkStore.open(folder, starts);
+  await truncate(join(folder, 'data'), 10);
+  expect([await again.check(0), again.has(0)]).toEqual([false, false]);
   await again.close();
 });
 
