@@ -118,11 +118,12 @@ begin vm bash scripts/test-vm.sh # emulates one core for minutes: beside the nex
 step lint script npm run --silent lint
 step types script node_modules/.bin/tsc --noEmit
 step docs script node_modules/.bin/typedoc --emit none --logLevel Warn
-vitest_step unit --exclude 'test/{conformance,e2e,fuzz}/**'
+vitest_step unit --exclude 'test/{conformance,e2e,fuzz,soak}/**'
 step core gtest bash -c 'scripts/test-native.sh asan "$REPORT"'
 vitest_step fuzz test/fuzz
 step libfuzzer script bash scripts/fuzz.sh 10
 vitest_step conformance test/conformance
+vitest_step soak test/soak # a tenth of what npm run test:soak does
 vitest_step cli test/e2e
 for file in test/conformance/*.mjs; do
   [ ! -e "$file" ] || step "$(basename "$file" .mjs)" script node "$file"

@@ -7,12 +7,10 @@ import { describe, expect, test } from 'vitest';
 import { documentOf, runCli } from '../e2e/run-cli';
 import { at, folder } from '../e2e/workspace';
 import {
-  compareByFour,
   digests,
   dropCaches,
   files,
   harm,
-  killAll,
   lazyOf,
   local,
   mount,
@@ -22,7 +20,6 @@ import {
   read,
   readAll,
   reference,
-  seekable,
   target,
   umount,
   useLazyImage,
@@ -32,7 +29,7 @@ import { titleOf, whyNoContainers } from './support/machine';
 import { state, support, useMounts } from './support/mounting';
 
 // The claim: through a lazy mount everything reads as through an eager one, whatever dies or lies on the way; a reader gets right bytes
-// or an error, never wrong bytes, and never waits for ever. What else may go wrong is in lazy-faults.test.ts.
+// or an error, never wrong bytes, and never waits for ever. What else may go wrong is in test/soak/.
 
 useMounts();
 
@@ -72,37 +69,6 @@ describe.skipIf(reason !== null)(titleOf('lazy mounts', reason), () => {
     expect(bytes).toBeLessThan(100_000); // the config, and nothing of a layer
     await umount();
     await documentOf(['umount', eager, '--state', at('eager-state')]);
-  });
-
-  test('a server that is killed again and again while four readers compare', async () => {
-    await mount();
-    let isOver = false;
-    const all = compareByFour().finally(() => (isOver = true));
-    let killed = 0;
-    const isRunning = (): boolean => !isOver;
-    while (isRunning() || killed < 3) {
-      const [pid] = processesOf('server-main');
-      // Only one that serves: the keeper gives up when none comes up for 5 s, and this machine may be slow.
-      if (pid !== undefined && (await mountsOf())[0]?.layers[3]?.lazy !== undefined) {
-        process.kill(pid, 'SIGKILL');
-        killed++;
-      }
-      await sleep(Math.random() * 200);
-    }
-    await all;
-    expect(killed).toBeGreaterThanOrEqual(3);
-    await umount();
-  });
-
-  test('server and keeper killed: an error at once, not a wait; umount clears it, and the next mount works', async () => {
-    await mount();
-    await read(files[0]!);
-    killAll();
-    await expect(read(files[20]!)).rejects.toThrow(/Input\/output error|not connected/);
-    await umount();
-    await mount();
-    expect(await read(files[20]!)).toBe(digests[20]);
-    await umount();
   });
 
   test('wrong bytes are an error for their readers, are never stored, and right ones are taken later', async () => {
@@ -159,15 +125,6 @@ describe.skipIf(reason !== null)(titleOf('lazy mounts', reason), () => {
     const { stdout } = await exec('python3', ['-c', program, ...files.map((name) => join(target, name))]);
     expect(stdout.trim().split('\n')).toEqual(digests);
     await umount();
-  });
-
-  test('umount while a read waits ends both', async () => {
-    await mount('--io-timeout', '5');
-    harm('no connection');
-    const waiting = read(files[20]!).catch((error: unknown) => String(error));
-    while ((await lazyOf()).waiting === 0) await sleep(20);
-    expect((await seekable('umount', target)).exitCode).toBe(0);
-    expect(await waiting).toMatch(/Input\/output error|not connected|No such file/);
   });
 
   test('a layer that is not what its descriptor says is not mounted', async () => {

@@ -57,7 +57,8 @@ export class FaultyProxy {
   private readonly agent = new Agent({ keepAlive: true });
 
   private constructor(
-    private readonly target: string,
+    /** The server's address; it may get another. */
+    public target: string,
     private readonly random: () => number,
   ) {
     this.server = createServer((incoming, outgoing) => {

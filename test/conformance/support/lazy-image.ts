@@ -33,6 +33,7 @@ export const files = noise.map(({ name }) => name);
 /** Their digests. */
 export const digests = noise.map(({ content }) => createHash('sha256').update(content).digest('hex'));
 
+let home: string;
 export let registry: DockerRegistry;
 export let proxy: FaultyProxy;
 /** The image behind the proxy. */
@@ -44,7 +45,6 @@ export let target: string;
 
 /** Gives the calling file a registry with the image, and each test a folder to mount in; ends what a failed test left running. */
 export function useLazyImage(): void {
-  let home: string;
   beforeAll(async () => {
     home = await mkdtemp('/tmp/lazy-image-');
     registry = await DockerRegistry.start(join(home, 'registry'));
@@ -75,6 +75,12 @@ export function useLazyImage(): void {
       for (const pid of processesOf(program)) process.kill(pid, 'SIGKILL');
     }
   });
+}
+
+/** A registry that was stopped is there again, for the proxy at another address. */
+export async function startRegistryAgain(): Promise<void> {
+  registry = await DockerRegistry.start(join(home, 'registry'));
+  proxy.target = registry.host;
 }
 
 /** From now on each request goes wrong in one of these ways; without any, all go right. */
@@ -116,15 +122,18 @@ export async function compareByFour(): Promise<void> {
   await Promise.all([0, 1, 2, 3].map(compare));
 }
 
+/** Mounts the image behind the proxy, as mountFrom(). */
+export const mount = (...flags: string[]): Promise<MountResult> => mountFrom(reference, ...flags);
+
 /** Mounts lazily, nothing in the background and dm-verity off unless flags say otherwise. */
-export async function mount(...flags: string[]): Promise<MountResult> {
+export async function mountFrom(source: string, ...flags: string[]): Promise<MountResult> {
   const given = (name: string) => flags.includes(name);
   const defaults = [
     ...(given('--background') ? [] : ['--background', 'off']),
     ...(given('--verity') ? [] : ['--verity', 'off']),
   ];
   return documentOf<MountResult>([
-    ...['mount', reference, target, '--lazy', '--state', state],
+    ...['mount', source, target, '--lazy', '--state', state],
     ...defaults,
     ...flags,
   ]);
