@@ -6,6 +6,8 @@ export type Urgency = (typeof urgencies)[number];
 const maxDemandJoin = 1 << 20;
 /** Of any other request. */
 const maxJoin = 4 << 20;
+/** Stored bytes of one request that are in memory at once: of a longer one, what came is worked on before more is taken. */
+export const maxInMemory = maxJoin;
 /** Stored bytes that may be under way at once, over all layers: what bounds the memory of the server. What nobody waits for has half of them. */
 const maxBytesUnderWay = 32 << 20;
 
@@ -24,6 +26,8 @@ interface Wanted {
   queue: Queue;
   chunk: number;
   urgency: number;
+  /** The chunks up to this one are one run with it. */
+  runEnd: number;
 }
 
 interface Queue {
@@ -80,14 +84,18 @@ export class FetchQueue {
 
   constructor(private readonly limits: FetchLimits) {}
 
-  /** Asks for a chunk; a chunk that is asked for already becomes as urgent as this. Nothing happens in this turn of the event loop. */
-  want(target: FetchTarget, chunk: number, urgency: Urgency): void {
+  /**
+   * Asks for a chunk; a chunk that is asked for already becomes as urgent as this. Nothing happens in this turn of the event loop.
+   * @param runEnd the chunks from this one to that, which is not among them, are read in their order: what is wanted of them comes in one
+   * request, however much it is
+   */
+  want(target: FetchTarget, chunk: number, urgency: Urgency, runEnd = chunk + 1): void {
     const queue = this.queueOf(target);
     if (queue.running.has(chunk)) return;
     const level = urgencies.indexOf(urgency);
     const known = queue.wanted.get(chunk);
     if (known !== undefined && known.urgency <= level) return;
-    const wanted = { queue, chunk, urgency: level };
+    const wanted = { queue, chunk, urgency: level, runEnd: Math.max(runEnd, known?.runEnd ?? 0) };
     queue.wanted.set(chunk, wanted);
     this.lines[level]!.push(wanted);
     this.schedule();
@@ -219,8 +227,8 @@ export class FetchQueue {
 }
 
 /**
- * The chunk and its wanted neighbours, those after it first: as many as `maxBytes` of the blob hold, or the chunk alone. Before it come only
- * those that are as urgent: it would have to wait for them.
+ * The chunk and its wanted neighbours, those after it first: the rest of its run, and as many as `maxBytes` of the blob hold, or the chunk
+ * alone. Before it come only those that are as urgent: it would have to wait for them. `size` is what is in memory at once.
  */
 function joined({ queue: { target, wanted }, chunk, urgency }: Wanted, maxBytes: number) {
   let [first, last] = [chunk, chunk];
@@ -230,8 +238,9 @@ function joined({ queue: { target, wanted }, chunk, urgency }: Wanted, maxBytes:
     const [range, at] = [target.rangeOf(neighbour), target.rangeOf(edge)];
     const isNext =
       neighbour > edge ? at.offset + at.size === range.offset : range.offset + range.size === at.offset;
-    if (!isNext || size + range.size > maxBytes) return false;
-    size += range.size;
+    const isRun = neighbour > edge && neighbour < wanted.get(edge)!.runEnd;
+    if (!isNext || (!isRun && size + range.size > maxBytes)) return false;
+    size = isRun ? Math.max(range.size, Math.min(size + range.size, maxInMemory)) : size + range.size;
     return true;
   };
   while (tryAdd(last + 1, last, urgencies.length)) last++;

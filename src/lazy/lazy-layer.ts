@@ -15,6 +15,7 @@ import { rangeOf, type ChunkRange, type LayerChunks } from './layer-chunks';
 import type { LayerSource } from './layer-sources';
 import type { LazyCounts } from './messages';
 import { ReadAhead } from './read-ahead';
+import { Takings } from './takings';
 
 const readFd = promisify(read);
 const inputOutputError = 5; // EIO
@@ -109,11 +110,11 @@ export class LazyLayer implements FetchTarget {
     for (let chunk = from; chunk < to; chunk++) this.want(chunk, 'ahead');
   }
 
-  /** Asks for a chunk that nobody waits for yet. */
-  want(chunk: number, urgency: Urgency): void {
+  /** Asks for a chunk that nobody waits for yet. `runEnd` as in FetchQueue.want(). */
+  want(chunk: number, urgency: Urgency, runEnd?: number): void {
     if (this.isClosed) return;
     if (urgency === 'prefetch') this.prefetched.add(chunk);
-    if (!this.store.has(chunk)) this.parts.queue.want(this, chunk, urgency);
+    if (!this.store.has(chunk)) this.parts.queue.want(this, chunk, urgency, runEnd);
   }
 
   /** Asks for the next missing chunks, some MiB of them. False when all are here. */
@@ -183,20 +184,20 @@ export class LazyLayer implements FetchTarget {
     settled: (chunk: number) => void,
   ): Promise<void> {
     const source = this.current();
-    const taken: Promise<void>[] = [];
+    const taking = new Takings();
     const request = { first, last, stop: new AbortController() };
     this.running.add(request);
     try {
       for await (const bytes of this.framesOf(source, request, urgency)) {
-        taken.push(this.take(first + taken.length, bytes, source, settled));
+        await taking.add(bytes.length, this.take(first + taking.count, bytes, source, settled));
       }
     } catch (error) {
       if (source === this.current()) this.nextSource();
-      this.onFault(first + taken.length, last, error, settled);
+      this.onFault(first + taking.count, last, error, settled);
     } finally {
       this.running.delete(request);
     }
-    await Promise.all(taken);
+    await taking.end();
     if (urgency === 'background') setImmediate(() => this.parts.onDrained?.());
   }
 

@@ -10,21 +10,37 @@ import type { LazyLayerRequest } from './messages';
 
 /** Of a hot part, as its annotation says: what programs read at their start is less. */
 const maxHotPart = 256 << 20;
+/** Files of a trace that are looked up before any of their chunks is asked for. */
+const firstReads = 8;
 
 /**
- * Asks for what programs were seen to read, before one does: a layer's hot part, and what a trace names. The layer's metadata must be here.
- * `size` is its image's.
+ * Asks for a layer's hot part before a program reads it: with the metadata, which lies before it, in one request. `size` is that of the
+ * layer's image.
  */
-export async function prefetch(layer: LazyLayer, size: number, request: LazyLayerRequest): Promise<void> {
-  const { descriptor, prefetch } = request;
+export function prefetchHotPart(
+  layer: LazyLayer,
+  size: number,
+  { descriptor, prefetch }: LazyLayerRequest,
+): void {
   if (prefetch === 'none') return;
   const hotEnd = Math.min(hotEndOf(descriptor, size) ?? 0, maxHotPart);
-  for (let chunk = 0; layer.starts[chunk]! < hotEnd; chunk++) layer.want(chunk, 'prefetch');
-  if (prefetch === undefined) return;
+  if (hotEnd === 0) return;
+  const end = chunkAt(layer.starts, hotEnd - 1) + 1;
+  for (let chunk = 0; chunk < end; chunk++) layer.want(chunk, 'prefetch', end);
+}
+
+/** Asks for what the trace names that the mount was given. As prefetchReads(). */
+export async function prefetchTrace(
+  layer: LazyLayer,
+  size: number,
+  request: LazyLayerRequest,
+): Promise<void> {
+  const { prefetch } = request;
+  if (prefetch === undefined || prefetch === 'none') return;
   await prefetchReads(layer, size, request, (await readTrace(prefetch.file)).reads);
 }
 
-/** Asks for what a trace names, in its order. As prefetch(). */
+/** Asks for what a trace names before a program reads it, in its order. The layer's metadata must be here; `size` is that of its image. */
 export async function prefetchReads(
   layer: LazyLayer,
   size: number,
@@ -36,33 +52,47 @@ export async function prefetchReads(
   const own = reads.filter((read) => !others.has(read.layer));
   if (own.length === 0) return;
   const files = await openErofs(layer.asSource(size));
-  for (const read of own) await wantFile(layer, files, read);
+  const known = new Set<number>();
+  for (const [i, read] of own.entries()) {
+    for (const chunk of await chunksOf(layer, files, read)) known.add(chunk);
+    // What is asked for at once is joined; the first are not to wait for the last to be looked up.
+    if (i + 1 < firstReads || Math.log2(i + 1) % 1 !== 0) continue;
+    wantAll(layer, known);
+  }
+  wantAll(layer, known);
 }
 
-/** A path that the layer has not, or has as something else, is of another layer or was there once. */
-async function wantFile(
+function wantAll(layer: LazyLayer, chunks: Set<number>): void {
+  for (const chunk of chunks) layer.want(chunk, 'prefetch');
+  chunks.clear();
+}
+
+/** The chunks that have what was read of a file. A path that the layer has not, or has as something else, is of another layer or was there once. */
+async function chunksOf(
   layer: LazyLayer,
   files: ErofsFilesystem,
   { path, ranges }: TraceRead,
-): Promise<void> {
+): Promise<number[]> {
+  const chunks: number[] = [];
   try {
     const inode = await files.lstat(unescapePath(path));
-    if (inode.type !== 'file') return;
+    if (inode.type !== 'file') return [];
     const read: typeof ranges = ranges.length === 0 ? [[0, inode.size]] : ranges;
     for await (const { offset, length, address, source } of files.extentsOf(inode)) {
       if (source === null) continue;
       for (const [start, count] of read) {
         const from = Math.max(start, offset);
         const to = Math.min(start + count, offset + length);
-        if (from < to) wantBytes(layer, address + from - offset, address + to - offset);
+        if (from < to) chunks.push(...chunksBetween(layer, address + from - offset, address + to - offset));
       }
     }
   } catch (error) {
     if (!(error instanceof SeekableErofsError) || !['NOT_FOUND', 'FAILED'].includes(error.code)) throw error;
   }
+  return chunks;
 }
 
-function wantBytes(layer: LazyLayer, start: number, end: number): void {
-  for (let chunk = chunkAt(layer.starts, start); layer.starts[chunk]! < end; chunk++)
-    layer.want(chunk, 'prefetch');
+function chunksBetween({ starts }: LazyLayer, start: number, end: number): number[] {
+  const first = chunkAt(starts, start);
+  return Array.from({ length: chunkAt(starts, end - 1) + 1 - first }, (_, i) => first + i);
 }

@@ -17,7 +17,7 @@ import { LazyLayer, type LazyObserver } from './lazy-layer';
 import { mountsHolder, type LazyLayerAnswer, type LazyLayerRequest, type LazyStatus } from './messages';
 import { checkDescriptor, openLayer, type OpenedLayer } from './open-layer';
 import { plainVerity } from './plain-verity';
-import { prefetch, prefetchReads } from './prefetch';
+import { prefetchHotPart, prefetchReads, prefetchTrace } from './prefetch';
 import { Recordings } from './recordings';
 
 /** Chunks decoded at once: what is in memory of them is bounded by this and their size. */
@@ -194,9 +194,10 @@ export class ServedLayers {
     try {
       const served = await serving;
       const { layer, answer, opened } = served;
+      prefetchHotPart(layer, answer.size, request);
       await fetchMetadata(layer, answer.size);
       await this.record(served, false);
-      await prefetch(layer, answer.size, request);
+      await prefetchTrace(layer, answer.size, request);
       void this.prefetchLater(served, attached);
       await this.list.save();
       return { ...answer, isFromDisk: opened.isFromDisk };

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { MountResult, Trace } from '../../src/index';
+import { serializeTrace, type MountResult, type Trace } from '../../src/index';
 import { documentOf, runCli } from '../e2e/run-cli';
 import { at } from '../e2e/workspace';
 import { DockerRegistry } from '../support/docker-registry';
@@ -196,6 +196,41 @@ describe.skipIf(reason !== null)(titleOf('traces', reason), () => {
     expect(await present()).toEqual(before);
     expect(Math.max(...before)).toBeLessThan(25); // of 37 and 65
     await umount();
+  });
+
+  test('metadata and hot part come in one request of a layer, and its table in one', async () => {
+    const big = (layer: string) => [
+      { name: `${layer}/big`, content: randomBytes(6_000_000).toString('hex') },
+    ];
+    await writeImage('big', [
+      [dir('.'), dir('lower'), ...big('lower'), ...lower],
+      [dir('upper'), ...upper, ...big('upper')],
+    ]);
+    const reads = ['/upper/big', '/lower/big', '/lower/7'].map((path) => ({
+      path,
+      layer: `sha256:${'0'.repeat(64)}`,
+      ranges: [],
+      firstMs: 0,
+    }));
+    const platform = 'linux/amd64';
+    writeFileSync(at('trace'), serializeTrace({ schema: 1, image: 'x', platform, reads }));
+    const fake = await FakeRegistry.start();
+    try {
+      const reference = `docker://${fake.host}/app:erofs`;
+      const order = ['--chunk-size', '64KiB', '--order', at('trace')];
+      await documentOf(['convert', `oci:${at('big.tars')}:image`, reference, ...order]);
+      fake.takeCalls();
+      await mount(reference, '--lazy');
+      await settled();
+      for (const { path } of reads) execFileSync('cat', [join(target, path)], { stdio: 'ignore' });
+      const perLayer = new Map<string, number>();
+      for (const { path, headers } of fake.calls)
+        if (headers.range !== undefined) perLayer.set(path, (perLayer.get(path) ?? 0) + 1);
+      expect([...perLayer.values()]).toEqual([2, 2]);
+      await umount();
+    } finally {
+      await fake.stop();
+    }
   });
 
   test('a trace is not written over what the image is read from, nor for what is no image', async () => {

@@ -158,6 +158,38 @@ test('only what is as urgent comes before the chunk that a reader waits for', as
   await target.endAll();
 });
 
+test('a run is one request, however much it is, beside which others find room', async () => {
+  const queue = queueOf(4);
+  const [run, other] = [new Target(1 << 20), new Target(1 << 20)];
+  for (let chunk = 0; chunk < 40; chunk++) queue.want(run, chunk, 'prefetch', 40);
+  for (let chunk = 0; chunk < 2; chunk++) queue.want(run, chunk, 'demand');
+  for (let chunk = 0; chunk < 8; chunk++) queue.want(other, chunk, 'prefetch');
+  await settle();
+  expect(run.asked).toEqual([[0, 39, 'demand']]);
+  expect(other.asked).toEqual([
+    [0, 3, 'prefetch'],
+    [4, 7, 'prefetch'],
+  ]);
+  queue.want(run, 39, 'demand');
+  await settle();
+  expect(run.asked).toHaveLength(1);
+  await run.endAll();
+  await other.endAll();
+});
+
+test('a reader that waits for the middle of a run takes the rest of it along', async () => {
+  const queue = queueOf(4);
+  const target = new Target(1 << 20);
+  for (let chunk = 0; chunk < 20; chunk++) queue.want(target, chunk, 'prefetch', 20);
+  queue.want(target, 12, 'demand');
+  await settle();
+  expect(target.asked).toEqual([
+    [12, 19, 'demand'],
+    [0, 11, 'prefetch'],
+  ]);
+  await target.endAll();
+});
+
 test('what nobody waits for leaves bytes for a reader, not only requests', async () => {
   const queue = queueOf(24);
   const target = new Target(4 << 20);
