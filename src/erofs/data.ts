@@ -25,6 +25,8 @@ export interface PlacedExtent {
   source: ByteSource | null;
   /** Offset in `source`. */
   address: number;
+  /** Behind the inode, among the metadata. */
+  inline?: true;
 }
 
 /** Reads the bytes of files, directories and symlinks of one image. */
@@ -100,7 +102,8 @@ export class DataReader {
     this.check(inode, extent);
     if (kind === 'inline') {
       // The main area's offsets are the image's, the metabox's are not.
-      return [{ offset, length, source: inode.area === this.main ? this.space.image : null, address }];
+      const source = inode.area === this.main ? this.space.image : null;
+      return [{ offset, length, source, address, inline: true }];
     }
     const place = this.space.locate(device, address, length);
     return [{ offset, length, source: place.source, address: place.offset }];

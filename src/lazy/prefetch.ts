@@ -15,18 +15,19 @@ const firstReads = 8;
 
 /**
  * Asks for a layer's hot part before a program reads it: with the metadata, which lies before it, in one request. `size` is that of the
- * layer's image.
+ * layer's image. Returns how many chunks they are; 0 where there is none.
  */
 export function prefetchHotPart(
   layer: LazyLayer,
   size: number,
   { descriptor, prefetch }: LazyLayerRequest,
-): void {
-  if (prefetch === 'none') return;
+): number {
+  if (prefetch === 'none') return 0;
   const hotEnd = Math.min(hotEndOf(descriptor, size) ?? 0, maxHotPart);
-  if (hotEnd === 0) return;
+  if (hotEnd === 0) return 0;
   const end = chunkAt(layer.starts, hotEnd - 1) + 1;
   for (let chunk = 0; chunk < end; chunk++) layer.want(chunk, 'prefetch', end);
+  return end;
 }
 
 /** Asks for what the trace names that the mount was given. As prefetchReads(). */

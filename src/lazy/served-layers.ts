@@ -194,8 +194,7 @@ export class ServedLayers {
     try {
       const served = await serving;
       const { layer, answer, opened } = served;
-      prefetchHotPart(layer, answer.size, request);
-      await fetchMetadata(layer, answer.size);
+      await fetchMetadata(layer, answer.size, prefetchHotPart(layer, answer.size, request));
       await this.record(served, false);
       await prefetchTrace(layer, answer.size, request);
       void this.prefetchLater(served, attached);
@@ -333,9 +332,17 @@ function isSameBlob(a: LazyLayerRequest, b: LazyLayerRequest): boolean {
   return isDeepStrictEqual([a.descriptor, a.index], [b.descriptor, b.index]);
 }
 
-/** Resolves when the layer's metadata is here. */
-async function fetchMetadata(layer: LazyLayer, size: number): Promise<void> {
-  await layer.fetchNow(0, layer.chunksWithin(usualMetadata));
+/**
+ * Resolves when the layer's metadata is here. Where a hot part of `hotChunks` comes right behind it, what is more than usual of it is on its
+ * way.
+ */
+async function fetchMetadata(layer: LazyLayer, size: number, hotChunks: number): Promise<void> {
+  const usual = layer.chunksWithin(usualMetadata);
+  if (hotChunks > 0) {
+    await layer.fetchNow(0, Math.min(usual, hotChunks));
+    return;
+  }
+  await layer.fetchNow(0, usual);
   const end = Math.min(await metadataSize(layer.asSource(size)), maxMetadata);
   if (end > 0) await layer.fetchNow(0, chunkAt(layer.starts, end - 1) + 1);
 }

@@ -114,7 +114,7 @@ async function readsOf({ diffId, source }: RecordedLayer, pieces: readonly Piece
       if (seen.has(inode.nid)) continue;
       seen.add(inode.nid);
     }
-    const hit = await piecesOfFile(image.extentsOf(inode), pieces, image.info.blockSize);
+    const hit = await piecesOfFile(image.extentsOf(inode), pieces);
     if (hit.length === 0) continue;
     const ranges = mergeRanges(hit.map(({ offset, length }) => [offset, length]));
     reads.push({
@@ -131,11 +131,10 @@ async function readsOf({ diffId, source }: RecordedLayer, pieces: readonly Piece
 async function piecesOfFile(
   extents: Iterable<PlacedExtent> | AsyncIterable<PlacedExtent>,
   pieces: readonly Piece[],
-  blockSize: number,
 ): Promise<Piece[]> {
   const found: Piece[] = [];
-  for await (const { offset, length, address, source } of extents) {
-    if (source === null || address % blockSize !== 0) continue; // compressed, or a tail in the metadata
+  for await (const { offset, length, address, source, inline } of extents) {
+    if (source === null || inline === true) continue; // compressed, or a tail in the metadata
     for (let at = firstAfter(pieces, address); at < pieces.length; at++) {
       const piece = pieces[at]!;
       if (piece.offset >= address + length) break;
