@@ -78,7 +78,14 @@ export {
 export type { BatchSummary } from './convert/batch/tally';
 export { serveLazily, type ServeOptions } from './lazy/serve';
 export type { KeeperOptions, LazyServeOptions } from './lazy/keeper';
-export type { LazyCounts, LazyStatus } from './lazy/messages';
+export type { CachedImageStatus, LazyCounts, LazyStatus } from './lazy/messages';
+export {
+  addLazyImage,
+  listLazyImages,
+  removeLazyImage,
+  type AddLazyImageOptions,
+  type LazyImagesOptions,
+} from './lazy/erofs-cache/client';
 export type { LazyOptions } from './mount/lazy-layers';
 export { doctor, type DoctorOptions, type DoctorReport } from './mount/doctor/doctor';
 export type { DoctorCheck } from './mount/doctor/checks';

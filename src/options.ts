@@ -79,10 +79,15 @@ const convert = {
   inputs: { kind: 'texts' },
 } satisfies Rules;
 
-const registry = {
+/** By which a registry lets this program in. */
+const access = {
   authFile: { kind: 'file', flag: 'authfile', job: 'other' },
   certDir: { kind: 'file', flag: 'cert-dir', job: 'other' },
   insecureHttp: { kind: 'boolean', flag: 'insecure-http', job: 'other' },
+} satisfies Rules;
+
+const registry = {
+  ...access,
   concurrency: { ...threads, flag: 'concurrency', job: 'other' },
   retryTime: { kind: 'integer', min: 0, flag: 'retry-time', job: 'other' },
   retry: { kind: 'object' },
@@ -213,10 +218,22 @@ export const optionsOf = {
     cacheSize: lazy.cacheSize,
     metrics: lazy.metrics,
     keep: { kind: 'number', min: 0, flag: 'keep' },
+    erofsCache: { kind: 'file', flag: 'erofs-cache' },
     signal: resources.signal,
     onReady: { kind: 'function' },
     onWarning: resources.onWarning,
   },
+  addLazyImage: {
+    ...state,
+    ...access,
+    layersFrom: { kind: 'text', flag: 'layers-from' },
+    platform: view.platform,
+    mirrors: { kind: 'texts', flag: 'mirror' },
+    allowUnverified: read.allowUnverified,
+    signal: resources.signal,
+  },
+  removeLazyImage: state,
+  listLazyImages: state,
   pushTrace: { ...resources, ...registry },
   pullTrace: { ...resources, ...registry, platform: view.platform },
   openBlob: blob,

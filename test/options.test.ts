@@ -46,6 +46,9 @@ const calls: Record<keyof typeof optionsOf, (options: object) => Promise<unknown
   repairMounts: (options) => library.repairMounts(options),
   doctor: (options) => library.doctor(options),
   serveLazily: (options) => library.serveLazily(options),
+  addLazyImage: (options) => library.addLazyImage(`oci:${at('in')}`, options),
+  removeLazyImage: (options) => library.removeLazyImage(`oci:${at('in')}`, options),
+  listLazyImages: (options) => library.listLazyImages(options),
   pushTrace: (options) => library.pushTrace(at('tar'), `oci:${at('in')}`, options),
   pullTrace: (options) => library.pullTrace(`oci:${at('in')}`, at('out'), options),
   openBlob: (options) => library.openBlob(at('tar'), options),
@@ -214,6 +217,8 @@ const complete: {
   unmount: Same<keyof library.StateOptions, keyof Table['unmountImage']>;
   doctor: Same<keyof library.DoctorOptions, keyof Table['doctor']>;
   serve: Same<keyof library.ServeOptions, keyof Table['serveLazily']>;
+  addLazy: Same<keyof library.AddLazyImageOptions, keyof Table['addLazyImage']>;
+  lazyImages: Same<keyof library.LazyImagesOptions, keyof Table['listLazyImages']>;
   blob: Same<keyof library.BlobOptions, keyof Table['openBlob']>;
   source: Same<keyof library.ErofsSourceOptions, keyof Table['openErofsSource']>;
   registry: Same<keyof library.StoreOptions, keyof Table['openRegistryBlob']>;
@@ -233,6 +238,8 @@ const complete: {
   unmount: true,
   doctor: true,
   serve: true,
+  addLazy: true,
+  lazyImages: true,
   blob: true,
   source: true,
   registry: true,

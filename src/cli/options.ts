@@ -150,15 +150,21 @@ export interface RegistryFlags {
   concurrency?: number;
 }
 
+/** Flags by which a registry lets this program in. */
+export type AccessFlags = Omit<RegistryFlags, 'concurrency'>;
+
 export function addRegistryOptions(command: Command): Command {
+  return addAccessOptions(command).addOption(flagOf(rules.concurrency, 'requests at once (default: 6)', 'n'));
+}
+
+export function addAccessOptions(command: Command): Command {
   return command
     .optionsGroup('Registries (docker://):')
     .addOption(flagOf(rules.authFile, 'credentials (default: where Docker and Podman keep theirs)', 'file'))
     .addOption(flagOf(rules.certDir, "authorities to trust as *.crt, a client's *.cert and *.key", 'dir'))
     .addOption(
       flagOf(rules.insecureHttp, 'plain HTTP where a registry does not answer TLS (always on loopback)'),
-    )
-    .addOption(flagOf(rules.concurrency, 'requests at once (default: 6)', 'n'));
+    );
 }
 
 /** The library's options for these flags. */

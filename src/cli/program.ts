@@ -24,6 +24,7 @@ const commands: Readonly<Record<string, () => Promise<(session: Session) => Comm
   mounts: async () => (await import('./commands/mounts.js')).mountsCommand,
   run: async () => (await import('./commands/run.js')).runCommand,
   serve: async () => (await import('./commands/serve.js')).serveCommand,
+  lazy: async () => (await import('./commands/lazy.js')).lazyCommand,
   trace: async () => (await import('./commands/trace.js')).traceCommand,
   doctor: async () => (await import('./commands/doctor.js')).doctorCommand,
 };

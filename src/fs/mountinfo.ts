@@ -14,6 +14,9 @@ export interface MountEntry {
 
 const file = '/proc/self/mountinfo';
 
+/** Type of the lazy server's FUSE mount, wherever it is shown. */
+export const lazyMountType = 'fuse.seekable-erofs';
+
 /** All mounts that this process sees. */
 export async function readMounts(): Promise<MountEntry[]> {
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
@@ -49,4 +52,13 @@ export function mountsAt(mounts: readonly MountEntry[], target: string): MountEn
     top = here.find(({ id }) => id === parent);
   }
   return ordered;
+}
+
+/** The mount that `path` is in, a real and absolute path; undefined where none is seen, as in some chroots. */
+export function mountOf(mounts: readonly MountEntry[], path: string): MountEntry | undefined {
+  const around = mounts.filter(
+    ({ target }) => path === target || path.startsWith(target === '/' ? '/' : `${target}/`),
+  );
+  const longest = Math.max(...around.map(({ target }) => target.length));
+  return mountsAt(mounts, around.find(({ target }) => target.length === longest)?.target ?? '')[0];
 }

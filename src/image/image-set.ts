@@ -129,7 +129,8 @@ function isImageManifest({ config, layers, artifactType }: Manifest): boolean {
   return layers.length === 0 || layers.some(({ mediaType }) => isImageLayer(mediaType));
 }
 
-async function readEntry(store: SourceStore, descriptor: Descriptor): Promise<Image> {
+/** The image of an entry of an index, checked against its descriptor. */
+export async function readEntry(store: SourceStore, descriptor: Descriptor): Promise<Image> {
   return readImage(store, descriptor, await readEntryManifest(store, descriptor));
 }
 

@@ -6,9 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { SeekableErofsError, failure, fromSystemError } from '../errors';
 import { parseByteSize } from '../format/byte-size';
 import { acquireLock } from '../fs/lock';
+import { lazyMountType, mountsAt, readMounts } from '../fs/mountinfo';
 import { native } from '../native/binding';
+import { omit } from '../oci/json';
 import { fromNativeError } from '../native/native-error';
 import type { CacheLimits } from './cache-room';
+import { prepareCacheMount, unmountCache } from './erofs-cache/cache-mount';
 import { LazyFolder } from './lazy-folder';
 import { parseListen } from './metrics-server';
 
@@ -41,6 +44,8 @@ export interface LazyServeOptions {
   keep?: number | undefined;
   /** Address and port, `127.0.0.1:9100`, where `GET /metrics` is answered in Prometheus' format; default: nowhere. */
   metrics?: string | undefined;
+  /** An empty folder that becomes a layer content cache of containerd, with the layers of images that are added (docs/containerd.md). */
+  erofsCache?: string | undefined;
   /** End when no layer is in use any more. */
   untilIdle?: boolean | undefined;
 }
@@ -88,11 +93,13 @@ export async function keepServer(options: KeeperOptions = {}): Promise<void> {
     throw isHeld ? failure('FAILED', folder.folder, 'a lazy server runs there already') : error;
   });
   try {
+    const erofsCache = options.erofsCache && (await prepareCacheMount(options.erofsCache, folder.mountPoint));
     const device = await mountFuse(folder.mountPoint);
     try {
-      await new Keeper(folder, device, options).run();
+      await new Keeper(folder, device, { ...options, erofsCache }).run();
     } finally {
       await device.close();
+      if (erofsCache !== undefined) unmountCache(erofsCache);
       unmount(folder.mountPoint);
       await rm(folder.socket, { force: true });
     }
@@ -115,7 +122,7 @@ async function mountFuse(mountPoint: string): Promise<FileHandle> {
     native.sys.mount({
       source,
       target: mountPoint,
-      type: 'fuse.seekable-erofs',
+      type: lazyMountType,
       flags: nosuidNodevNoexec | 1,
       data,
     });
@@ -131,13 +138,15 @@ async function mountFuse(mountPoint: string): Promise<FileHandle> {
   }
 }
 
-/** Unmounts what a server and its keeper left that were killed; does nothing when another keeper has come. */
+/** Unmounts what a server and its keeper left that were killed, a cache that it showed too; does nothing when another keeper has come. */
 export async function clearDeadServer(state?: string): Promise<void> {
   const folder = LazyFolder.at(state);
   const lock = await acquireLock(folder.lock, { timeout: 0 }).catch(() => null);
   if (lock === null) return;
   try {
-    unmount(folder.mountPoint);
+    const mounts = await readMounts();
+    const [own] = mountsAt(mounts, folder.mountPoint);
+    for (const { device, target } of mounts) if (device === own?.device) unmount(target);
     await rm(folder.socket, { force: true });
   } finally {
     await lock.release();
@@ -198,15 +207,8 @@ class Keeper {
   /** Starts a server and waits for its end. Whether it had begun to serve. */
   private async runServer(): Promise<boolean> {
     if (this.options.signal?.aborted === true) return false;
-    const { background, ioTimeout, cacheSize, keep, metrics, state, untilIdle } = this.options;
     const settings = JSON.stringify({
-      state,
-      background,
-      ioTimeout,
-      cacheSize,
-      keep,
-      metrics,
-      untilIdle,
+      ...omit(this.options, 'signal', 'onReady', 'onWarning'),
       takeOver: !this.isFirst,
     });
     this.isFirst = false;

@@ -11,7 +11,7 @@ import type { LazyLayerRequest } from './messages';
 const listVersion = 1;
 
 /** A layer in use, and who has it; absent: mounts. */
-type ListedLayer = LazyLayerRequest & { holders?: string[] | undefined };
+export type ListedLayer = LazyLayerRequest & { holders?: string[] | undefined };
 
 /** The layers in use, on disk: a server that takes over goes on with them. */
 export class LayerList {

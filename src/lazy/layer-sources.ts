@@ -57,6 +57,31 @@ export class LayerSources {
     return sources;
   }
 
+  /** As open(), when the first of its bytes is read: a machine that starts goes on with what it has while its registry is away. */
+  openLater(request: LazyLayerRequest, onWarning: (line: string) => void): LayerSource[] {
+    const { source, mirrors, descriptor } = request;
+    const mirrored = mirrors.flatMap((host) => mirrorOf(source, host) ?? []);
+    return [source, ...mirrored].map((place, i) => {
+      let opening: Promise<LayerSource> | null = null;
+      const opened = (): Promise<LayerSource> => {
+        opening ??= this.openAt(place, request, descriptor).catch((error: unknown) => {
+          opening = null; // the next read tries again
+          if (i > 0) onWarning(`mirror ${place}: ${(error as Error).message}`);
+          throw error;
+        });
+        return opening;
+      };
+      return {
+        name: `blob ${descriptor.digest}`,
+        size: descriptor.size,
+        place: shown(place),
+        read: async (offset, length, signal) => (await opened()).read(offset, length, signal),
+        stream: (offset, length, signal) => streamOf(opened, offset, length, signal),
+        close: async () => (await opening?.catch(() => null))?.close(),
+      };
+    });
+  }
+
   /** The chunk index that is a layer of its own, checked. */
   async readIndex(request: LazyLayerRequest): Promise<LoneIndex | undefined> {
     const { index, source } = request;
@@ -128,6 +153,18 @@ async function openUrl(url: string, { size }: Descriptor): Promise<ByteSource> {
   const client = await createHttpClient();
   const source = httpSource(client, new URL(url), { name: publicName(url), size });
   return { ...retryingSource(source, retry), close: () => client.close() };
+}
+
+/** Of a source that can't stream, all at once. */
+async function* streamOf(
+  opened: () => Promise<LayerSource>,
+  offset: number,
+  length: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
+  const source = await opened();
+  if (source.stream === undefined) yield await source.read(offset, length, signal);
+  else yield* source.stream(offset, length, signal);
 }
 
 function at(place: string, source: ByteSource): LayerSource {

@@ -20,6 +20,8 @@ interface LayerUpkeepParts {
   backgroundRate: number;
   cacheLimits: CacheLimits;
   onWarning: (line: string) => void;
+  /** A layer of which all is here is not what its image says. */
+  onMisfit?: ((served: ServedLayer) => Promise<void>) | undefined;
 }
 
 /**
@@ -131,6 +133,7 @@ export class LayerUpkeep {
       // Its frames are what their table says, and the layer is not what the image says.
       this.parts.onWarning(`${error.message}; its store is emptied`);
       await this.parts.layers.empty(served);
+      await this.parts.onMisfit?.(served);
       return;
     }
     if (request.record !== undefined) return; // nobody else asks for it by its key

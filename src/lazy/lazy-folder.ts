@@ -53,6 +53,11 @@ export class LazyFolder {
     return join(this.folder, 'layers.json');
   }
 
+  /** The images that `--erofs-cache` shows, kept where layers are: they outlive a restart of the machine. */
+  get images(): string {
+    return join(dirname(this.stores), 'images.json');
+  }
+
   /** What the server says, where it was started by a mount. */
   get log(): string {
     return join(this.folder, 'log');

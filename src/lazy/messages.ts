@@ -6,7 +6,7 @@ import type { PlainVerity } from './plain-verity';
 import type { RecordRequest } from './trace-recorder';
 
 /** How registries and web servers are spoken to; names of files with secrets, never a secret. */
-interface LazyAccess {
+export interface LazyAccess {
   authFile?: string | undefined;
   certDir?: string | undefined;
   insecureHttp?: boolean | undefined;
@@ -78,6 +78,27 @@ export interface LazyStatus extends LazyCounts {
   bytesHit: number;
 }
 
+/** An image whose layers `--erofs-cache` is to show. */
+export interface AddImageRequest {
+  reference: string;
+  /** An image that was made of it: its layers are shown in the place of the tars'. */
+  layersFrom?: string | undefined;
+  /** `os/arch[/variant]` of an index; absent: the machine's. */
+  platform?: string | undefined;
+  mirrors: readonly string[];
+  access: LazyAccess;
+  allowUnverified: boolean;
+}
+
+/** An image of the cache. */
+export interface CachedImageStatus {
+  reference: string;
+  /** Of what the reference named. */
+  digest: string;
+  /** By the DiffIDs under which they are shown. */
+  layers: { diffId: string; chunks: number; present: number }[];
+}
+
 /** Who has a layer in use when nobody else is named: mounts, of which the state folder has records. */
 export const mountsHolder = 'mounts';
 
@@ -87,6 +108,10 @@ interface LazyCalls {
   add: { request: LazyLayerRequest & { holder?: string | undefined }; answer: LazyLayerAnswer };
   /** Layers that `holder` does not need any more. */
   release: { request: { keys: string[]; holder?: string | undefined }; answer: Record<string, never> };
+  /** Images of the cache that `serve --erofs-cache` shows. */
+  addImage: { request: AddImageRequest; answer: CachedImageStatus };
+  removeImage: { request: { reference: string }; answer: Record<string, never> };
+  images: { request: Record<string, never>; answer: { images: CachedImageStatus[] } };
   status: { request: Record<string, never>; answer: { pid: number; version: string; layers: LazyStatus[] } };
 }
 
@@ -107,21 +132,19 @@ type Response =
 /** A line may hold a descriptor with its annotations, and no more. */
 const maxLine = 1 << 20;
 
-/** Answers the calls that come on a connection: a JSON object a line. */
-export function answerCalls(
-  socket: Socket,
-  calls: {
-    [Call in keyof LazyCalls]: (request: LazyCalls[Call]['request']) => Promise<LazyCalls[Call]['answer']>;
-  },
-): void {
+/** What a server answers with. */
+export type LazyAnswers = {
+  [Call in keyof LazyCalls]?: (request: LazyCalls[Call]['request']) => Promise<LazyCalls[Call]['answer']>;
+};
+
+/** Answers the calls that come on a connection: a JSON object a line. UNSUPPORTED for others. */
+export function answerCalls(socket: Socket, calls: LazyAnswers): void {
   limitLines(socket);
   onLine(socket, (line) => {
     void (async () => {
       const { protocol, id, call, request } = JSON.parse(line) as Request;
       const answer =
-        protocol === protocolVersion
-          ? (calls[call] as (request: unknown) => Promise<unknown>)(request)
-          : Promise.reject(otherProtocol(protocol));
+        protocol === protocolVersion ? callOf(calls, call)(request) : refuse(otherProtocol(protocol));
       const response: Response = await answer.then(
         (answer) => ({ id, answer }),
         (error: unknown) => ({ id, error: plainError(error) }),
@@ -130,6 +153,15 @@ export function answerCalls(
     })().catch(() => socket.destroy());
   });
 }
+
+function callOf(calls: LazyAnswers, call: string): (request: unknown) => Promise<unknown> {
+  const found = Object.hasOwn(calls, call) ? calls[call as keyof LazyCalls] : undefined;
+  if (found !== undefined) return found as (request: unknown) => Promise<unknown>;
+  return () =>
+    refuse(failure('UNSUPPORTED', 'lazy server', `it does not know the call ${call.slice(0, 40)}`));
+}
+
+const refuse = (error: Error): Promise<never> => Promise.reject(error);
 
 interface WaitingCall {
   line: string;

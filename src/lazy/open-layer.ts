@@ -14,8 +14,9 @@ import type { LayerSource, LayerSources } from './layer-sources';
 import type { LazyLayerRequest } from './messages';
 import { SavedReads } from './saved-reads';
 
-/** Files of a store besides its chunks: what opening the blob read, and a chunk index that is a layer of its own. */
-const tablesName = 'tables';
+/** In a store, what opening the blob read: with it the layer is opened without a network. */
+export const tablesName = 'tables';
+/** In a store, a chunk index that is a layer of its own. */
 const indexName = 'index';
 /** What is read at once where a blob's table may be: the superblock of a dm-verity tree lies behind it. */
 const openingWindow = 32 << 10;
@@ -35,17 +36,20 @@ export interface OpenedLayer {
 /**
  * Opens a layer over its store in `folder`. Its tables are read from there when an earlier run kept them, else fetched, each checked
  * against the descriptor. UNVERIFIED, MISMATCH, CORRUPT when they don't fit it; UNSUPPORTED for a layer without tables.
+ * `later`: places that have the blob are looked for when the first of its bytes is needed.
  */
 export async function openLayer(
   folder: string,
   request: LazyLayerRequest,
   layerSources: LayerSources,
-  onWarning: (line: string) => void,
+  { onWarning, later = false }: { onWarning: (line: string) => void; later?: boolean },
 ): Promise<OpenedLayer> {
   await mkdir(folder, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
     throw fromSystemError(folder, error);
   });
-  const sources = await layerSources.open(request, onWarning);
+  const sources = later
+    ? layerSources.openLater(request, onWarning)
+    : await layerSources.open(request, onWarning);
   try {
     const saved = await openSaved(folder, request, sources[0]!);
     const blob = saved ?? (await openFetched(folder, request, sources[0]!, layerSources, onWarning));

@@ -6,11 +6,12 @@ import { chunkAt } from '../layer/decoded-range';
 import type { TraceRead } from '../format/trace';
 import { metadataSize } from '../layer/metadata-size';
 import { materialisedTree } from '../layer/materialise';
+import { omit } from '../oci/json';
 import type { FuseEvent, FuseFile, NativeFuseServer } from '../native/binding';
 import { AttachedTraces } from './attached-traces';
 import { storeLock } from './cache-room';
 import type { FetchQueue } from './fetch-queue';
-import { LayerList, readLayers } from './layer-list';
+import { LayerList, readLayers, type ListedLayer } from './layer-list';
 import { LayerSources } from './layer-sources';
 import { nodeOf, type LazyFolder } from './lazy-folder';
 import { LazyLayer, type LazyObserver } from './lazy-layer';
@@ -55,6 +56,8 @@ export interface ServedLayersParts {
   observer?: LazyObserver | undefined;
   /** What the background asked for of a layer is here, or will not come. */
   onDrained: () => void;
+  /** A layer has another file in the place of the one that it had. */
+  onEmptied?: ((served: ServedLayer) => void) | undefined;
 }
 
 /**
@@ -140,11 +143,19 @@ export class ServedLayers {
     });
   }
 
-  /** Goes on with the layers of a server before. */
-  async reopen(): Promise<void> {
-    for (const { holders = [mountsHolder], ...request } of await readLayers(this.parts.folder.layers)) {
+  /** How often a layer's file is open, as far as this server knows: what was opened before it took over is not counted. */
+  openedOf({ layer }: ServedLayer): number {
+    return this.parts.fuse.counts(layer.node)?.opened ?? 0;
+  }
+
+  /** Goes on with the layers of a server before, and opens `more`. */
+  async reopen(more: readonly ListedLayer[] = []): Promise<void> {
+    for (const { holders, ...request } of joined([
+      ...(await readLayers(this.parts.folder.layers)),
+      ...more,
+    ])) {
       try {
-        const served = await this.serve(request, holders);
+        const served = await this.serve(request, holders, { later: true });
         this.layers.set(request.key, Promise.resolve(served));
         await this.record(served, true);
       } catch (error) {
@@ -154,11 +165,13 @@ export class ServedLayers {
     }
   }
 
-  /** Forgets what is here of a layer that is not what its image says; its readers wait for what is fetched anew. */
-  async empty({ request, opened, layer }: ServedLayer): Promise<void> {
+  /** Forgets what is here of a layer; its readers wait for what is fetched anew. */
+  async empty(served: ServedLayer): Promise<void> {
+    const { request, opened, layer } = served;
     this.parts.fuse.remove(layer.node);
     await opened.store.clear();
     this.parts.fuse.add(fuseFile(request, opened));
+    this.parts.onEmptied?.(served);
   }
 
   /** What was recorded is written. */
@@ -177,13 +190,8 @@ export class ServedLayers {
   }
 
   private statusOf({ request: { key, diffId }, layer, holders }: ServedLayer): LazyStatus {
-    const counts = this.parts.fuse.counts(layer.node) ?? {
-      waiting: 0,
-      reads: 0,
-      bytesRead: 0,
-      hits: 0,
-      bytesHit: 0,
-    };
+    const none = { waiting: 0, reads: 0, bytesRead: 0, hits: 0, bytesHit: 0, opened: 0 };
+    const counts = omit(this.parts.fuse.counts(layer.node) ?? none, 'opened');
     return { key, diffId, holders: [...holders], ...layer.counts(), ...counts };
   }
 
@@ -237,13 +245,17 @@ export class ServedLayers {
     }
   }
 
-  private async serve(request: LazyLayerRequest, holders: readonly string[]): Promise<ServedLayer> {
+  private async serve(
+    request: LazyLayerRequest,
+    holders: readonly string[],
+    { later = false } = {},
+  ): Promise<ServedLayer> {
     const lock = await acquireLock(storeLock(this.parts.folder.storeOf(request.key)), {
       timeout: storeTime,
       mode: 0o600,
     });
     try {
-      const served = await this.serveLocked(request);
+      const served = await this.serveLocked(request, later);
       return { ...served, holders: new Set(holders), lock, wasChecked: false };
     } catch (error) {
       await lock.release();
@@ -253,9 +265,10 @@ export class ServedLayers {
 
   private async serveLocked(
     request: LazyLayerRequest,
+    later: boolean,
   ): Promise<Omit<ServedLayer, 'lock' | 'wasChecked' | 'holders'>> {
     const { folder, fuse, queue, ioTimeout, onWarning, observer, onDrained } = this.parts;
-    const opened = await openLayer(folder.storeOf(request.key), request, this.sources, onWarning);
+    const opened = await openLayer(folder.storeOf(request.key), request, this.sources, { onWarning, later });
     const node = nodeOf(request.key);
     const { chunks, store, sources } = opened;
     const common = { fuse, queue, decoding: this.decoding, ioTimeout, onWarning, observer, onDrained };
@@ -306,6 +319,19 @@ export class ServedLayers {
     };
     await this.recordings.add(record, key, recorded, goesOn);
   }
+}
+
+/** Each layer once, with all who have it in use. */
+function joined(layers: readonly ListedLayer[]): (LazyLayerRequest & { holders: string[] })[] {
+  const byKey = new Map<string, LazyLayerRequest & { holders: string[] }>();
+  for (const { holders = [mountsHolder], ...request } of layers) {
+    const known = byKey.get(request.key)?.holders ?? [];
+    byKey.set(request.key, {
+      ...(byKey.get(request.key) ?? request),
+      holders: [...new Set([...known, ...holders])],
+    });
+  }
+  return [...byKey.values()];
 }
 
 function fuseFile({ key, record }: LazyLayerRequest, { store, chunks }: OpenedLayer): FuseFile {

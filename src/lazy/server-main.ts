@@ -47,6 +47,8 @@ async function main(settings: string): Promise<void> {
     ioTimeout: (ioTimeout ?? defaultIoTimeout) * 1000,
     backgroundRate: backgroundRate(background),
     cacheLimits: cacheLimits(options),
+    erofsCache: options.erofsCache,
+    isLast: () => !process.connected,
     observer: metrics,
     onWarning: warn,
     onInitialised: (resends) => {

@@ -1,12 +1,15 @@
 import type { Server } from 'node:net';
 import { native, type FuseEvent, type NativeFuseServer } from '../native/binding';
+import { failure } from '../errors';
 import type { CacheLimits } from './cache-room';
+import { showCacheAt } from './erofs-cache/cache-mount';
+import { CachedImages, isImageHolder } from './erofs-cache/cached-images';
 import { FetchQueue } from './fetch-queue';
 import { LayerUpkeep } from './layer-upkeep';
 import type { LazyFolder } from './lazy-folder';
 import type { LazyObserver } from './lazy-layer';
-import { answerCalls, type LazyStatus } from './messages';
-import { ServedLayers } from './served-layers';
+import { answerCalls, type LazyAnswers, type LazyStatus } from './messages';
+import { ServedLayers, type ServedLayer } from './served-layers';
 import { listenOn } from './socket';
 
 /** Requests under way at once, over all layers. */
@@ -16,6 +19,8 @@ const fuseThreads = 2;
 const idleInterval = 1000;
 /** A mount that has begun may not have asked for its layers yet; in milliseconds. */
 const idleTime = 10_000;
+/** How often the images of the cache are looked after; in milliseconds. */
+const tendInterval = 10_000;
 
 /** How a lazy server behaves. */
 interface LazyServerOptions {
@@ -24,6 +29,10 @@ interface LazyServerOptions {
   /** Bytes a second of the background; Infinity: as fast as it goes; 0: none. */
   backgroundRate: number;
   cacheLimits: CacheLimits;
+  /** Where images are shown as containerd's layer content cache. */
+  erofsCache?: string | undefined;
+  /** Whether nobody would start another server: this one goes when nothing that it shows is mounted. */
+  isLast?: (() => boolean) | undefined;
   onWarning: (line: string) => void;
   /** Is told what layers do. */
   observer?: LazyObserver | undefined;
@@ -43,7 +52,9 @@ export class LazyServer {
   private readonly layers: ServedLayers;
   private readonly upkeep: LayerUpkeep;
   private readonly fuse: NativeFuseServer;
-  private idleTimer: NodeJS.Timeout | undefined;
+  /** Null without a cache. */
+  readonly images: CachedImages | null;
+  private readonly timers: NodeJS.Timeout[] = [];
   private server: Server | null = null;
   private lastHold = performance.now();
 
@@ -58,30 +69,44 @@ export class LazyServer {
     this.fuse = new native.FuseServer({ fd: device, threads: fuseThreads }, (event) => {
       this.onEvent(event);
     });
-    const onDrained = (): void => {
-      this.upkeep.fillInBackground();
-    };
     const { fuse } = this;
-    this.layers = new ServedLayers({ folder, fuse, queue, ioTimeout, observer, onWarning, onDrained });
+    const common = { folder, queue, onWarning };
+    this.layers = new ServedLayers({
+      ...common,
+      fuse,
+      ioTimeout,
+      observer,
+      onDrained: () => {
+        this.upkeep.fillInBackground();
+      },
+      onEmptied: (served) => {
+        this.images?.onEmptied(served);
+      },
+    });
     const { layers } = this;
-    this.upkeep = new LayerUpkeep({ folder, layers, queue, backgroundRate, cacheLimits, onWarning });
+    const onMisfit = async (served: ServedLayer): Promise<void> => this.images?.onMisfit(served);
+    this.upkeep = new LayerUpkeep({ ...common, layers, backgroundRate, cacheLimits, onMisfit });
+    const { keep } = cacheLimits;
+    const hasCache = options.erofsCache !== undefined;
+    this.images = hasCache ? new CachedImages({ folder, layers, fuse, keep, onWarning }) : null;
   }
 
   /** Goes on with the layers of a server before, answers the kernel, then listens. `takeOver`: that one had answered the kernel. */
   async start(takeOver: boolean): Promise<void> {
-    await this.layers.reopen();
+    await this.layers.reopen(await this.images?.load());
+    await this.images?.restore();
     this.fuse.start(takeOver);
-    this.idleTimer = setInterval(() => {
-      // One that took over may have come after the last layer went.
-      if (this.layers.size === 0 && performance.now() - this.lastHold > idleTime) this.options.onIdle?.();
-    }, idleInterval);
+    const { erofsCache } = this.options;
+    if (erofsCache !== undefined) await showCacheAt(erofsCache, this.folder.mountPoint);
+    this.every(idleInterval, () => this.lookForIdleness());
+    this.every(tendInterval, async () => this.images?.tend());
     await this.listen();
     this.upkeep.start();
   }
 
   /** Leaves the mount to the next server: reads that wait stay unanswered. What was stored becomes lasting. */
   async stop(): Promise<void> {
-    clearInterval(this.idleTimer);
+    for (const timer of this.timers.splice(0)) clearInterval(timer);
     this.upkeep.stop();
     this.server?.close();
     await this.layers.endRecordings();
@@ -93,6 +118,35 @@ export class LazyServer {
   /** All layers that are served now. */
   statuses(): Promise<LazyStatus[]> {
     return this.layers.statuses();
+  }
+
+  private every(interval: number, work: () => Promise<void>): void {
+    let isBusy = false;
+    const once = (): void => {
+      if (isBusy) return;
+      isBusy = true;
+      work()
+        .catch((error: unknown) => {
+          this.options.onWarning((error as Error).message);
+        })
+        .finally(() => (isBusy = false));
+    };
+    this.timers.push(setInterval(once, interval));
+  }
+
+  /** One that took over may have come after the last layer went. */
+  private async lookForIdleness(): Promise<void> {
+    if (performance.now() - this.lastHold <= idleTime) return;
+    const { onIdle, isLast } = this.options;
+    const isIdle = this.layers.size === 0 || (isLast?.() === true && (await this.isCacheAlone()));
+    if (isIdle) onIdle?.();
+  }
+
+  /** Whether all that is served is shown by the cache alone, and nothing of it is mounted. */
+  private async isCacheAlone(): Promise<boolean> {
+    const layers = await this.layers.all();
+    const isOnlyShown = layers.every(({ holders }) => [...holders].every(isImageHolder));
+    return isOnlyShown && this.images !== null && (await this.images.isUnused());
   }
 
   private onEvent(event: FuseEvent): void {
@@ -115,8 +169,25 @@ export class LazyServer {
         },
         release: ({ keys, holder }) => this.release(keys, holder),
         status: async () => ({ pid: process.pid, version: '1', layers: await this.statuses() }),
+        ...this.imageCalls(),
       });
     });
+  }
+
+  private imageCalls(): LazyAnswers {
+    const cache = (): CachedImages => {
+      if (this.images !== null) return this.images;
+      throw failure('FAILED', 'lazy server', 'it shows no cache', 'serve --erofs-cache DIR');
+    };
+    return {
+      addImage: async (request) => cache().add(request),
+      removeImage: async ({ reference }) => {
+        await cache().remove(reference);
+        this.upkeep.makeRoom();
+        return {};
+      },
+      images: async () => ({ images: await cache().list() }),
+    };
   }
 
   private async release(keys: readonly string[], holder?: string): Promise<Record<string, never>> {

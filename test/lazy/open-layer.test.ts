@@ -54,7 +54,7 @@ async function readsOf(choices: Parameters<typeof encodeLayer>[2]): Promise<[num
       allowUnverified: false,
     },
     sources as unknown as LayerSources,
-    (line) => expect.unreachable(line),
+    { onWarning: (line) => expect.unreachable(line) },
   );
   await store.close();
   await file.close();

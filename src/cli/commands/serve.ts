@@ -3,13 +3,14 @@ import { failure } from '../../errors';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { addServerOptions, type ServerFlags } from '../lazy-options';
 import { library } from '../library';
-import { given, parseCount, type CommonFlags } from '../options';
+import { given, parseCount, parseFileName, type CommonFlags } from '../options';
 import { systemdUnit } from '../systemd-unit';
 import { stateFlag } from './mount';
 
 interface Flags extends CommonFlags, ServerFlags {
   state?: string;
   keep?: number;
+  erofsCache?: string;
   printConfig?: 'systemd';
 }
 
@@ -18,25 +19,18 @@ export function serveCommand(session: Session): Command {
     'serve',
     'serve --background off --io-timeout 20 --cache-size 50GiB',
   ]);
-  addServerOptions(command);
-  command
-    .option('--keep <days>', 'how long layers are kept that nothing has mounted (default: 30)', parseCount)
-    .option(...stateFlag);
-  command.addOption(
-    new Option(
-      '--print-config <kind>',
-      'print a configuration that runs this with these flags, and end',
-    ).choices(['systemd']),
-  );
+  addServeOptions(command);
   return finishCommand(command, session, async ({ options, elapsed }) => {
-    const { state, background, ioTimeout, cacheSize, keep, metrics, printConfig } = command.opts<Flags>();
+    const { printConfig, ...flags } = command.opts<Flags>();
+    const { state, background, ioTimeout, cacheSize, keep, metrics, erofsCache } = flags;
+    const settings = { state, background, ioTimeout, cacheSize, keep, metrics, erofsCache };
     if (printConfig !== undefined) {
-      const unit = systemdUnit({ state, background, ioTimeout, cacheSize, keep, metrics });
+      const unit = systemdUnit(settings);
       return { document: { unit: unit.join('\n') }, text: unit, summary: [] };
     }
     const { serveLazily } = await library();
     await serveLazily({
-      ...given({ state, background, ioTimeout, cacheSize, keep, metrics }),
+      ...given(settings),
       signal: options.signal,
       onWarning: options.onWarning,
       onReady: (socket) => {
@@ -46,4 +40,22 @@ export function serveCommand(session: Session): Command {
     if (options.signal?.aborted === true) throw failure('CANCELLED', 'serve', 'ended');
     return { document: null, text: [], summary: [`served for ${elapsed()}`] };
   });
+}
+
+function addServeOptions(command: Command): void {
+  addServerOptions(command);
+  command
+    .option('--keep <days>', 'how long layers are kept that nothing has mounted (default: 30)', parseCount)
+    .option(
+      '--erofs-cache <dir>',
+      "an empty folder to show images in, as containerd's layer content cache (see lazy)",
+      parseFileName,
+    )
+    .option(...stateFlag);
+  command.addOption(
+    new Option(
+      '--print-config <kind>',
+      'print a configuration that runs this with these flags, and end',
+    ).choices(['systemd']),
+  );
 }

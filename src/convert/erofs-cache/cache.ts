@@ -1,9 +1,10 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { failure, fromSystemError } from '../../errors';
 import { parseDigest } from '../../format/digest';
 import { syncFolder } from '../../fs/atomic-file';
 import { makeFolder, removeIfEmpty } from '../../fs/folder';
+import { lazyMountType, mountOf, readMounts } from '../../fs/mountinfo';
 import type { JobOptions } from '../../job';
 import { LayoutWorkspace, type DraftFolder } from '../../store/layout/workspace';
 import { findEntry, placeEntry, removeMisfit, type CacheEntry } from './entry';
@@ -34,8 +35,9 @@ export class ErofsCache {
     private readonly signal: AbortSignal | undefined,
   ) {}
 
-  /** Opens the cache in the folder `path`, which is made if need be. NOT_FOUND when its parent is missing. */
+  /** Opens the cache in the folder `path`, which is made if need be. NOT_FOUND when its parent is missing, USAGE when a lazy server shows it. */
   static async open(path: string, { signal }: JobOptions): Promise<ErofsCache> {
+    await refuseLazyCache(path);
     const isFolderOurs = await makeFolder(path);
     try {
       const workspace = new LayoutWorkspace(path, async (diffIds) => {
@@ -124,6 +126,14 @@ export class ErofsCache {
   private async backUp(path: string): Promise<string | null> {
     return (await findEntry(path, false)) === null ? null : this.drafts.link(path);
   }
+}
+
+/** What a lazy server shows fills itself, and can't be written to. */
+async function refuseLazyCache(path: string): Promise<void> {
+  const real = await realpath(path).catch(() => null);
+  if (real === null || mountOf(await readMounts(), real)?.type !== lazyMountType) return;
+  const hint = 'use another folder: containerd takes a list of them in layer_content_caches; or lazy add';
+  throw failure('USAGE', path, 'a lazy server shows its layers there (serve --erofs-cache)', hint);
 }
 
 /** Removes `folder`, and the one above it where that is `made`, the first that mkdir() had to make; not what has something in it. */
