@@ -1,6 +1,7 @@
 // Everything that JavaScript sees of the addon.
 #include <napi.h>
 
+#include "binding/arrival.h"
 #include "binding/blob_sink.h"
 #include "binding/environment.h"
 #include "binding/exports.h"
@@ -24,6 +25,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   add_class("Job", JobHandle::define(env), environment.job);
   add_class("Source", SourceHandle::define(env), environment.source);
   add_class("BlobSink", BlobSinkHandle::define(env), environment.blob_sink);
+  exports.Set("Arrival", ArrivalHandle::define(env));
   exports.Set("TreeWriter", TreeWriterHandle::define(env));
   exports.Set("TarReader", TarReaderHandle::define(env));
   exports.Set("FuseServer", FuseServerHandle::define(env));

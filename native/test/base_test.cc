@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <thread>
 #include <vector>
 
+#include "base/arriving_file.h"
 #include "base/buffer.h"
 #include "base/checked.h"
 #include "base/io.h"
@@ -48,6 +50,36 @@ TEST(File, ReadsBackWhatWasWritten) {
   std::vector<uint8_t> bytes(5);
   ASSERT_TRUE(file.value().read_at(5, bytes).ok());
   EXPECT_EQ(as_text(bytes), "hello");
+}
+
+TEST(ArrivingFile, ReadsWaitForTheirBytes) {
+  File written = std::move(File::temporary("/tmp").value());
+  ArrivingFile file(std::move(File::duplicate(written.descriptor(), "blob").value()), 10);
+  std::vector<uint8_t> bytes(5);
+  EXPECT_FALSE(file.read_cached(0, bytes));
+  std::thread reader([&] { EXPECT_TRUE(file.read_at(5, bytes).ok()); });
+  ASSERT_TRUE(written.write_at(0, as_bytes("helloworld")).ok());
+  file.arrived(5);
+  file.arrived(10);
+  reader.join();
+  EXPECT_EQ(as_text(bytes), "world");
+}
+
+TEST(ArrivingFile, StopEndsTheWaiting) {
+  File written = std::move(File::temporary("/tmp").value());
+  ASSERT_TRUE(written.write_at(0, as_bytes("hello")).ok());
+  ArrivingFile file(std::move(written), 10);
+  file.arrived(5);
+  std::vector<uint8_t> bytes(6);
+  Status status = ok();
+  std::thread reader([&] { status = file.read_at(0, bytes); });
+  file.stop();
+  reader.join();
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().code, ErrorCode::kCancelled);
+  EXPECT_TRUE(file.read_at(0, MutableBytes(bytes).first(5)).ok());
+  EXPECT_EQ(file.read_at(8, bytes).error().code, ErrorCode::kCorrupt);
+  EXPECT_EQ(file.read_at(UINT64_MAX, bytes).error().code, ErrorCode::kCorrupt);
 }
 
 TEST(File, EndsEarlyIsCorrupt) {

@@ -4,6 +4,7 @@ import {
   sourceDiffIdAnnotation,
   stripSeekableAnnotations,
 } from '../format/annotations';
+import { isTarLayer } from '../format/media-types';
 import type { EncodeSettings } from '../format/profiles';
 import { openTemporary } from '../fs/temporary';
 import { readIndexOf } from '../image/image-layers';
@@ -13,8 +14,9 @@ import { warnOfKeptOrder } from '../layer/layer-image';
 import { warnOfUnusedMkfs } from '../layer/mkfs/options';
 import { native, type NativeSource } from '../native/binding';
 import { omit } from '../oci/json';
-import type { BlobDraft } from '../oci/store';
+import type { BlobDraft, BlobFile } from '../oci/store';
 import type { Descriptor } from '../oci/types';
+import { causeOf, progressOf } from './arriving-layer';
 import { isSeekable, openStoredImage, withLayerImage, type StoredImage } from './checked-image';
 import { copyBlob, draftOf } from './copy-blob';
 import { openLayerFile } from './foreign-layer';
@@ -44,16 +46,13 @@ export async function finishLayer(run: LayerRun, call: LayerCall): Promise<Finis
     const known = await findAtDestination(run, call, indexLayer);
     if (known !== null) return { layer: known, draft: null, indexPayload: null };
   }
-  const file = await openLayerFile(source, descriptor, options);
+  // A tar is worked on while it comes; all of it is needed to pass its blob on, or to decode one.
+  const mayArrive = isTarLayer(descriptor.mediaType) && run.asked.appendToIndex !== true;
+  const file = await openLayerFile(source, descriptor, options, mayArrive);
   try {
     if (run.asked.appendToIndex === true) await copyBlob(destination, file, descriptor, options);
     const stored = await openStoredImage(pool, file, call, indexLayer);
-    if (stored === null) {
-      return await withLayerImage(file, call, async ({ image, hot }, check) => {
-        if (hot !== null) run.order?.add(descriptor.digest, hot.found);
-        return wrap(run, call, run.settings, { image, hotEnd: hot?.end ?? 0, tar: layer.diffId }, check);
-      });
-    }
+    if (stored === null) return await finishTar(run, call, file);
     try {
       warnOfUnusedMkfs(file.name, options);
       warnOfKeptOrder(file.name, options);
@@ -69,6 +68,20 @@ export async function finishLayer(run: LayerRun, call: LayerCall): Promise<Finis
     }
   } finally {
     await file.close();
+  }
+}
+
+/** Builds the image of a layer, or uses the one that it is, and wraps it. */
+async function finishTar(run: LayerRun, call: LayerCall, file: BlobFile): Promise<FinishedLayer> {
+  const { descriptor, diffId } = call.layer;
+  const shown = { ...call, options: { ...call.options, ...progressOf(file, call.options.onProgress) } };
+  try {
+    return await withLayerImage(file, shown, async ({ image, hot }, check) => {
+      if (hot !== null) run.order?.add(descriptor.digest, hot.found);
+      return wrap(run, call, run.settings, { image, hotEnd: hot?.end ?? 0, tar: diffId }, check);
+    });
+  } catch (error) {
+    throw await causeOf(error, file, descriptor, call.options);
   }
 }
 

@@ -14,14 +14,19 @@ export interface CopyOptions extends ResourceOptions, WarningOptions {}
 
 type Stores = Pick<StoreRun, 'source' | 'destination'>;
 
-/** A layer's blob as a file. NOT_FOUND says what can be done about one that registries don't keep. */
+/**
+ * A layer's blob as a file; with `mayArrive` one that may still be on its way (see isArriving()). NOT_FOUND says what can be done about one
+ * that registries don't keep.
+ */
 export async function openLayerFile(
   source: SourceStore,
   descriptor: Descriptor,
   options: JobOptions,
+  mayArrive = false,
 ): Promise<BlobFile> {
   try {
-    return await source.openFile(descriptor, options);
+    const arriving = mayArrive ? source.openArriving?.(descriptor, options) : undefined;
+    return await (arriving ?? source.openFile(descriptor, options));
   } catch (error) {
     if (!isForeignLayer(descriptor.mediaType) || !isNotFound(error)) throw error;
     const { digest, urls = [] } = descriptor;

@@ -5,6 +5,7 @@ import type { ResourceOptions } from '../job';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
 import type { BlobFile } from '../oci/store';
+import { nativeSourceOf } from './native-byte-source';
 import type { Descriptor } from '../oci/types';
 
 const pieceSize = 1 << 20;
@@ -16,7 +17,7 @@ export async function digestOfFile(
   algorithm: DigestAlgorithm = 'sha256',
 ): Promise<string> {
   if (algorithm !== 'sha256') return digestInPieces(file, options, algorithm);
-  const source = new native.Source(file);
+  const source = nativeSourceOf(file);
   try {
     const digest = await runNative(options, (job) => native.hashSource(source, job), file.name);
     return formatDigest('sha256', digest);

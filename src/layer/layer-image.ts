@@ -8,7 +8,7 @@ import { runNative } from '../native/run';
 import type { ByteSource } from '../source/byte-source';
 import type { HotFiles } from './hot-files';
 import { mkfsSettings, warnOfUnusedMkfs, type MkfsChoices, type MkfsSettings } from './mkfs/options';
-import { asByteSource } from './native-byte-source';
+import { asByteSource, nativeSourceOf } from './native-byte-source';
 import { resourcesOf } from './resources';
 import { sniffLayer } from './sniff';
 
@@ -36,7 +36,7 @@ export interface LayerImage extends Omit<PlainLayer, 'content'> {
 /** Opens a layer that is no seekable blob: gzip and zstd, told by content, are inflated into an unlinked file. */
 export async function openPlainLayer(layer: Slice, options: ResourceOptions): Promise<PlainLayer> {
   const { tmpDir } = resourcesOf(options);
-  const plain = new native.Source(layer);
+  const plain = nativeSourceOf(layer);
   try {
     const opening = runNative(options, (job) => native.openInput(plain, { tmpDir }, job), layer.name);
     const input = await reading(layer.name, opening);

@@ -25,6 +25,16 @@ export interface NativeSource {
   close(): void;
 }
 
+/** A file that is filled, front to back, while native code reads it: a read waits until its bytes are there. */
+export interface NativeArrival {
+  /** All of the file; each call gives another handle. */
+  source(): NativeSource;
+  /** The first `size` bytes are there. */
+  arrived(size: number): void;
+  /** No more will come: who waits for more is told CANCELLED. Lets go of the file; sources go on with what they have. */
+  stop(): void;
+}
+
 /** A blob while it is written: the running SHA-256, and a descriptor of its own until finish() or close(). */
 export interface NativeBlobSink {
   append(bytes: Uint8Array): void;
@@ -282,6 +292,8 @@ interface Addon {
   Job: new () => NativeJob;
   /** The descriptor stays the caller's, and may be closed at once. */
   Source: new (slice: Slice) => NativeSource;
+  /** The descriptor stays the caller's, and may be closed at once. */
+  Arrival: new (file: Omit<Slice, 'offset'>) => NativeArrival;
   BlobSink: new (fd: number, name: string) => NativeBlobSink;
   /** `replace` what is in the way (but no folders); restore `owners`. The descriptor stays the caller's. */
   TreeWriter: new (
@@ -395,6 +407,7 @@ function withOwnErrors(addon: Addon): Addon {
   return {
     ...addon,
     Source: classThrowingOurs(addon.Source),
+    Arrival: classThrowingOurs(addon.Arrival),
     BlobSink: classThrowingOurs(addon.BlobSink),
     TreeWriter: classThrowingOurs(addon.TreeWriter),
     TarReader: classThrowingOurs(addon.TarReader),

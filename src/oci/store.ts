@@ -8,6 +8,18 @@ export interface BlobFile extends ByteSource {
   readonly offset: number;
 }
 
+/** A blob that is still being fetched, front to back, into its file. */
+export interface ArrivingBlob extends BlobFile {
+  /** Ends when all of it is there; nothing is checked but the size. @throws why it will never be */
+  readonly arrival: Promise<void>;
+  /** Says how many bytes are there, now and whenever there are more; null: no more will come. */
+  onArrival(listener: (size: number | null) => void): void;
+}
+
+export function isArriving(file: BlobFile): file is ArrivingBlob {
+  return 'arrival' in file;
+}
+
 /** A blob being made for a store. Exactly one of commit() and discard() ends it. */
 export interface BlobDraft {
   /** Write here, from the descriptor's start; the bytes have no name in the store yet. */
@@ -30,6 +42,8 @@ export interface SourceStore {
   openBlob(descriptor: Descriptor): Promise<ByteSource>;
   /** A blob as a local file (fetched first where it isn't one). NOT checked against its digest. */
   openFile(descriptor: Descriptor, options?: JobOptions): Promise<BlobFile>;
+  /** As openFile(), of a store whose blobs take time to fetch: it ends with the first byte, and the rest goes on until close(). */
+  openArriving?(descriptor: Descriptor, options?: JobOptions): Promise<BlobFile>;
   /**
    * The manifests of `artifactType` that are listed as being about the one with this digest. Whoever may write to the store has listed
    * them: only their content says what they are. Absent where a store keeps none.

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { failure } from '../../errors';
 import { checkSameDigest, formatDigest, parseDigest } from '../../format/digest';
 import type { JobOptions } from '../../job';
@@ -13,7 +13,12 @@ import { Ticker } from './blobs';
 const worthwhile = 64 * 1024;
 
 /** Takes a blob's bytes in their order. */
-type BlobSink = (piece: Buffer, offset: number) => Promise<void>;
+export type BlobSink = (piece: Buffer, offset: number) => Promise<void>;
+
+interface DownloadOptions extends JobOptions {
+  /** Whether the bytes are held against the digest here; otherwise who uses them does. Default: true. */
+  isChecked?: boolean;
+}
 
 /**
  * Fetches a whole blob from `url`. After a broken connection it goes on where that ended, so that nothing is fetched twice but what was
@@ -24,19 +29,21 @@ export async function downloadBlob(
   url: URL,
   descriptor: Descriptor,
   sink: BlobSink,
-  options: JobOptions = {},
+  options: DownloadOptions = {},
 ): Promise<void> {
   const { digest, size } = descriptor;
   const { algorithm } = parseDigest(digest);
   const download = new Download(client, url, descriptor, sink, options);
   do await client.retrying(() => download.goOn(), options.signal);
   while (download.done < size);
+  if (download.hash === null) return;
   checkSameDigest(`blob ${digest}`, digest, formatDigest(algorithm, download.hash.digest()));
 }
 
 class Download {
   done = 0;
-  readonly hash;
+  /** Null when somebody else hashes the bytes. */
+  readonly hash: Hash | null;
   private readonly what: string;
   private readonly ticker: Ticker;
 
@@ -45,10 +52,11 @@ class Download {
     private readonly url: URL,
     private readonly descriptor: Descriptor,
     private readonly sink: BlobSink,
-    private readonly options: JobOptions,
+    private readonly options: DownloadOptions,
   ) {
     this.what = `blob ${descriptor.digest}`;
-    this.hash = createHash(parseDigest(descriptor.digest).algorithm);
+    const { isChecked = true } = options;
+    this.hash = isChecked ? createHash(parseDigest(descriptor.digest).algorithm) : null;
     this.ticker = new Ticker(
       { phase: 'fetch', item: descriptor.digest, total: descriptor.size },
       options.onProgress,
@@ -108,7 +116,7 @@ class Download {
       if (this.done + piece.length > this.descriptor.size)
         throw this.wrongSize(`more than ${this.descriptor.size}`);
       await this.sink(piece, this.done);
-      this.hash.update(piece);
+      this.hash?.update(piece);
       this.done += piece.length;
       this.ticker.at(this.done);
     }

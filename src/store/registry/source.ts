@@ -1,6 +1,6 @@
 import { fromSystemError, failure } from '../../errors';
 import { spaceGuard } from '../../fs/disk-space';
-import { openTemporary } from '../../fs/temporary';
+import { openTemporary, type TemporaryFile } from '../../fs/temporary';
 import { writeFully } from '../../fs/write-fully';
 import type { JobOptions } from '../../job';
 import { parseReference, type RegistryReference } from '../../oci/reference';
@@ -13,7 +13,8 @@ import { retryingSource } from '../../source/retry';
 import { checkJsonSize } from '../../format/json';
 import { blobUrl } from './blobs';
 import { RegistryClient } from './client';
-import { downloadBlob } from './download';
+import { ArrivingFile } from './arriving-file';
+import { downloadBlob, type BlobSink } from './download';
 import { getManifest, getManifestOf, isKeptAsManifest } from './manifests';
 import { listReferrers, taggedReferrers } from './referrers';
 import type { StoreOptions } from './options';
@@ -73,21 +74,35 @@ export class RegistrySource implements SourceStore {
     const name = `blob ${descriptor.digest}`;
     const temporary = await openTemporary(this.client.options.tmpDir);
     try {
-      const guard = spaceGuard(temporary.fd, name);
-      const sink = async (piece: Buffer, offset: number): Promise<void> => {
-        try {
-          await guard(piece.length);
-          await writeFully(temporary.fd, piece, offset);
-        } catch (error) {
-          // An error of the disk has no cause in the network, so nothing is fetched again for it.
-          throw fromSystemError(name, error);
-        }
-      };
-      await this.fetch(descriptor, sink, options);
+      await this.fetch(descriptor, sinkOf(temporary, name), options);
       // A descriptor of its own: the file has no other name.
       return await openFileSource(`/proc/self/fd/${temporary.fd}`, name);
     } finally {
       await temporary.close();
+    }
+  }
+
+  async openArriving(descriptor: Descriptor, options: JobOptions = {}): Promise<BlobFile> {
+    const { digest, size, mediaType } = descriptor;
+    if (isKeptAsManifest(mediaType)) return this.openFile(descriptor, options);
+    const name = `blob ${digest}`;
+    const temporary = await openTemporary(this.client.options.tmpDir);
+    const sink = sinkOf(temporary, name);
+    const file = new ArrivingFile(temporary, name, size, async (onArrived, stopped) => {
+      const signal = options.signal === undefined ? stopped : AbortSignal.any([options.signal, stopped]);
+      const store = async (piece: Buffer, offset: number): Promise<void> => {
+        await sink(piece, offset);
+        onArrived(offset + piece.length);
+      };
+      const url = blobUrl(this.client, descriptor);
+      await downloadBlob(this.client, url, descriptor, store, { ...options, signal, isChecked: false });
+    });
+    try {
+      await file.begun();
+      return file;
+    } catch (error) {
+      await file.close();
+      throw error;
     }
   }
 
@@ -102,16 +117,26 @@ export class RegistrySource implements SourceStore {
     await this.client.close();
   }
 
-  private async fetch(
-    descriptor: Descriptor,
-    sink: (piece: Buffer, offset: number) => Promise<void>,
-    options: JobOptions,
-  ): Promise<void> {
+  private async fetch(descriptor: Descriptor, sink: BlobSink, options: JobOptions): Promise<void> {
     if (isKeptAsManifest(descriptor.mediaType)) {
       return sink(await this.readJson(descriptor), 0);
     }
     await downloadBlob(this.client, blobUrl(this.client, descriptor), descriptor, sink, options);
   }
+}
+
+/** Writes what comes to a file while the disk has room. */
+function sinkOf({ fd }: TemporaryFile, name: string): BlobSink {
+  const guard = spaceGuard(fd, name);
+  return async (piece, offset) => {
+    try {
+      await guard(piece.length);
+      await writeFully(fd, piece, offset);
+    } catch (error) {
+      // An error of the disk has no cause in the network, so nothing is fetched again for it.
+      throw fromSystemError(name, error);
+    }
+  };
 }
 
 /**
