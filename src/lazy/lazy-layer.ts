@@ -8,6 +8,7 @@ import { ChunkDecoder, isWrong } from './chunk-decoder';
 import type { ChunkStore } from './chunk-store';
 import { Demands } from './demands';
 import type { FetchQueue, FetchTarget, Urgency } from './fetch-queue';
+import { Foreseen } from './foreseen';
 import { inParts } from './in-parts';
 import { Latencies } from './latencies';
 import { chunkAt } from '../layer/decoded-range';
@@ -68,8 +69,7 @@ export interface LazyLayerParts {
 export class LazyLayer implements FetchTarget {
   private readonly readAhead: ReadAhead;
   private readonly decoder: ChunkDecoder;
-  /** Chunks that were asked for because programs are known to read them. */
-  private readonly prefetched = new Set<number>();
+  private readonly foreseen = new Foreseen();
   private readonly demands: Demands;
   private readonly latencies = new Latencies();
   private readonly closing = new AbortController();
@@ -105,7 +105,8 @@ export class LazyLayer implements FetchTarget {
     if (this.isClosed) return;
     if (kind === 'missing') this.demand(first);
     if (kind !== 'read') return;
-    if (this.wasForeseen(first, last)) return;
+    // What is known to be read says by itself what comes next: guessing would fetch what nobody reads.
+    if (this.foreseen.onRead(first, last)) return;
     const { from, to } = this.readAhead.onRead(first, last);
     for (let chunk = from; chunk < to; chunk++) this.want(chunk, 'ahead');
   }
@@ -113,8 +114,9 @@ export class LazyLayer implements FetchTarget {
   /** Asks for a chunk that nobody waits for yet. `runEnd` as in FetchQueue.want(). */
   want(chunk: number, urgency: Urgency, runEnd?: number): void {
     if (this.isClosed) return;
-    if (urgency === 'prefetch') this.prefetched.add(chunk);
-    if (!this.store.has(chunk)) this.parts.queue.want(this, chunk, urgency, runEnd);
+    const isHere = this.store.has(chunk);
+    if (urgency === 'prefetch') this.foreseen.add(chunk, isHere);
+    if (!isHere) this.parts.queue.want(this, chunk, urgency, runEnd);
   }
 
   /** Asks for the next missing chunks, some MiB of them. False when all are here. */
@@ -209,6 +211,7 @@ export class LazyLayer implements FetchTarget {
       bytesPresent: store.bytes,
       bytesFetched: this.bytesFetched,
       requests: this.requests,
+      ...this.foreseen.counts((chunk) => store.has(chunk)),
       source: this.current().place,
       p50: this.latencies.quantile(0.5),
       p99: this.latencies.quantile(0.99),
@@ -226,12 +229,6 @@ export class LazyLayer implements FetchTarget {
 
   private get isClosed(): boolean {
     return this.closing.signal.aborted;
-  }
-
-  /** What is known to be read says by itself what comes next: guessing would fetch what nobody reads. */
-  private wasForeseen(first: number, last: number): boolean {
-    for (let chunk = first; chunk <= last; chunk++) if (!this.prefetched.has(chunk)) return false;
-    return true;
   }
 
   private current(): LayerSource {

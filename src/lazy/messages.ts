@@ -56,6 +56,9 @@ export interface LazyCounts {
   bytesPresent: number;
   bytesFetched: number;
   requests: number;
+  /** Chunks that were fetched because programs are known to read them: those that one read since, and those that none did. */
+  prefetchedRead: number;
+  prefetchedUnread: number;
   source: string;
   /** Of demands, in milliseconds; null before the first. */
   p50: number | null;

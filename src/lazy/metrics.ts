@@ -16,6 +16,16 @@ const ofLayers: readonly {
   { name: 'chunks', help: 'Chunks of a layer', value: ({ chunks }) => chunks },
   { name: 'present_chunks', help: 'Chunks of it that are here', value: ({ present }) => present },
   { name: 'present_bytes', help: 'Bytes of them', value: ({ bytesPresent }) => bytesPresent },
+  {
+    name: 'prefetched_read_chunks',
+    help: 'Chunks that were fetched because programs are known to read them, and were read',
+    value: ({ prefetchedRead }) => prefetchedRead,
+  },
+  {
+    name: 'prefetched_unread_chunks',
+    help: 'Chunks that were fetched because programs are known to read them, and were not read',
+    value: ({ prefetchedUnread }) => prefetchedUnread,
+  },
   { name: 'waiting_reads', help: 'Reads that wait now', value: ({ waiting }) => waiting },
   { name: 'reads_total', help: 'Reads by the kernel', value: ({ reads }) => reads, isCounter: true },
   {

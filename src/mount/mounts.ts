@@ -48,6 +48,7 @@ export function resultOf(
 
 function shownStatus(status: LazyStatus): MountedLazily {
   const { chunks, present, bytesPresent, bytesFetched, requests, waiting, source } = status;
+  const { prefetchedRead, prefetchedUnread } = status;
   const { reads, hits, bytesRead, bytesHit, p50, p99 } = status;
   return {
     chunks,
@@ -61,6 +62,8 @@ function shownStatus(status: LazyStatus): MountedLazily {
     hits,
     bytesRead,
     bytesHit,
+    prefetchedRead,
+    prefetchedUnread,
     p50,
     p99,
   };

@@ -195,6 +195,13 @@ describe.skipIf(reason !== null)(titleOf('traces', reason), () => {
     await read('upper/0');
     expect(await present()).toEqual(before);
     expect(Math.max(...before)).toBeLessThan(25); // of 37 and 65
+    const [mounted] = await documentOf<MountResult[]>(['mounts', '--state', state]);
+    for (const [i, { lazy }] of mounted!.layers.entries()) {
+      expect(lazy!.prefetchedRead).toBeGreaterThan(1);
+      expect(lazy!.prefetchedRead + lazy!.prefetchedUnread).toBe(before[i]);
+    }
+    const shown = await runCli(['mounts', '--state', state]);
+    expect(shown.stdout.toString()).toMatch(/of \d+ prefetched \d+ were read/);
     await umount();
   });
 

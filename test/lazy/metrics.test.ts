@@ -12,6 +12,8 @@ const status: LazyStatus = {
   bytesPresent: 300,
   bytesFetched: 150,
   requests: 2,
+  prefetchedRead: 4,
+  prefetchedUnread: 1,
   waiting: 1,
   source: 'docker://host/app',
   p50: null,
@@ -41,6 +43,8 @@ test('counts by kind and source, the layers as they are now, latencies as a hist
     'demand_seconds_bucket{le="0.05"} 1',
     'present_bytes{layer="sha256:aa"} 300',
     'cache_hits_total{layer="sha256:aa"} 5',
+    'prefetched_read_chunks{layer="sha256:aa"} 4',
+    'prefetched_unread_chunks{layer="sha256:aa"} 1',
     'waiting_reads{layer="sha256:aa"} 1',
     'layers 1',
   ]) {

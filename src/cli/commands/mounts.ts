@@ -49,6 +49,8 @@ function rowsOf(mounts: readonly MountResult[]): string[][] {
 function lazyText(lazy: MountedLazily): string {
   const { present, chunks, bytesFetched, bytesHit, waiting, p50, p99, source } = lazy;
   const share = `${present} of ${chunks} chunks, ${humanBytes(bytesFetched)} fetched, ${humanBytes(bytesHit)} read from the cache`;
+  const prefetched = lazy.prefetchedRead + lazy.prefetchedUnread;
+  const foreseen = prefetched > 0 ? `, of ${prefetched} prefetched ${lazy.prefetchedRead} were read` : '';
   const pace = p50 === null ? '' : `, a reader waited ${Math.round(p50)} ms (p99: ${Math.round(p99!)} ms)`;
-  return `lazy: ${share}${pace}${waiting > 0 ? `, ${waiting} reads wait` : ''}, from ${source}`;
+  return `lazy: ${share}${foreseen}${pace}${waiting > 0 ? `, ${waiting} reads wait` : ''}, from ${source}`;
 }
