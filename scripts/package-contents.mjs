@@ -9,6 +9,7 @@ const expected = [
   /^dist\/index\.(mjs|d\.mts)$/,
   /^dist\/([a-z-]+\/)*[a-z0-9-]+\.(js|d\.ts)$/,
   /^dist\/mount\/container\/seccomp-profile\.json$/,
+  /^dist\/containerd\/protos\/[a-z]+\.proto$/,
   /^native\/(?!test\/)([a-z]+\/)+[a-z0-9_]+\.(cc|h|inc)$/,
   /^native\/(sources\.txt|binding\/exports\.map)$/,
   /^deps\/binding\.gyp$/,

@@ -132,4 +132,5 @@ step vm script bash -c 'until [ -e "$1.status" ]; do sleep 1; done; cat "$1.out"
 step start script node scripts/start.mjs
 step package script node scripts/check-package.mjs --prebuilt --compile
 step containerd script node test/e2e/containerd.mjs
+step containerd-doors script node test/e2e/containerd-doors.mjs
 finish

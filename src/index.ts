@@ -76,7 +76,7 @@ export {
   type BatchResult,
 } from './convert/batch/batch';
 export type { BatchSummary } from './convert/batch/tally';
-export { serveLazily, type ServeOptions } from './lazy/serve';
+export { serveLazily, type ServeOptions } from './containerd/serve';
 export type { KeeperOptions, LazyServeOptions } from './lazy/keeper';
 export type { CachedImageStatus, LazyCounts, LazyStatus } from './lazy/messages';
 export {

@@ -1,16 +1,18 @@
 import { resolve } from 'node:path';
 
 /** Flags of `serve`, by their names in the library. */
-type Settings = Readonly<Record<string, string | number | undefined>>;
+type Settings = Readonly<Record<string, string | number | true | undefined>>;
 
-/** Settings that are relative to where this runs. */
-const paths = ['state', 'erofsCache'];
+/** The unit has a working folder of its own. */
+const paths = ['state', 'erofsCache', 'snapshotter', 'differ', 'containerdRoot', 'authfile', 'certDir'];
 
 /** Lines of a systemd unit that runs `serve` with these flags. A reload replaces the server while layers are read; stopping it ends them. */
 export function systemdUnit(settings: Settings): string[] {
-  const flags = Object.entries(settings).flatMap(([name, value]) =>
-    value === undefined ? [] : [flagOf(name), paths.includes(name) ? resolve(`${value}`) : `${value}`],
-  );
+  const flags = Object.entries(settings).flatMap(([name, value]) => {
+    if (value === undefined) return [];
+    if (value === true) return [flagOf(name)];
+    return [flagOf(name), paths.includes(name) ? resolve(`${value}`) : `${value}`];
+  });
   const command = [process.execPath, resolve(process.argv[1] ?? ''), 'serve', ...flags];
   return [
     '[Unit]',

@@ -6,6 +6,7 @@ import { attachLoop, type LoopDevice } from './kernel/loop';
 import { mountsAt, readMounts } from '../fs/mountinfo';
 import type { Backing } from './plan';
 import type { LayerRecord } from './state-records';
+import { isAnswered, servedBy } from './served-layer';
 import { undoLayer } from './release';
 import type { MountState } from './state';
 import { readThrough } from './verity-check';
@@ -48,7 +49,7 @@ export class LayerSetUp {
   async begin(): Promise<void> {
     const place = this.state.mountPoint(this.key);
     const [mount] = mountsAt(await readMounts(), place);
-    if (mount?.type === 'erofs') {
+    if (mount?.type === 'erofs' && (await isAnswered(this.state, this.key))) {
       this.isMounted = true;
       // A long path was given by a descriptor.
       this.device = mount.source.startsWith('/proc/') ? this.content.files[0]! : mount.source;
@@ -56,7 +57,7 @@ export class LayerSetUp {
     }
     await undoLayer(this.state, this.key);
     await this.state.makeLayerFolder(this.key);
-    await this.save({});
+    await this.save({ served: await servedBy(this.record.files[0]!) });
     if (this.record.backing === 'file') this.device = this.content.files[0]!;
   }
 

@@ -22,14 +22,20 @@ import { isLazy, lazySource, openLazySingle } from './lazy-source';
 import type { LazySource } from './lazy-layers';
 import type { VerityMode } from './plan';
 import { fileIdentities, openRawFile, realPaths } from './raw-file';
-import type { MountSource, MountSourceOptions, PreparedLayer, SourceLayer } from './source-layer';
+import type {
+  LayerChoice,
+  MountSource,
+  MountSourceOptions,
+  PreparedLayer,
+  SourceLayer,
+} from './source-layer';
 import type { MountState } from './state';
 import { cachedLayer, voucherOf, vouchersOf } from './vouchers';
 
 /** Opens what a reference, path or URL names. USAGE for tar layers, with a hint at how to convert them. */
 export async function openMountSource(
   refOrPath: string,
-  options: MountSourceOptions,
+  options: MountSourceOptions & LayerChoice,
   state: MountState,
 ): Promise<MountSource> {
   const { transport } = parseReference(refOrPath);
@@ -93,10 +99,10 @@ async function openLayerFile(
 
 async function openReference(
   text: string,
-  options: MountSourceOptions,
+  options: MountSourceOptions & LayerChoice,
   state: MountState,
 ): Promise<MountSource> {
-  const { devices = [], platform } = options;
+  const { devices = [], platform, onlyLayer } = options;
   if (devices.length > 0)
     throw failure('USAGE', text, 'external devices are of a single layer', 'leave out --device');
   const { store: opened, reference } = await openSource(text, options);
@@ -111,7 +117,8 @@ async function openReference(
     if (parts.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
     const identity = { manifest: descriptor.digest, diffIds: parts.map(({ diffId }) => diffId) };
     const from = { text, store, asker, image: identity };
-    const layers = parts.map((layer) => storedLayer(from, layer, options));
+    const chosen = parts.filter(({ descriptor: { digest } }) => digest === (onlyLayer ?? digest));
+    const layers = chosen.map((layer) => storedLayer(from, layer, options));
     const image = { reference: `${publicName(text)}@${descriptor.digest}`, platform: imagePlatform };
     return { name: text, image, layers, config, close: () => store.close() };
   } catch (error) {

@@ -6,7 +6,7 @@ import { whyNoDmVerity } from './kernel/dm-control';
 import { verityArguments } from './kernel/dm-verity';
 import { canMountFile } from './kernel/erofs';
 import { openMountSource } from './mount-source';
-import type { MountSource, MountSourceOptions, PreparedLayer } from './source-layer';
+import type { LayerChoice, MountSource, MountSourceOptions, PreparedLayer } from './source-layer';
 import { LayerSetUp, type MountableLayer, type Perform } from './layer-set-up';
 import { LazyLayers } from './lazy-layers';
 import { mountsAt, readMounts } from '../fs/mountinfo';
@@ -55,7 +55,7 @@ export interface MountOptions extends MountSourceOptions {
 }
 
 /** How a mount does its steps, and what it asks of the kernel. */
-interface MountParts {
+interface MountParts extends LayerChoice {
   perform: Perform;
   /** Whether the kernel mounts this image without a loop device. */
   canMountFile: (file: string) => Promise<boolean>;
@@ -98,7 +98,7 @@ export async function mountWith(
   const extra = checkedArguments(options);
   requireRoot(target);
   const state = await MountState.open(options.state);
-  const image = await openMountSource(refOrPath, options, state);
+  const image = await openMountSource(refOrPath, { ...options, onlyLayer: parts.onlyLayer }, state);
   let writable: WritableFolder | null = null;
   try {
     const recording = await recordRequest(refOrPath, image, options);

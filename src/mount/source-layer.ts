@@ -14,6 +14,11 @@ export interface MountSourceOptions extends ReadOptions, RegistryOptions, LazyOp
   devices?: readonly string[] | undefined;
 }
 
+/** Of an image, its one layer that is mounted, by its digest; default: all. No option of the library: an image is more than any of its layers. */
+export interface LayerChoice {
+  onlyLayer?: string | undefined;
+}
+
 /** Layers, the lowest first, and what must stay open for them. */
 export interface MountSource {
   /** For people. */

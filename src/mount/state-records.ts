@@ -43,6 +43,8 @@ export interface LayerRecord {
   dm: { name: string; uuid: string } | null;
   /** Loop devices that may not detach themselves. */
   loops: string[];
+  /** Of a layer that the lazy server has: the device number of its FUSE mount. Another server's is another, and does not answer for it. */
+  served?: number | undefined;
 }
 
 /** Of the records of mounts and layers. To be raised when they change; earlier ones are read as well, as what is mounted outlives an upgrade. */

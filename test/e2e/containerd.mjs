@@ -3,22 +3,15 @@
 // tars from a layer content cache that we filled.
 // Prints SKIP and succeeds where the machine can't run containers. $CONTAINERD_BIN: a directory with containerd's programs.
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, rmdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import {
-  installContainerd,
-  installCrictl,
-  realMkfs,
-  missingForContainerd,
-  startContainerd,
-} from './support/containerd-daemon.mjs';
+import { realMkfs, startContainerd } from './support/containerd-daemon.mjs';
 import { runPod } from './support/cri-pod.mjs';
 import { startRegistry } from './support/registry.mjs';
+import { runScenario } from './support/scenario.mjs';
 import { EXPECTED_OUTPUT, MANY_OUTPUT, writeMoreImages, writeSampleImage } from './support/sample-image.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -26,56 +19,6 @@ const IMAGE = 'example.test/sample:1';
 const PAUSE = 'example.test/pause:1';
 const SCENARIO_TIMEOUT = 5 * 60_000;
 const HOST = `linux/${{ x64: 'amd64' }[process.arch] ?? process.arch}`;
-
-/** What stands between this machine and the test, null if nothing does. */
-function missing() {
-  if (process.platform !== 'linux' || process.getuid() !== 0) return 'needs root on Linux';
-  const filesystems = readFileSync('/proc/filesystems', 'utf8');
-  const absent = ['erofs', 'overlay'].filter((name) => !filesystems.includes(`\t${name}\n`));
-  if (absent.length > 0) return `the kernel has no ${absent.join(' and no ')} (modprobe?)`;
-  for (const program of ['runc', 'unshare', 'ldd', 'docker-registry']) {
-    if (spawnSync(program, ['--help']).error) return `needs ${program}`;
-  }
-  // In a chroot, for one, this fails: its root is no mount.
-  const probe = ['--mount', '--pid', '--fork', '--mount-proc', 'true'];
-  const { status, stderr } = spawnSync('unshare', probe, { encoding: 'utf8' });
-  if (status !== 0) return `no namespaces can be made here: ${stderr.trim()}`;
-  return missingForContainerd();
-}
-
-/**
- * Runs a second copy of this script, `inside`, in mount and process namespaces of its own. However that ends, the kernel takes its mounts,
- * containers and daemons down with it.
- */
-async function outside() {
-  const bin = installContainerd();
-  const noCrictl = installCrictl(bin) ?? '';
-  const directory = mkdtempSync(join(tmpdir(), 'se-ctd-'));
-  const groups = `seekable-e2e-${process.pid}`;
-  try {
-    const self = [
-      process.execPath,
-      fileURLToPath(import.meta.url),
-      '--inside',
-      directory,
-      bin,
-      groups,
-      noCrictl,
-    ];
-    const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
-    const child = spawn('unshare', [...namespaces, '--', ...self], {
-      stdio: 'inherit',
-      timeout: SCENARIO_TIMEOUT,
-      killSignal: 'SIGKILL',
-    });
-    for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => child.kill('SIGKILL'));
-    const [code] = await once(child, 'exit');
-    return code ?? 1;
-  } finally {
-    await removeCgroups(groups);
-    rmSync(directory, { recursive: true, force: true });
-  }
-}
 
 /** Converts an image, and gives the DiffIDs of its layers for this machine. */
 function convert(...args) {
@@ -240,33 +183,4 @@ function layerFiles(daemon) {
 
 const sha256File = (file) => `sha256:${createHash('sha256').update(readFileSync(file)).digest('hex')}`;
 
-/** cgroups outlive a namespace: remove those whose names begin so, once their processes are gone. */
-async function removeCgroups(prefix) {
-  const mountLines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
-  const mounts = mountLines.filter((line) => / - cgroup2? /.test(line)).map((line) => line.split(' ')[4]);
-  for (const mount of mounts) {
-    const names = readdirSync(mount).filter((name) => name.startsWith(prefix));
-    for (const name of names) await removeCgroup(join(mount, name));
-  }
-}
-
-async function removeCgroup(group) {
-  const children = readdirSync(group, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  for (const { name } of children) await removeCgroup(join(group, name));
-  for (let attempt = 0; attempt < 50 && existsSync(group); attempt++) {
-    try {
-      rmdirSync(group);
-    } catch (error) {
-      if (error.code !== 'EBUSY') throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
-}
-
-if (process.argv[2] === '--inside') {
-  await inside(...process.argv.slice(3));
-} else {
-  const reason = missing();
-  if (reason) console.log(`SKIP: ${reason}`);
-  else process.exitCode = await outside();
-}
+await runScenario(fileURLToPath(import.meta.url), inside);

@@ -1,8 +1,9 @@
 // Stock containerd for a test: installed into a cache, started with everything of its own (configuration, root, state, socket).
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 
 const VERSION = '2.4.2';
 const NEEDS_GO = [1, 26, 6];
@@ -83,10 +84,12 @@ function cacheDirectory() {
  * The caller owns the namespaces: nothing here undoes mounts or ends containers.
  * @param pause what CRI keeps pods alive with: the name of an image that is there already
  * @param extra more of its configuration, in TOML
+ * @param snapshotter that CRI takes
+ * @param differs that the diff service asks, in order
  */
-export async function startContainerd({ bin, directory, pause, extra = '' }) {
+export async function startContainerd({ bin, directory, pause, ...configuration }) {
   const daemon = new Containerd(bin, directory, pause);
-  daemon.writeConfiguration(extra);
+  daemon.writeConfiguration(configuration);
   await daemon.start();
   return daemon;
 }
@@ -107,7 +110,7 @@ class Containerd {
     this.#logFile = join(directory, 'containerd.log');
   }
 
-  writeConfiguration(extra) {
+  writeConfiguration({ extra = '', snapshotter = 'erofs', differs = ['erofs', 'walking'] }) {
     const at = (name) => join(this.#directory, name);
     mkdirSync(at('programs'));
     // The differ refuses to load without a mkfs.erofs that knows --tar, though it never needs one for EROFS layers. This
@@ -135,10 +138,10 @@ disabled_plugins = ['io.containerd.nri.v1.nri']
   layer_content_caches = ['${this.cache}']
 
 [plugins.'io.containerd.service.v1.diff-service']
-  default = ['erofs', 'walking']
+  default = ${JSON.stringify(differs)}
 
 [plugins.'io.containerd.cri.v1.images']
-  snapshotter = 'erofs'
+  snapshotter = '${snapshotter}'
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
   sandbox = '${this.#pause}'
 [plugins.'io.containerd.cri.v1.runtime']
@@ -195,6 +198,13 @@ ${extra}`,
     return this.#call('ctr', ['--address', join(this.#directory, 'socket'), '--namespace', namespace], args);
   }
 
+  /** Begins to run ctr; resolves to what it printed. */
+  async begin(namespace, ...args) {
+    const all = ['--address', join(this.#directory, 'socket'), '--namespace', namespace, ...args];
+    const { stdout } = await promisify(execFile)(join(this.#bin, 'ctr'), all, { timeout: CALL_TIMEOUT });
+    return stdout;
+  }
+
   /** Runs crictl, likewise. */
   crictl(...args) {
     const common = ['--runtime-endpoint', `unix://${join(this.#directory, 'socket')}`, '--timeout', '60s'];
@@ -212,8 +222,15 @@ ${extra}`,
     );
   }
 
+  /** As `kill -9` ends it: containers run on. */
+  async kill() {
+    const ended = new Promise((resolve) => this.#process.once('exit', resolve));
+    this.#process.kill('SIGKILL');
+    await ended;
+  }
+
   async stop() {
-    if (this.#process.exitCode !== null) return;
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
     const ended = new Promise((resolve) => this.#process.once('exit', resolve));
     this.#process.kill('SIGTERM');
     await ended;

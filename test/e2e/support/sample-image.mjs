@@ -1,7 +1,7 @@
 // A small OCI image whose merged tree can only come out right when whiteouts, opaque directories, links, modes and file
 // data of several chunks all survived: a program inside it prints what it sees, and `EXPECTED_OUTPUT` is that text.
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync,
   copyFileSync,
@@ -78,6 +78,26 @@ export function writeMoreImages(directory) {
   const count = ['/bin/sh', '-c', 'set -- /many/*; echo $#; sleep 1'];
   layout.name('many', layout.image([...layers, ...more], { command: count }));
   layout.name('pause', layout.image(layers.slice(0, 1), { command: ['/usr/bin/sleep', '600'] }));
+  layout.finish();
+}
+
+/**
+ * Writes images that share their layers, as `0`, `1` …: the sample with `bytes` more of random data in a file that its program does not read, and
+ * a top layer of its own with the file `/own`. As `three` without that, as `sleeping` with a program that only sleeps.
+ */
+export function writeSharingImages(directory, { count, bytes }) {
+  const layout = new SampleLayout(directory);
+  const base = (root) => {
+    baseLayer(root);
+    put(root, 'data2/unread', randomBytes(bytes));
+  };
+  const shared = [base, changesLayer, opaqueLayer].map((fill) => tarOf(directory, fill));
+  layout.name('three', layout.image(shared));
+  for (let i = 0; i < count; i++) {
+    const own = tarOf(directory, (root) => put(root, 'own', `${i}\n`));
+    layout.name(`${i}`, layout.image([...shared, own]));
+  }
+  layout.name('sleeping', layout.image(shared, { command: ['/usr/bin/sleep', '600'] }));
   layout.finish();
 }
 

@@ -1,0 +1,28 @@
+import type { WireMount } from '../wire';
+
+/** An image must not say where its files are found, as an overlay's own upper folder may: the kernel would follow it into other layers. */
+const overlayOptions = ['index=off', 'redirect_dir=nofollow', 'metacopy=off'];
+
+/** Folders of a snapshot. */
+export interface SnapshotFolders {
+  /** Of the layers below, the uppermost first, none twice. */
+  lower: readonly string[];
+  /** What is written goes there; null of a view. */
+  upper: string | null;
+  work: string;
+  /** Of a view of nothing. */
+  empty: string;
+}
+
+/** What containerd is to mount for a snapshot, in forms that any containerd knows. */
+export function mountList({ lower, upper, work, empty }: SnapshotFolders): WireMount[] {
+  if (lower.length === 0) return [bind(upper ?? empty, upper === null ? 'ro' : 'rw')];
+  if (upper === null && lower.length === 1) return [bind(lower[0]!, 'ro')];
+  const writable = upper === null ? [] : [`upperdir=${upper}`, `workdir=${work}`];
+  const options = [...overlayOptions, ...writable, `lowerdir=${lower.join(':')}`];
+  return [{ type: 'overlay', source: 'overlay', options }];
+}
+
+function bind(source: string, mode: 'ro' | 'rw'): WireMount {
+  return { type: 'bind', source, options: ['rbind', mode] };
+}

@@ -1,0 +1,159 @@
+import { status } from '@grpc/grpc-js';
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { applyLayer, type ApplyRequest } from '../../src/containerd/differ';
+import { parseDmveritySidecar } from '../../src/format/dmverity-sidecar';
+import { buildErofs } from '../../src/layer/build';
+import { encodeLayer, type EncodeOptions } from '../../src/layer/encode';
+import type { EncodedLayer } from '../../src/layer/encoded-layer';
+
+const profiles: [string, EncodeOptions][] = [
+  ['containerd', { chunkSize: 65536 }],
+  ['containerd with a tree', { chunkSize: 65536, dmVerity: true }],
+  ['erofs-image-spec', { chunkSize: 65536, profile: 'erofs-image-spec' }],
+  ['erofs-image-spec with a tree', { chunkSize: 65536, profile: 'erofs-image-spec', dmVerity: true }],
+];
+
+let work: string;
+let root: string;
+let layer: string;
+let tar: string;
+
+beforeAll(() => {
+  work = mkdtempSync(join(tmpdir(), 'differ-'));
+  root = join(work, 'containerd');
+  layer = join(root, 'io.containerd.snapshotter.v1.erofs/snapshots/7');
+  mkdirSync(join(root, 'io.containerd.content.v1.content/blobs/sha256'), { recursive: true });
+  const tree = join(work, 'tree');
+  mkdirSync(tree);
+  writeFileSync(join(tree, 'data'), Buffer.alloc(300_000, 'some data '));
+  tar = join(work, 'layer.tar');
+  execFileSync('tar', ['-C', tree, '-cf', tar, '.']);
+});
+afterAll(() => {
+  rmSync(work, { recursive: true });
+});
+
+beforeEach(() => {
+  rmSync(layer, { recursive: true, force: true });
+  mkdirSync(join(layer, 'fs'), { recursive: true });
+  writeFileSync(join(layer, '.erofslayer'), '');
+});
+
+const contentPath = (digest: string): string =>
+  join(root, 'io.containerd.content.v1.content/blobs/sha256', digest.replace('sha256:', ''));
+
+/** Puts a blob of the layer into containerd's content store. */
+async function store(options: EncodeOptions): Promise<EncodedLayer> {
+  const blob = join(work, 'blob');
+  const encoded = await encodeLayer(tar, blob, options);
+  renameSync(blob, contentPath(encoded.digest));
+  return encoded;
+}
+
+const request = (
+  { mediaType, digest, size, annotations }: EncodedLayer,
+  options = ['rw', 'rbind'],
+): ApplyRequest => ({
+  diff: { media_type: mediaType, digest, size, annotations },
+  mounts: [{ type: 'bind', source: join(layer, 'fs'), options }],
+});
+
+const apply = (wanted: ApplyRequest) => applyLayer(wanted, { root: '/nonexistent' });
+
+test.each(profiles)('%s: the layer is unpacked, with its sidecar', async (_, options) => {
+  const encoded = await store(options);
+  const applied = await apply(request(encoded));
+  expect(applied).toMatchObject({
+    digest: encoded.diffId,
+    mediaType: encoded.mediaType.replace('+zstd', ''),
+  });
+  const image = join(work, 'expected');
+  await buildErofs(tar, image);
+  const expected = readFileSync(image);
+  const found = readFileSync(join(layer, 'layer.erofs'));
+  expect(found.subarray(0, expected.length).equals(expected)).toBe(true);
+  const names = readdirSync(layer).sort();
+  if (options.dmVerity !== true) {
+    expect(names).toEqual(['.erofslayer', 'fs', 'layer.erofs']);
+    expect(found.length).toBe(expected.length);
+    return;
+  }
+  expect(names).toEqual(['.erofslayer', 'fs', 'layer.erofs', 'layer.erofs.dmverity']);
+  const sidecar = parseDmveritySidecar(readFileSync(join(layer, 'layer.erofs.dmverity'), 'utf8'));
+  const said = Object.entries(encoded.annotations).find(([name]) => name.endsWith('root_digest'));
+  expect(sidecar.rootDigest).toBe(said![1]);
+});
+
+test.each(profiles)('%s: any damaged byte is refused, and nothing is left', async (_, options) => {
+  const encoded = await store(options);
+  const path = contentPath(encoded.digest);
+  const whole = readFileSync(path);
+  for (let i = 0; i < 12; i++) {
+    const damaged = Buffer.from(whole);
+    damaged[Math.floor((i * (whole.length - 1)) / 11)]! ^= 0x40;
+    writeFileSync(path, damaged);
+    await expect(apply(request(encoded))).rejects.toThrow();
+    expect(readdirSync(layer).sort()).toEqual(['.erofslayer', 'fs']);
+  }
+  writeFileSync(path, whole.subarray(0, -1));
+  await expect(apply(request(encoded))).rejects.toMatchObject({ code: 'MISMATCH' });
+  writeFileSync(path, whole);
+});
+
+test('a blob that is what its digest says, but whose tree is another, is refused', async () => {
+  const encoded = await store({ chunkSize: 65536, dmVerity: true });
+  const annotations = Object.fromEntries(
+    Object.entries(encoded.annotations).map(([name, value]) => [
+      name,
+      name.endsWith('root_digest') ? value.replace(/.$/, (last) => (last === '0' ? '1' : '0')) : value,
+    ]),
+  );
+  await expect(apply(request({ ...encoded, annotations }))).rejects.toMatchObject({ code: 'MISMATCH' });
+  expect(readdirSync(layer).sort()).toEqual(['.erofslayer', 'fs']);
+});
+
+test('what others unpack is left to them', async () => {
+  const encoded = await store({ chunkSize: 65536 });
+  const wanted = request(encoded);
+  const unimplemented = { status: 'UNIMPLEMENTED' };
+  const other = { ...wanted.diff!, media_type: 'application/vnd.oci.image.layer.v1.tar+gzip' };
+  await expect(apply({ ...wanted, diff: other })).rejects.toMatchObject(unimplemented);
+  rmSync(join(layer, '.erofslayer'));
+  await expect(apply(wanted)).rejects.toMatchObject(unimplemented);
+  expect(status.UNIMPLEMENTED).toBe(12); // what containerd goes on at
+});
+
+test('a layer that is there already is not written to', async () => {
+  const encoded = await store({ chunkSize: 65536 });
+  await expect(apply(request(encoded, ['ro', 'rbind']))).rejects.toMatchObject({
+    status: 'FAILED_PRECONDITION',
+  });
+});
+
+test('a chunk index that is a layer of its own has no files', async () => {
+  const index = Buffer.from('any bytes');
+  const digest = `sha256:${createHash('sha256').update(index).digest('hex')}`;
+  writeFileSync(contentPath(digest), index);
+  const diff = {
+    media_type: 'application/vnd.erofs.chunk-index.v1',
+    digest,
+    size: index.length,
+    annotations: {},
+  };
+  const mounts = [{ type: 'bind', source: join(layer, 'fs'), options: ['rw'] }];
+  expect(await apply({ diff, mounts })).toMatchObject({ digest });
+  expect(readFileSync(join(layer, 'layer.erofs')).readUInt32LE(1024)).toBe(0xe0f5e1e2);
+});

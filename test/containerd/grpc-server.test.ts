@@ -1,0 +1,51 @@
+import { status } from '@grpc/grpc-js';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { serveGrpc, StatusError } from '../../src/containerd/grpc-server';
+import { failure } from '../../src/errors';
+import { connectService } from './grpc-client';
+
+let folder: string;
+let socket: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'grpc-'));
+  socket = join(folder, 'socket');
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true });
+});
+
+test('calls are answered, errors have their status, and the socket is for its user alone', async () => {
+  const server = await serveGrpc(socket, 'snapshots', {
+    Usage: () => Promise.resolve({ size: 2 ** 40, inodes: 3 }),
+    Remove: () => Promise.reject(failure('MISMATCH', 'layer', 'it is another')),
+    Stat: () => Promise.reject(new StatusError('NOT_FOUND', 'no such snapshot')),
+    List: () =>
+      Promise.resolve({ info: [{ name: 'a', kind: 'COMMITTED', created_at: { seconds: 5, nanos: 6 } }] }),
+  });
+  expect(statSync(socket).mode & 0o777).toBe(0o600);
+  const client = connectService(socket, 'snapshots');
+  expect(await client.call('Usage', { key: 'a' })).toMatchObject({ size: 2 ** 40, inodes: 3 });
+  await expect(client.call('Remove', {})).rejects.toMatchObject({ code: status.DATA_LOSS });
+  await expect(client.call('Stat', {})).rejects.toMatchObject({ code: status.NOT_FOUND });
+  await expect(client.call('Commit', {})).rejects.toMatchObject({ code: status.UNIMPLEMENTED });
+  const [{ info } = { info: [] }] = await client.list('List', {});
+  expect(info).toMatchObject([{ name: 'a', kind: 'COMMITTED', created_at: { seconds: 5, nanos: 6 } }]);
+  client.close();
+  await server.close();
+});
+
+test('a socket that nobody listens on is replaced', async () => {
+  writeFileSync(socket, '');
+  const server = await serveGrpc(socket, 'diff', {});
+  await server.close();
+});
+
+test('a socket that somebody listens on is refused', { timeout: 20_000 }, async () => {
+  const other = createServer().listen(socket);
+  await expect(serveGrpc(socket, 'diff', {})).rejects.toMatchObject({ code: 'FAILED' });
+  other.close();
+});
