@@ -30,6 +30,7 @@ export type { Xattr } from './erofs/xattr';
 export { escapePath, unescapePath } from './format/escaped-path';
 export { mergeTraces, parseTrace, serializeTrace, type Trace, type TraceRead } from './format/trace';
 export { readTrace } from './image/trace-file';
+export { traceShare, type TraceShare, type TraceShareOptions } from './image/trace-share';
 export { pullTrace, pushTrace, type PushedTrace, type PulledTrace } from './image/trace-transfer';
 export type { PullTraceOptions, PushTraceOptions } from './image/trace-transfer';
 export { buildErofs, type BuiltErofs } from './layer/build';

@@ -243,6 +243,7 @@ export const optionsOf = {
   removeLazyImage: state,
   listLazyImages: state,
   pushTrace: { ...resources, ...registry },
+  traceShare: { ...resources, ...registry },
   pullTrace: { ...resources, ...registry, platform: view.platform },
   openBlob: blob,
   openErofsSource: { ...resources, ...blob },

@@ -50,6 +50,7 @@ const calls: Record<keyof typeof optionsOf, (options: object) => Promise<unknown
   removeLazyImage: (options) => library.removeLazyImage(`oci:${at('in')}`, options),
   listLazyImages: (options) => library.listLazyImages(options),
   pushTrace: (options) => library.pushTrace(at('tar'), `oci:${at('in')}`, options),
+  traceShare: (options) => library.traceShare({ schema: 1, image: 'x', platform: 'x', reads: [] }, options),
   pullTrace: (options) => library.pullTrace(`oci:${at('in')}`, at('out'), options),
   openBlob: (options) => library.openBlob(at('tar'), options),
   openErofsSource: (options) => library.openErofsSource(at('tar'), options),

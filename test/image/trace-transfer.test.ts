@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { serializeTrace, type Trace } from '../../src/format/trace';
+import { traceShare } from '../../src/image/trace-share';
 import { pullTrace, pushTrace } from '../../src/image/trace-transfer';
 import { convertImage } from '../../src/convert/image';
 import { mediaTypes } from '../../src/format/media-types';
@@ -255,5 +256,34 @@ describe.skipIf(reason !== null)(titleOf("Docker's registry", reason), () => {
     const reference = `docker://${registry.host}/app:erofs`;
     await convertImage(`oci:${at('layout')}`, reference);
     await replaces(reference);
+  });
+});
+
+describe('the share of its image', () => {
+  const shared = (reads: Trace['reads'], name: string): Trace => ({ ...traceOf('/x'), image: name, reads });
+  const part = traceOf('/file').reads[0]!;
+
+  test('is asked of the image, and so are the sizes of files that were read whole', async () => {
+    const tar = tarBytes([
+      { name: 'file', content: 'x'.repeat(10_000) },
+      { name: 'whole', content: 'y'.repeat(20_000) },
+    ]);
+    builder.name(
+      builder.image([builder.tarLayer(tar), builder.tarLayer(tarBytes([{ name: 'top', content: 'z' }]))]),
+    );
+    const place = `oci:${at('erofs')}:image`;
+    const { digest, manifests } = await convertImage(`oci:${at('layout')}`, place);
+    const reads = [part, { ...part, path: '/whole', ranges: [] }, { ...part, path: '/gone', ranges: [] }];
+    const imageBytes = manifests[0]!.layers.reduce((sum, layer) => sum + layer.uncompressedSize!, 0);
+    expect(await traceShare(shared(reads, `${place}@${digest!}`))).toEqual({ bytesRead: 20_001, imageBytes });
+    const other = await caught(() => traceShare(shared(reads, `${place}@sha256:${'4'.repeat(64)}`)));
+    expect(other).toMatchObject({ code: 'MISMATCH' });
+  });
+
+  test('is not known of an image of tars, or one that is away', async () => {
+    const tars = shared([part], `oci:${at('layout')}:image@${image.digest}`);
+    expect(await caught(() => traceShare(tars))).toMatchObject({ code: 'USAGE' });
+    const away = shared([part], `docker://127.0.0.1:1/app:v1@${image.digest}`);
+    expect(await caught(() => traceShare(away))).toMatchObject({ code: 'IO' });
   });
 });

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import type { Trace } from '../../index';
+import { SeekableErofsError } from '../../errors';
+import type { Trace, TraceShare } from '../../index';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
 import {
@@ -29,11 +30,33 @@ function showCommand(session: Session): Command {
   const command = defineCommand('show <FILE>', 'List what was read, in the order of first use', [
     'trace show app.trace',
   ]);
+  addRegistryOptions(command);
   return finishCommand(command, session, async ({ options }, [file]) => {
-    const { readTrace } = await library();
-    const document = await readTrace(file!, options);
-    return { document, text: table(rowsOf(document)), summary: [summaryOf(document)] };
+    const { readTrace, traceShare } = await library();
+    const trace = await readTrace(file!, options);
+    const registry = registryOptions(command.opts<RegistryFlags>());
+    const asked = await traceShare(trace, { ...options, ...registry }).catch(unlessCancelled);
+    const isKnown = !(asked instanceof SeekableErofsError);
+    return {
+      document: { ...trace, share: isKnown ? asked : null },
+      text: table(rowsOf(trace)),
+      summary: [
+        summaryOf(trace),
+        isKnown ? shareOf(asked) : `its share of the image is not known: ${asked.message}`,
+      ],
+    };
   });
+}
+
+/** A trace is shown without its image as well. */
+function unlessCancelled(error: unknown): SeekableErofsError {
+  if (error instanceof SeekableErofsError && error.code !== 'CANCELLED') return error;
+  throw error;
+}
+
+function shareOf({ bytesRead, imageBytes }: TraceShare): string {
+  const percent = imageBytes === 0 ? 0 : (100 * bytesRead) / imageBytes;
+  return `${humanBytes(bytesRead)} of ${humanBytes(imageBytes)}: ${percent.toFixed(1)} % of the image`;
 }
 
 function mergeCommand(session: Session): Command {
