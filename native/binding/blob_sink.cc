@@ -12,6 +12,7 @@ Napi::Function BlobSinkHandle::define(Napi::Env env) {
       env, "BlobSink",
       {InstanceMethod("append", &BlobSinkHandle::append),
        InstanceMethod("appendSource", &BlobSinkHandle::append_source),
+       InstanceAccessor<&BlobSinkHandle::written>("written"),
        InstanceMethod("finish", &BlobSinkHandle::finish), InstanceMethod("close", &BlobSinkHandle::close)});
 }
 
@@ -45,6 +46,10 @@ Napi::Value BlobSinkHandle::append_source(const Napi::CallbackInfo& info) {
         return sink->write_all(*source, job);
       },
       [](Napi::Env env, Unit&) { return env.Undefined(); });
+}
+
+Napi::Value BlobSinkHandle::written(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), sink_ ? static_cast<double>(sink_->written()) : 0);
 }
 
 Napi::Value BlobSinkHandle::finish(const Napi::CallbackInfo& info) {

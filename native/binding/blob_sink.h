@@ -20,6 +20,7 @@ class BlobSinkHandle final : public Napi::ObjectWrap<BlobSinkHandle> {
  private:
   Napi::Value append(const Napi::CallbackInfo& info);
   Napi::Value append_source(const Napi::CallbackInfo& info);
+  Napi::Value written(const Napi::CallbackInfo& info);
   Napi::Value finish(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 

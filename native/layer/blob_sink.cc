@@ -23,10 +23,22 @@ uint64_t BlobSink::place_beside(Bytes bytes, hash::Sha256& other, Bytes other_by
   return std::exchange(size_, size_ + bytes.size());
 }
 
-Status BlobSink::write_at(uint64_t offset, Bytes bytes) const {
+Status BlobSink::write_at(uint64_t offset, Bytes bytes) {
   TRY(file_.write_at(offset, bytes));
   file_.begin_writeback(offset, bytes.size());
+  note_written(offset, offset + bytes.size());
   return ok();
+}
+
+void BlobSink::note_written(uint64_t offset, uint64_t end) {
+  const std::lock_guard lock(mutex_);
+  ahead_.emplace(offset, end);
+  uint64_t written = written_.load(std::memory_order_relaxed);
+  for (auto next = ahead_.begin(); next != ahead_.end() && next->first == written;
+       next = ahead_.erase(next)) {
+    written = next->second;
+  }
+  written_.store(written, std::memory_order_release);
 }
 
 Status BlobSink::write_all(const ByteSource& source, Job& job) {

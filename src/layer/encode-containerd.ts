@@ -9,6 +9,7 @@ import { verityPayloadSize } from '../format/verity-tree-size';
 import type { ResourceOptions } from '../job';
 import { native, type EncodedImage, type NativeBlobSink, type NativeSource } from '../native/binding';
 import { runNative } from '../native/run';
+import { writeBlobTo, type BlobTarget } from './blob-target';
 import type { EncodedLayer } from './encoded-layer';
 import { resourcesOf } from './resources';
 import { verityHead, verityParameters, type VeritySettings } from './verity-payload';
@@ -16,15 +17,24 @@ import { verityHead, verityParameters, type VeritySettings } from './verity-payl
 /** Writes a blob as docs/format/containerd-profile.md has it: frames, table, and the dm-verity payload behind that. */
 export async function encodeContainerd(
   image: NativeSource,
-  blob: { fd: number; name: string },
+  blob: BlobTarget,
   settings: EncodeSettings,
   options: ResourceOptions,
   item: string,
 ): Promise<EncodedLayer> {
   checkSizes(image.size, settings);
+  return writeBlobTo(blob, (sink) => writeParts(image, sink, settings, options, item));
+}
+
+async function writeParts(
+  image: NativeSource,
+  sink: NativeBlobSink,
+  settings: EncodeSettings,
+  options: ResourceOptions,
+  item: string,
+): Promise<EncodedLayer> {
   const { threads, tmpDir } = resourcesOf(options);
   const { chunkSize, level } = settings;
-  const sink = new native.BlobSink(blob.fd, blob.name);
   const verity = settings.verity && verityParameters(settings.verity);
   let encoded: EncodedImage | undefined;
   try {
@@ -47,7 +57,6 @@ export async function encodeContainerd(
       chunks: encoded.offsets.length - 1,
     };
   } finally {
-    sink.close();
     encoded?.verity?.tree.close();
   }
 }

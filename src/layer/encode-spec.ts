@@ -9,6 +9,7 @@ import { verityPayloadSize } from '../format/verity-tree-size';
 import type { ResourceOptions } from '../job';
 import { native, type NativeBlobSink, type NativeSource } from '../native/binding';
 import { runNative } from '../native/run';
+import { writeBlobTo, type BlobTarget } from './blob-target';
 import type { EncodedBlob, IndexLayer } from './encoded-layer';
 import { resourcesOf } from './resources';
 import { verityHead, verityParameters, type VeritySettings } from './verity-payload';
@@ -22,43 +23,51 @@ const maxChunks = 0xffff_ffff;
 /** Writes a blob as docs/format/erofs-image-spec-profile.md has it: image and tree in chunks as one, and the index last or apart. */
 export async function encodeSpec(
   image: NativeSource,
-  blob: { fd: number; name: string },
+  blob: BlobTarget,
   settings: EncodeSettings,
   options: ResourceOptions,
   item: string,
 ): Promise<EncodedBlob> {
   checkSizes(image.size, settings);
   const data = await joinTree(image, settings.verity, options, item);
-  const sink = new native.BlobSink(blob.fd, blob.name);
   try {
-    const stored = await writeChunks(data.source, sink, settings, options, item);
-    const { chunkSize, compression } = settings;
-    const { offsets, checksums } = stored;
-    const uncompressedSize = data.source.size;
-    const starts = Float64Array.from(offsets, (_, i) => Math.min(i * chunkSize, uncompressedSize));
-    const index = { uncompressedSize, compression, offsets, starts, checksums, checksumSize } as const;
-    const payload = serializeChunkIndex(index);
-    const isEmbedded = settings.index === 'embedded';
-    const section = isEmbedded ? appendIndex(sink, offsets.at(-1)!, payload, compression) : {};
-    const { size, digest: sha256 } = sink.finish();
-    const digest = formatDigest('sha256', sha256);
-    // Of bytes that are stored as they are, the index behind them is content as well.
-    const diffId = compression === 'none' ? digest : formatDigest('sha256', stored.diffId);
-    return {
-      mediaType: erofsMediaType(settings.profile, compression),
-      digest,
-      size,
-      annotations: writeSpecAnnotations({ ...section, uncompressedDigest: diffId, verity: data.verity }),
-      diffId,
-      uncompressedSize: data.imageSize,
-      chunkSize,
-      chunks: offsets.length - 1,
-      indexLayer: isEmbedded ? null : indexLayerOf(payload, digest),
-    };
+    return await writeBlobTo(blob, (sink) => writeParts(data, sink, settings, options, item));
   } finally {
-    sink.close();
     data.close();
   }
+}
+
+async function writeParts(
+  data: ImageData,
+  sink: NativeBlobSink,
+  settings: EncodeSettings,
+  options: ResourceOptions,
+  item: string,
+): Promise<EncodedBlob> {
+  const stored = await writeChunks(data.source, sink, settings, options, item);
+  const { chunkSize, compression } = settings;
+  const { offsets, checksums } = stored;
+  const uncompressedSize = data.source.size;
+  const starts = Float64Array.from(offsets, (_, i) => Math.min(i * chunkSize, uncompressedSize));
+  const index = { uncompressedSize, compression, offsets, starts, checksums, checksumSize } as const;
+  const payload = serializeChunkIndex(index);
+  const isEmbedded = settings.index === 'embedded';
+  const section = isEmbedded ? appendIndex(sink, offsets.at(-1)!, payload, compression) : {};
+  const { size, digest: sha256 } = sink.finish();
+  const digest = formatDigest('sha256', sha256);
+  // Of bytes that are stored as they are, the index behind them is content as well.
+  const diffId = compression === 'none' ? digest : formatDigest('sha256', stored.diffId);
+  return {
+    mediaType: erofsMediaType(settings.profile, compression),
+    digest,
+    size,
+    annotations: writeSpecAnnotations({ ...section, uncompressedDigest: diffId, verity: data.verity }),
+    diffId,
+    uncompressedSize: data.imageSize,
+    chunkSize,
+    chunks: offsets.length - 1,
+    indexLayer: isEmbedded ? null : indexLayerOf(payload, digest),
+  };
 }
 
 /** Better refused now than after the work. */

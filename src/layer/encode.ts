@@ -7,6 +7,7 @@ import { omit } from '../oci/json';
 import { checkOptions } from '../options';
 import type { ByteSource } from '../source/byte-source';
 import { openInputFile } from '../source/input-file';
+import type { BlobTarget } from './blob-target';
 import { encodeContainerd } from './encode-containerd';
 import type { EncodedBlob, EncodedLayer } from './encoded-layer';
 import { openLayerImage, type BuildOptions } from './layer-image';
@@ -80,7 +81,7 @@ function settingsOfTree(options: EncodeOptions, settings: EncodeSettings): Encod
 /** Writes the blob of a raw EROFS image to an empty file; progress calls it `item`. */
 export async function encodeErofs(
   image: NativeSource,
-  blob: { fd: number; name: string },
+  blob: BlobTarget,
   settings: EncodeSettings,
   options: ResourceOptions,
   item = blob.name,

@@ -37,6 +37,8 @@ export interface NativeArrival {
 
 /** A blob while it is written: the running SHA-256, and a descriptor of its own until finish() or close(). */
 export interface NativeBlobSink {
+  /** So many bytes from the first on are in the file, and stay as they are; 0 once it was finished or closed. */
+  readonly written: number;
   append(bytes: Uint8Array): void;
   appendSource(source: NativeSource, job: NativeJob): Promise<void>;
   /** The digest (32 bytes) and the length of all that was appended. Called once. */

@@ -15,7 +15,7 @@ import { getManifestOf, hasManifest, isKeptAsManifest, putManifest } from './man
 import { mountBlob } from './mount';
 import { OpenUploads } from './open-uploads';
 import type { DestinationOptions, StoreOptions } from './options';
-import { pushBlob, type BlobRange } from './upload';
+import { BlobPush, type BlobRange } from './upload';
 import { taggedReferrers } from './referrers';
 import { referrersTag, withReferrer } from '../../oci/referrers';
 
@@ -75,24 +75,35 @@ export class RegistryDestination implements DestinationStore {
 
   async createBlob(): Promise<BlobDraft> {
     const file = await openTemporary(this.options.tmpDir);
+    const push = this.pushOf(rangesOf(file, this.name), this.options.onProgress);
     return {
       fd: file.fd,
       name: this.name,
+      onWritten: (size) => {
+        push.written(size);
+      },
       commit: async (descriptor) => {
         try {
-          await this.commit(file, descriptor);
+          await this.commit(file, push, descriptor);
         } finally {
           await file.close();
         }
       },
-      discard: () => file.close(),
+      discard: async () => {
+        await push.giveUp();
+        await file.close();
+      },
     };
   }
 
   async writeBlob(descriptor: Descriptor, bytes: Uint8Array): Promise<void> {
     checkContent(descriptor, bytes);
     if (isKeptAsManifest(descriptor.mediaType)) await this.putManifest(descriptor, bytes);
-    else await this.push(descriptor, (start, end) => Buffer.from(bytes.subarray(start, end)));
+    else
+      await this.complete(
+        this.pushOf((start, end) => Buffer.from(bytes.subarray(start, end))),
+        descriptor,
+      );
   }
 
   async setReference(reference: string | undefined, descriptor: Descriptor): Promise<void> {
@@ -134,12 +145,10 @@ export class RegistryDestination implements DestinationStore {
     return this.mountFrom !== null && mountBlob(this.client, descriptor, this.mountFrom, this.uploads);
   }
 
-  private async commit({ fd }: TemporaryFile, descriptor: Descriptor): Promise<void> {
+  private async commit({ fd }: TemporaryFile, push: BlobPush, descriptor: Descriptor): Promise<void> {
     const { digest, size, mediaType } = descriptor;
     checkSize(digest, size, fstatSync(fd).size);
-    const range = (start: number, end: number) =>
-      Readable.from(readChunks(fd, end, this.name, start), { objectMode: false });
-    if (!isKeptAsManifest(mediaType)) return this.push(descriptor, range, this.options.onProgress);
+    if (!isKeptAsManifest(mediaType)) return this.complete(push, descriptor);
     checkJsonSize(digest, size);
     const pieces: Buffer[] = [];
     for await (const piece of readChunks(fd, size, this.name)) pieces.push(piece);
@@ -153,16 +162,20 @@ export class RegistryDestination implements DestinationStore {
     this.present.add(descriptor.digest);
   }
 
-  private async push(
-    descriptor: Descriptor,
-    content: BlobRange,
-    onProgress?: StoreOptions['onProgress'],
-  ): Promise<void> {
-    if (this.present.has(descriptor.digest)) return;
+  private pushOf(content: BlobRange, onProgress?: StoreOptions['onProgress']): BlobPush {
     const { uploadChunkSize: chunkSize } = this.options;
-    await pushBlob(this.client, descriptor, content, this.uploads, { chunkSize, onProgress });
+    return new BlobPush(this.client, content, this.uploads, { chunkSize, onProgress });
+  }
+
+  private async complete(push: BlobPush, descriptor: Descriptor): Promise<void> {
+    if (this.present.has(descriptor.digest)) return push.giveUp();
+    await push.complete(descriptor);
     this.present.add(descriptor.digest);
   }
+}
+
+function rangesOf({ fd }: TemporaryFile, name: string): BlobRange {
+  return (start, end) => Readable.from(readChunks(fd, end, name, start), { objectMode: false });
 }
 
 /** The source's repository, when it is another one of the same registry. */

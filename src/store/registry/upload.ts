@@ -31,21 +31,68 @@ interface PushOptions extends Pick<JobOptions, 'onProgress'> {
   chunkSize?: number | undefined;
 }
 
-/** Makes a blob of the repository. One that is there is not sent. An upload that `open` keeps is used before another is begun. */
-export async function pushBlob(
-  client: RegistryClient,
-  descriptor: Descriptor,
-  content: BlobRange,
-  open: OpenUploads,
-  options: PushOptions = {},
-): Promise<void> {
-  if (await client.retrying(() => hasBlob(client, descriptor))) return;
-  const upload = new Upload(client, descriptor, content, open, options);
-  while (!upload.isDone) await client.retrying(() => upload.step());
+/**
+ * A blob on its way to the repository. Sending may begin before all of it, and so its digest, is known. An upload that `open` keeps is used
+ * before another is begun.
+ */
+export class BlobPush {
+  private readonly upload: Upload;
+  /** What is sent before the digest is known; null when nothing is under way. */
+  private early: Promise<void> | null = null;
+  private isEarlyOver = false;
+  private readonly stopping = new AbortController();
+
+  constructor(
+    private readonly client: RegistryClient,
+    content: BlobRange,
+    open: OpenUploads,
+    private readonly options: PushOptions = {},
+  ) {
+    this.upload = new Upload(client, content, open, options);
+  }
+
+  /** The first `size` bytes are as they will be: chunks of them are sent, until one is refused. */
+  written(size: number): void {
+    if (this.isEarlyOver) return;
+    this.upload.available = size;
+    this.early ??= this.sendEarly();
+  }
+
+  /** Makes it a blob, and sends what is missing. One that the repository has already is given up. */
+  async complete(descriptor: Descriptor): Promise<void> {
+    this.isEarlyOver = true;
+    await this.early;
+    if (await this.client.retrying(() => hasBlob(this.client, descriptor))) return this.upload.giveUp();
+    this.upload.describe(descriptor, this.options.onProgress);
+    while (!this.upload.isDone) await this.client.retrying(() => this.upload.step());
+  }
+
+  /** Ends the sending, and tells the registry that no more will come. */
+  async giveUp(): Promise<void> {
+    this.isEarlyOver = true;
+    this.stopping.abort();
+    await this.early;
+    await this.upload.giveUp();
+  }
+
+  private async sendEarly(): Promise<void> {
+    const { signal } = this.stopping;
+    try {
+      while (!this.isEarlyOver && this.upload.hasChunk)
+        await this.client.retrying(() => this.upload.step(signal), signal);
+    } catch {
+      this.isEarlyOver = true; // complete() tries again, and says what is wrong
+    } finally {
+      this.early = null;
+    }
+  }
 }
 
 class Upload {
   isDone = false;
+  /** Bytes that are there to be sent, until the descriptor says how many there are in all. */
+  available = 0;
+  private descriptor: Descriptor | null = null;
   /** Where the registry wants the next bytes; null before it was asked. */
   private location: URL | null = null;
   private offset = 0;
@@ -54,31 +101,44 @@ class Upload {
   private isWhole = false;
   private restarts = 0;
   private chunkSize: number;
-  private readonly what: string;
-  private readonly ticker: Ticker;
+  private ticker: Ticker | null = null;
 
   constructor(
     private readonly client: RegistryClient,
-    private readonly descriptor: Descriptor,
     private readonly content: BlobRange,
     private readonly open: OpenUploads,
-    { chunkSize = uploadChunkSize, onProgress }: PushOptions,
+    { chunkSize = uploadChunkSize }: PushOptions,
   ) {
-    this.what = `blob ${descriptor.digest}`;
     this.chunkSize = chunkSize;
+  }
+
+  /** Says which blob it is. */
+  describe(descriptor: Descriptor, onProgress: PushOptions['onProgress']): void {
+    this.descriptor = descriptor;
+    this.available = descriptor.size;
     this.ticker = new Ticker({ phase: 'push', item: descriptor.digest, total: descriptor.size }, onProgress);
   }
 
+  /** Whether a step can be made before the descriptor is known. */
+  get hasChunk(): boolean {
+    return !this.isWhole && this.available - this.offset >= this.chunkSize;
+  }
+
+  private get what(): string {
+    return this.descriptor === null ? 'a blob' : `blob ${this.descriptor.digest}`;
+  }
+
   /** One request on the way, or two after a fault. */
-  async step(): Promise<void> {
+  async step(signal?: AbortSignal): Promise<void> {
     if (this.isUncertain) await this.recover();
     if (this.isDone) return;
     if (this.location === null) return this.begin();
     this.isUncertain = true; // until an answer says otherwise
-    const { size } = this.descriptor;
-    const fitsOnce = this.offset === 0 && (this.isWhole || size <= this.chunkSize);
-    if (fitsOnce || this.offset === size) await this.finish(this.location);
-    else await this.sendChunk(this.location);
+    const { descriptor, offset } = this;
+    const fitsOnce = offset === 0 && (this.isWhole || this.available <= this.chunkSize);
+    if (descriptor !== null && (fitsOnce || offset === descriptor.size))
+      await this.finish(this.location, descriptor);
+    else await this.sendChunk(this.location, signal);
     this.isUncertain = false;
   }
 
@@ -100,10 +160,11 @@ class Upload {
     return upload;
   }
 
-  private async sendChunk(location: URL): Promise<void> {
-    const end = Math.min(this.offset + this.chunkSize, this.descriptor.size);
+  private async sendChunk(location: URL, signal: AbortSignal | undefined): Promise<void> {
+    const end = Math.min(this.offset + this.chunkSize, this.available);
     const response = await this.client.send(location, {
       method: 'PATCH',
+      signal,
       headers: {
         'content-type': 'application/octet-stream',
         'content-length': String(end - this.offset),
@@ -124,12 +185,11 @@ class Upload {
     if (received <= this.offset || received > end)
       throw this.refuse(`takes bytes up to ${received} where ${end} were sent`);
     this.offset = received;
-    this.ticker.at(received);
+    this.ticker?.at(received);
   }
 
   /** The last request: with all bytes, or, when they are there, without any. */
-  private async finish(location: URL): Promise<void> {
-    const { digest, size } = this.descriptor;
+  private async finish(location: URL, { digest, size }: Descriptor): Promise<void> {
     const url = new URL(location);
     url.searchParams.set('digest', digest);
     const { offset } = this;
@@ -146,12 +206,12 @@ class Upload {
     await response.discard();
     this.open.delete(location);
     this.isDone = true;
-    this.ticker.at(size);
+    this.ticker?.at(size);
   }
 
   /** After a fault: the blob may be complete, or a part of it may have arrived. */
   private async recover(): Promise<void> {
-    if (await hasBlob(this.client, this.descriptor)) {
+    if (this.descriptor !== null && (await hasBlob(this.client, this.descriptor))) {
       if (this.location !== null) this.open.delete(this.location);
       this.isDone = true;
       return;
@@ -168,8 +228,7 @@ class Upload {
     }
     this.takeLocation(response);
     await response.discard();
-    if (received > this.descriptor.size)
-      throw this.refuse(`has ${received} bytes of ${this.descriptor.size}`);
+    if (received > this.available) throw this.refuse(`has ${received} bytes of ${this.available}`);
     this.offset = received;
     this.isUncertain = false;
   }
@@ -177,9 +236,15 @@ class Upload {
   /** @throws what the registry said, when that is not worth another upload, or comes again and again. */
   private async beginAnew(refusal: Refusal, isWorthwhile: boolean): Promise<void> {
     if (!isWorthwhile || ++this.restarts > maxRestarts) throw await this.client.errorOf(this.what, refusal);
-    const location = this.location!;
+    await this.giveUp();
+  }
+
+  /** Tells the registry that no more will come; a later step begins anew. */
+  async giveUp(): Promise<void> {
+    const { location } = this;
     this.location = null;
     this.offset = 0;
+    if (location === null) return;
     this.open.delete(location);
     await this.client.sendLast(location, { method: 'DELETE' });
   }

@@ -1,8 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import {
-  RegistryDestination,
-  type RegistryDestinationOptions,
-} from '../../../src/store/registry/destination';
+import { RegistryDestination } from '../../../src/store/registry/destination';
 import { caught } from '../../support/caught';
 import { refuse } from '../../support/fake-registry';
 import { refusal } from '../../support/refusal';
@@ -16,30 +13,12 @@ import {
   registry,
   sampleManifest,
   types,
+  uploadChunk as chunk,
   useRegistry,
+  withDestination,
 } from './sample';
 
 useRegistry();
-
-const chunk = 100_000;
-
-/** Runs with a destination, and closes it; aborts it when that fails, as a conversion does. */
-async function withDestination<T>(
-  use: (store: RegistryDestination) => Promise<T>,
-  options: RegistryDestinationOptions = {},
-  to = reference(),
-): Promise<T> {
-  const store = await RegistryDestination.open(to, { ...quick(), uploadChunkSize: chunk, ...options });
-  registry.takeCalls();
-  try {
-    const result = await use(store);
-    await store.close();
-    return result;
-  } catch (error) {
-    await store.abort();
-    throw error;
-  }
-}
 
 const stored = (bytes: Buffer, repository = 'team/app') =>
   registry.blobs.get(`${repository} ${digestOf(bytes)}`);

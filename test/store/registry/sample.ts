@@ -7,6 +7,10 @@ import { afterEach, beforeEach, expect, vi } from 'vitest';
 import type { RegistryReference } from '../../../src/oci/reference';
 import type { DestinationStore } from '../../../src/oci/store';
 import type { Descriptor } from '../../../src/oci/types';
+import {
+  RegistryDestination,
+  type RegistryDestinationOptions,
+} from '../../../src/store/registry/destination';
 import type { StoreOptions } from '../../../src/store/registry/options';
 import { FakeRegistry } from '../../support/fake-registry';
 
@@ -87,4 +91,25 @@ export async function commitBlob(
   const draft = await store.createBlob();
   writeSync(draft.fd, bytes);
   await draft.commit(descriptor);
+}
+
+/** Bytes of a request of the uploads in these tests. */
+export const uploadChunk = 100_000;
+
+/** Runs with a destination, and closes it; aborts it when that fails, as a conversion does. */
+export async function withDestination<T>(
+  use: (store: RegistryDestination) => Promise<T>,
+  options: RegistryDestinationOptions = {},
+  to = reference(),
+): Promise<T> {
+  const store = await RegistryDestination.open(to, { ...quick(), uploadChunkSize: uploadChunk, ...options });
+  registry.takeCalls();
+  try {
+    const result = await use(store);
+    await store.close();
+    return result;
+  } catch (error) {
+    await store.abort();
+    throw error;
+  }
 }

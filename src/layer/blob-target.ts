@@ -1,0 +1,30 @@
+import { native, type NativeBlobSink } from '../native/binding';
+
+const interval = 50; // milliseconds
+
+/** Where the bytes of a blob go. */
+export interface BlobTarget {
+  /** Of an empty file. */
+  fd: number;
+  name: string;
+  /** Told now and then that the first `size` bytes will not change. */
+  onWritten?(size: number): void;
+}
+
+/** Runs `write`, which fills the blob of `target`. */
+export async function writeBlobTo<T>(
+  target: BlobTarget,
+  write: (sink: NativeBlobSink) => Promise<T>,
+): Promise<T> {
+  const sink = new native.BlobSink(target.fd, target.name);
+  const tell = (): void => {
+    if (sink.written > 0) target.onWritten?.(sink.written);
+  };
+  const timer = target.onWritten && setInterval(tell, interval).unref();
+  try {
+    return await write(sink);
+  } finally {
+    clearInterval(timer);
+    sink.close();
+  }
+}
