@@ -1,4 +1,6 @@
-// decodeImage, decodeFrame, readFrame, decodedSource.
+// decodeImage, decodeFrame, readFrame, placeFrame, inflateFrame, decodedSource.
+#include <algorithm>
+
 #include "base/buffer.h"
 #include "binding/convert.h"
 #include "binding/exports.h"
@@ -7,6 +9,7 @@
 #include "binding/source.h"
 #include "layer/decode_image.h"
 #include "layer/decoded_source.h"
+#include "layer/inflate_frame.h"
 
 namespace seekable::binding {
 
@@ -61,12 +64,28 @@ struct FrameDecoder {
   std::vector<uint8_t> checksum;
   std::string name;
 
+  // Decodes to a file; the SHA-256. The bytes never are JavaScript's, which would keep them until it collects
+  // garbage.
+  Result<Buffer> place(Bytes frame, const File& target, uint64_t offset) const {
+    Buffer out = TRY(decode(frame));
+    TRY(target.write_at(offset, out.first(length)));
+    const hash::Sha256Digest digest = hash::sha256(out.first(length));
+    Buffer result = TRY(Buffer::allocate(digest.size()));
+    std::copy(digest.begin(), digest.end(), result.data());
+    return result;
+  }
+
   Result<Buffer> decode(Bytes frame) const {
     Buffer out = TRY(Buffer::allocate_to_give(length));
     TRY(layer::decode_frame(frame, compressed, checksum, out.first(length), name));
     return out;
   }
 };
+
+std::shared_ptr<File> target_of(Napi::Env env, const Napi::Object& target) {
+  const int descriptor = static_cast<int>(number_of(target, "fd"));
+  return std::make_shared<File>(value_or_throw(env, File::duplicate(descriptor, string_of(target, "name"))));
+}
 
 FrameDecoder frame_decoder(const Napi::CallbackInfo& info) {
   const auto options = info[1].As<Napi::Object>();
@@ -112,6 +131,13 @@ Napi::Value decode_frame(const Napi::CallbackInfo& info) {
       info.Env(), [decoder = frame_decoder(info), frame = copy(info[0])] { return decoder.decode(frame); });
 }
 
+Napi::Value place_frame(const Napi::CallbackInfo& info) {
+  const auto target = info[2].As<Napi::Object>();
+  return ShortWork::start(
+      info.Env(), [decoder = frame_decoder(info), frame = copy(info[0]), file = target_of(info.Env(), target),
+                   offset = number_of(target, "offset")] { return decoder.place(frame, *file, offset); });
+}
+
 Napi::Value read_frame(const Napi::CallbackInfo& info) {
   const auto options = info[1].As<Napi::Object>();
   return ShortWork::start(info.Env(),
@@ -119,6 +145,19 @@ Napi::Value read_frame(const Napi::CallbackInfo& info) {
                            size = number_of(options, "size"), decoder = frame_decoder(info)] {
                             return read_and_decode(*source, offset, size, decoder);
                           });
+}
+
+Napi::Value inflate_frame(const Napi::CallbackInfo& info) {
+  const auto options = info[1].As<Napi::Object>();
+  const auto target = info[2].As<Napi::Object>();
+  return run_async<hash::Sha256Digest>(
+      info.Env(), JobHandle::of(info[3]),
+      [frame = SourceHandle::of(info[0]), length = number_of(options, "length"),
+       zeros = number_of(options, "zeros"), name = string_of(options, "name"),
+       file = target_of(info.Env(), target), offset = number_of(target, "offset")](Job& job) {
+        return layer::inflate_frame(*frame, {.length = length, .zeros = zeros}, *file, offset, name, job);
+      },
+      [](Napi::Env env, hash::Sha256Digest& digest) { return to_js(env, digest); });
 }
 
 }  // namespace seekable::binding

@@ -14,6 +14,8 @@ Napi::Value store_image(const Napi::CallbackInfo& info);
 Napi::Value concatenate(const Napi::CallbackInfo& info);
 Napi::Value decode_image(const Napi::CallbackInfo& info);
 Napi::Value decode_frame(const Napi::CallbackInfo& info);
+Napi::Value place_frame(const Napi::CallbackInfo& info);
+Napi::Value inflate_frame(const Napi::CallbackInfo& info);
 Napi::Value read_frame(const Napi::CallbackInfo& info);
 Napi::Value decoded_source(const Napi::CallbackInfo& info);
 Napi::Value decompress_zstd(const Napi::CallbackInfo& info);

@@ -42,6 +42,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   add("concatenate", concatenate);
   add("decodeImage", decode_image);
   add("decodeFrame", decode_frame);
+  add("placeFrame", place_frame);
+  add("inflateFrame", inflate_frame);
   add("readFrame", read_frame);
   add("decodedSource", decoded_source);
   add("decompressZstd", decompress_zstd);

@@ -50,12 +50,23 @@ export async function readFrame(
   return decode(frames, index, blobName, (options) => native.readFrame(source, { ...range, ...options }));
 }
 
-async function decode(
+/** As decodeFrame(), to a place in a file, which may have been written in part when this fails. Resolves with the chunk's SHA-256. */
+export async function placeFrame(
+  frame: Uint8Array,
   frames: FrameTable,
   index: number,
   blobName: string,
-  run: (options: FrameOptions) => Promise<Buffer>,
+  target: { fd: number; offset: number; name: string },
 ): Promise<Buffer> {
+  return decode(frames, index, blobName, (options) => native.placeFrame(frame, options, target));
+}
+
+async function decode<T>(
+  frames: FrameTable,
+  index: number,
+  blobName: string,
+  run: (options: FrameOptions) => Promise<T>,
+): Promise<T> {
   const { starts, offsets, compression } = frames;
   const name = `${blobName}: frame ${index} at byte ${offsets[index]!}`;
   const length = starts[index + 1]! - starts[index]!;

@@ -1,7 +1,7 @@
-import type { Semaphore } from 'async-mutex';
 import { SeekableErofsError, failure } from '../errors';
 import { serializeVeritySuperblock } from '../format/verity-superblock';
-import { decodeFrame } from '../layer/decoded-range';
+import { decodeFrame, placeFrame } from '../layer/decoded-range';
+import type { ChunkPlace } from './chunk-store';
 import { rangeOf, type LayerChunks } from './layer-chunks';
 import { VerifiedTree } from './verified-tree';
 
@@ -10,13 +10,11 @@ export class ChunkDecoder {
   private readonly tree: VerifiedTree | null;
 
   /**
-   * @param decoding bounds the frames that are decoded at once, over all layers
    * @param readBlob for blocks of the tree above those that are decoded
    */
   constructor(
     name: string,
     private readonly chunks: LayerChunks,
-    private readonly decoding: Semaphore,
     readBlob: (offset: number, length: number) => Promise<Buffer>,
   ) {
     this.tree = chunks.tree && new VerifiedTree(name, chunks.tree, readBlob);
@@ -31,9 +29,20 @@ export class ChunkDecoder {
     const size = starts[chunk + 1]! - starts[chunk]!;
     const isFrame = chunk < frameCount;
     const decoded = isFrame
-      ? await this.decoding.runExclusive(() => decodeFrame(bytes, frames, chunk, name))
+      ? await decodeFrame(bytes, frames, chunk, name)
       : await this.treePiece(chunk, bytes);
     return padded(decoded, size);
+  }
+
+  /** Whether a chunk is what its frame decodes to, no more and no less: not a piece of the tree, and not filled up with zeros. */
+  isPlain(chunk: number): boolean {
+    const { frames, frameCount, starts } = this.chunks;
+    return chunk < frameCount && starts[chunk + 1] === frames.starts[chunk + 1];
+  }
+
+  /** As decode() of a plain chunk, to its place in a file. Resolves with its SHA-256. */
+  place(chunk: number, bytes: Buffer, name: string, target: ChunkPlace): Promise<Uint8Array> {
+    return placeFrame(bytes, this.chunks.frames, chunk, name, target);
   }
 
   private async treePiece(chunk: number, bytes: Buffer): Promise<Buffer> {

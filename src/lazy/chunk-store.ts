@@ -15,6 +15,13 @@ const digestsName = 'digests';
 /** Bytes of a chunk's digest: the first of its SHA-256. Zeros: the chunk is not here. */
 const digestSize = 16;
 
+/** Where a chunk goes. `name` is for errors. */
+export interface ChunkPlace {
+  fd: number;
+  offset: number;
+  name: string;
+}
+
 /**
  * The chunks of one layer that are here: a sparse file with each chunk at its place, and a file with the digest of each. A digest is written
  * only after its data was synced, so a crash costs what came last. Chunks that another process wrote are compared with their digests before
@@ -29,7 +36,7 @@ export class ChunkStore {
   /** Comparisons under way, by chunk. */
   private readonly checking = new Map<number, Promise<boolean>>();
   /** Chunks in the file whose digest is not on disk yet, and their digests. */
-  private unsynced = new Map<number, Promise<Uint8Array>>();
+  private unsynced = new Map<number, Uint8Array>();
   private syncing: Promise<void> = Promise.resolve();
   /** How many chunks are here, and the bytes of them. */
   count = 0;
@@ -111,18 +118,26 @@ export class ChunkStore {
     return this.isComplete;
   }
 
-  /** Puts a verified chunk at its place; its digest follows with the next sync(). NO_SPACE leaves the chunk absent. */
+  /** Puts a verified chunk at its place. NO_SPACE leaves it absent. */
   async write(chunk: number, bytes: Uint8Array): Promise<void> {
-    if (this.has(chunk)) return;
-    try {
-      await writeFully(this.data.fd, bytes, this.starts[chunk]!);
-    } catch (error) {
-      throw fromSystemError(this.path, error);
-    }
+    await this.fill(chunk, async ({ fd, offset }) => {
+      await writeFully(fd, bytes, offset).catch((error: unknown) => {
+        throw fromSystemError(this.path, error);
+      });
+      return new Uint8Array(await webcrypto.subtle.digest('SHA-256', bytes)); // not in this thread: it has readers to answer
+    });
+  }
+
+  /**
+   * Takes a chunk that `put` verifies and writes to its place, and whose SHA-256 it resolves with; the digest follows on the disk with the
+   * next sync(). When that fails, the chunk stays absent.
+   */
+  async fill(chunk: number, put: (target: ChunkPlace) => Promise<Uint8Array>): Promise<void> {
+    const sha256 = await put({ fd: this.data.fd, offset: this.starts[chunk]!, name: this.path });
     if (this.has(chunk)) return;
     this.add(chunk);
     setBit(this.checked, chunk);
-    this.unsynced.set(chunk, digestOf(bytes));
+    this.unsynced.set(chunk, sha256.subarray(0, digestSize));
   }
 
   /** Makes what was written last: data first, then the digests that speak for it. Calls take turns; what one failed to sync is the next one's. */
@@ -163,8 +178,7 @@ export class ChunkStore {
     this.unsynced = new Map();
     try {
       await promisify(fdatasync)(this.data.fd);
-      for (const [chunk, digest] of chunks)
-        await writeFully(this.digestFile.fd, await digest, chunk * digestSize);
+      for (const [chunk, digest] of chunks) await writeFully(this.digestFile.fd, digest, chunk * digestSize);
       await promisify(fdatasync)(this.digestFile.fd);
     } catch (error) {
       for (const [chunk, digest] of chunks) this.unsynced.set(chunk, digest);
@@ -213,11 +227,6 @@ function hasBit(bits: Uint8Array, index: number): boolean {
 
 function setBit(bits: Uint8Array, index: number): void {
   bits[index >> 3]! |= 1 << (index & 7);
-}
-
-/** Not in this thread: it has readers to answer. */
-async function digestOf(bytes: Uint8Array): Promise<Uint8Array> {
-  return new Uint8Array(await webcrypto.subtle.digest('SHA-256', bytes), 0, digestSize);
 }
 
 interface Files {

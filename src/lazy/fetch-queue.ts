@@ -1,3 +1,5 @@
+import { isLargeFrame } from './layer-chunks';
+
 /** Why a chunk is fetched, the most urgent first: a reader waits; a recorded run wanted it; a reader will want it; some day. */
 const urgencies = ['demand', 'prefetch', 'ahead', 'background'] as const;
 export type Urgency = (typeof urgencies)[number];
@@ -10,6 +12,9 @@ const maxJoin = 4 << 20;
 export const maxInMemory = maxJoin;
 /** Stored bytes that may be under way at once, over all layers: what bounds the memory of the server. What nobody waits for has half of them. */
 const maxBytesUnderWay = 32 << 20;
+
+/** What is counted of a frame that is not held in memory: what is under way of it. */
+const largeFrameHeld = 1 << 20;
 
 /** What the queue fetches from. */
 export interface FetchTarget {
@@ -138,15 +143,15 @@ export class FetchQueue {
     const urgency = urgencies[next.urgency]!;
     const isDemand = urgency === 'demand';
     const range = joined(next, isDemand ? maxDemandJoin : maxJoin);
-    if (!this.hasRoom(range.size, isDemand)) return false;
+    const held = isLargeFrame(range.size) ? largeFrameHeld : range.size;
+    if (!this.hasRoom(held, isDemand)) return false;
     if (urgency === 'background' && !this.mayRunInBackground(range.size)) return false;
-    void this.run(next.queue, { ...range, urgency });
+    void this.run(next.queue, { ...range, held, urgency });
     return true;
   }
 
-  /** A frame that is larger than all that may be under way goes alone. */
   private hasRoom(size: number, isDemand: boolean): boolean {
-    if (this.bytes > 0 && this.bytes + size > maxBytesUnderWay) return false;
+    if (this.bytes + size > maxBytesUnderWay) return false;
     const { requests, bytes } = this.unhurried;
     if (isDemand || requests === 0) return true;
     return requests < Math.ceil(this.limits.requests / 2) && bytes + size <= maxBytesUnderWay / 2;
@@ -162,7 +167,7 @@ export class FetchQueue {
 
   private async run(
     queue: Queue,
-    { first, last, size, urgency }: { first: number; last: number; size: number; urgency: Urgency },
+    { first, last, held, urgency }: { first: number; last: number; held: number; urgency: Urgency },
   ): Promise<void> {
     // A chunk that was settled may be under way again, in another request.
     const open = new Set<number>();
@@ -171,7 +176,7 @@ export class FetchQueue {
       queue.running.add(chunk);
       open.add(chunk);
     }
-    this.count(1, size, urgency);
+    this.count(1, held, urgency);
     const settled = (chunk: number): void => {
       if (open.delete(chunk)) queue.running.delete(chunk);
     };
@@ -179,7 +184,7 @@ export class FetchQueue {
       await queue.target.fetch(first, last, urgency, settled);
     } finally {
       for (const chunk of open) settled(chunk);
-      this.count(-1, -size, urgency);
+      this.count(-1, -held, urgency);
       this.drop(queue);
       this.schedule();
     }
@@ -239,7 +244,8 @@ function joined({ queue: { target, wanted }, chunk, urgency }: Wanted, maxBytes:
     const isNext =
       neighbour > edge ? at.offset + at.size === range.offset : range.offset + range.size === at.offset;
     const isRun = neighbour > edge && neighbour < wanted.get(edge)!.runEnd;
-    if (!isNext || (!isRun && size + range.size > maxBytes)) return false;
+    if (!isNext || isLargeFrame(range.size) || isLargeFrame(at.size)) return false;
+    if (!isRun && size + range.size > maxBytes) return false;
     size = isRun ? Math.max(range.size, Math.min(size + range.size, maxInMemory)) : size + range.size;
     return true;
   };

@@ -5,6 +5,9 @@ import type { BlobTree } from '../layer/verity-section';
 /** Bytes of a dm-verity tree that are fetched at once. */
 const treePieceSize = 256 << 10;
 
+/** Bytes of a chunk, decoded or as stored, above which it is not held in memory. */
+const largeChunk = 16 << 20;
+
 /** Where the bytes of a chunk of the layer's file come from: `size` bytes of the blob from `offset`. */
 export interface ChunkRange {
   offset: number;
@@ -56,4 +59,17 @@ export function rangeOf(chunks: LayerChunks, index: number): ChunkRange {
   const offset = payloadOffset + starts[index]! - starts[frameCount]!;
   const size = Math.min(starts[index + 1]! - starts[index]!, treeOffset + treeSize - offset);
   return { offset, size };
+}
+
+/** Whether a chunk's frame is too large to be held in memory. */
+export function isLargeFrame(size: number): boolean {
+  return size > largeChunk;
+}
+
+/** Whether a chunk is too large to be decoded in memory. */
+export function isLargeChunk(chunks: LayerChunks, index: number): boolean {
+  return (
+    chunks.starts[index + 1]! - chunks.starts[index]! > largeChunk ||
+    isLargeFrame(rangeOf(chunks, index).size)
+  );
 }

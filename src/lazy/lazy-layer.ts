@@ -1,18 +1,19 @@
-import type { Semaphore } from 'async-mutex';
 import { read } from 'node:fs';
 import { promisify } from 'node:util';
-import { failure } from '../errors';
+import { SeekableErofsError, failure } from '../errors';
 import type { FuseEvent, NativeFuseServer } from '../native/binding';
 import { piecesOf, type ByteSource } from '../source/byte-source';
 import { ChunkDecoder, isWrong } from './chunk-decoder';
 import type { ChunkStore } from './chunk-store';
+import type { DecodeBudget } from './decode-budget';
 import { Demands } from './demands';
 import type { FetchQueue, FetchTarget, Urgency } from './fetch-queue';
 import { Foreseen } from './foreseen';
 import { inParts } from './in-parts';
 import { Latencies } from './latencies';
 import { chunkAt } from '../layer/decoded-range';
-import { rangeOf, type ChunkRange, type LayerChunks } from './layer-chunks';
+import { LargeChunks, type SpooledFrame } from './large-chunks';
+import { isLargeChunk, isLargeFrame, rangeOf, type ChunkRange, type LayerChunks } from './layer-chunks';
 import type { LayerSource } from './layer-sources';
 import type { LazyCounts } from './messages';
 import { ReadAhead } from './read-ahead';
@@ -51,8 +52,8 @@ export interface LazyLayerParts {
   sources: readonly LayerSource[];
   fuse: Pick<NativeFuseServer, 'stored' | 'delivered' | 'failed'>;
   queue: FetchQueue;
-  /** Bounds the chunks that are decoded at once. */
-  decoding: Semaphore;
+  /** Bounds what is decoded at once. */
+  decoding: DecodeBudget;
   /** How long a reader waits at most, in milliseconds. */
   ioTimeout: number;
   onWarning: (line: string) => void;
@@ -69,6 +70,7 @@ export interface LazyLayerParts {
 export class LazyLayer implements FetchTarget {
   private readonly readAhead: ReadAhead;
   private readonly decoder: ChunkDecoder;
+  private readonly large: LargeChunks;
   private readonly foreseen = new Foreseen();
   private readonly demands: Demands;
   private readonly latencies = new Latencies();
@@ -82,9 +84,10 @@ export class LazyLayer implements FetchTarget {
   private hasWarnedOfDisk = false;
 
   constructor(private readonly parts: LazyLayerParts) {
-    const { chunks, sources, decoding, ioTimeout } = parts;
+    const { chunks, sources, store, ioTimeout } = parts;
     this.readAhead = new ReadAhead(chunks.starts);
-    this.decoder = new ChunkDecoder(sources[0]!.name, chunks, decoding, (offset, length) =>
+    this.large = new LargeChunks(chunks, store);
+    this.decoder = new ChunkDecoder(sources[0]!.name, chunks, (offset, length) =>
       this.current().read(offset, length, this.closing.signal),
     );
     this.demands = new Demands(ioTimeout, (chunk) => {
@@ -190,12 +193,17 @@ export class LazyLayer implements FetchTarget {
     const request = { first, last, stop: new AbortController() };
     this.running.add(request);
     try {
-      for await (const bytes of this.framesOf(source, request, urgency)) {
-        await taking.add(bytes.length, this.take(first + taking.count, bytes, source, settled));
+      for await (const frame of this.framesOf(source, request, urgency)) {
+        const size = Buffer.isBuffer(frame) ? frame.length : 0;
+        await taking.add(size, this.take(first + taking.count, frame, source, settled));
       }
     } catch (error) {
-      if (source === this.current()) this.nextSource();
-      this.onFault(first + taking.count, last, error, settled);
+      if (isNoSpace(error)) {
+        this.refuseLarge(first, error, settled);
+      } else {
+        if (source === this.current()) this.nextSource();
+        this.onFault(first + taking.count, last, error, settled);
+      }
     } finally {
       this.running.delete(request);
     }
@@ -280,59 +288,101 @@ export class LazyLayer implements FetchTarget {
     source: LayerSource,
     { first, last, stop }: { first: number; last: number; stop: AbortController },
     urgency: Urgency,
-  ) {
-    const { observer } = this.parts;
+  ): AsyncGenerator<Buffer | SpooledFrame> {
     const ranges = Array.from({ length: last - first + 1 }, (_, i) => this.rangeOf(first + i));
     const sizes = ranges.map(({ size }) => size);
     const length = sizes.reduce((sum, size) => sum + size, 0);
-    this.requests++;
-    observer?.onRequest({ urgency, source: source.place });
     const signal = AbortSignal.any([this.closing.signal, stop.signal]);
-    const pieces = piecesOf(source, ranges[0]!.offset, length, signal);
-    for await (const frame of inParts(pieces, sizes)) {
-      this.bytesFetched += frame.length;
-      observer?.onFetched({ urgency, source: source.place, bytes: frame.length });
-      yield frame;
+    const pieces = this.counted(piecesOf(source, ranges[0]!.offset, length, signal), source, urgency);
+    if (first === last && isLargeFrame(length))
+      yield await this.large.spool(pieces, signal); // it is one: none is joined to another
+    else yield* inParts(pieces, sizes);
+  }
+
+  private async *counted(
+    pieces: AsyncIterable<Buffer>,
+    { place }: LayerSource,
+    urgency: Urgency,
+  ): AsyncGenerator<Buffer> {
+    const { observer } = this.parts;
+    this.requests++;
+    observer?.onRequest({ urgency, source: place });
+    for await (const piece of pieces) {
+      this.bytesFetched += piece.length;
+      observer?.onFetched({ urgency, source: place, bytes: piece.length });
+      yield piece;
     }
   }
 
   /** Never rejects. */
   private async take(
     chunk: number,
-    bytes: Buffer,
+    frame: Buffer | SpooledFrame,
     source: LayerSource,
     settled: (chunk: number) => void,
   ): Promise<void> {
+    const { starts } = this;
     try {
-      if (this.isClosed || this.store.has(chunk)) return;
-      const decoded = await this.decoder.decode(chunk, bytes, source.name);
-      const isStored = await this.keep(chunk, decoded);
-      settled(chunk);
-      const waited = this.demands.came(chunk, isStored ? null : decoded);
-      if (isStored) this.parts.fuse.stored(this.node, chunk);
-      else this.parts.fuse.delivered(this.node, chunk, decoded);
-      if (waited === null) return;
-      this.latencies.add(waited);
-      this.parts.observer?.onDemand(waited);
+      await this.parts.decoding.run(starts[chunk + 1]! - starts[chunk]!, async () => {
+        if (this.isClosed || this.store.has(chunk)) return;
+        const unstored = await this.place(chunk, frame, source);
+        settled(chunk);
+        this.came(chunk, unstored);
+      });
     } catch (error) {
       if (isWrong(error)) this.refuse(chunk, error as Error, source, settled);
+      else if (isNoSpace(error)) this.refuseLarge(chunk, error, settled);
       else this.onFault(chunk, chunk, error, settled);
+    } finally {
+      if (!Buffer.isBuffer(frame)) await frame.file.close();
     }
   }
 
-  /** Whether there was room for it. */
-  private async keep(chunk: number, decoded: Buffer): Promise<boolean> {
+  /** Checks, decodes and stores a chunk. Its bytes when there was no room for it, else null. */
+  private async place(
+    chunk: number,
+    frame: Buffer | SpooledFrame,
+    source: LayerSource,
+  ): Promise<Buffer | null> {
+    if (Buffer.isBuffer(frame) && !isLargeChunk(this.parts.chunks, chunk))
+      return this.placeSmall(chunk, frame, source);
+    const spooled = Buffer.isBuffer(frame) ? await this.large.spool([frame]) : frame;
     try {
-      await this.store.write(chunk, decoded);
+      await this.large.put(chunk, spooled, source.name, this.closing.signal);
+    } finally {
+      if (spooled !== frame) await spooled.file.close();
+    }
+    return null;
+  }
+
+  /** Tells those who wait for a chunk. */
+  private came(chunk: number, unstored: Buffer | null): void {
+    const waited = this.demands.came(chunk, unstored);
+    if (unstored === null) this.parts.fuse.stored(this.node, chunk);
+    else this.parts.fuse.delivered(this.node, chunk, unstored);
+    if (waited === null) return;
+    this.latencies.add(waited);
+    this.parts.observer?.onDemand(waited);
+  }
+
+  private async placeSmall(chunk: number, frame: Buffer, { name }: LayerSource): Promise<Buffer | null> {
+    const decoded = this.decoder.isPlain(chunk) ? null : await this.decoder.decode(chunk, frame, name);
+    try {
+      if (decoded !== null) await this.store.write(chunk, decoded);
+      else await this.store.fill(chunk, (target) => this.decoder.place(chunk, frame, name, target));
     } catch (error) {
-      this.parts.observer?.onFault('disk');
-      if (!this.hasWarnedOfDisk)
-        this.parts.onWarning(`${(error as Error).message}; chunks are served without being stored`);
-      this.hasWarnedOfDisk = true;
-      return false;
+      if (isWrong(error)) throw error;
+      this.warnOfDisk(`${(error as Error).message}; chunks are served without being stored`);
+      return decoded ?? this.decoder.decode(chunk, frame, name);
     }
     this.hasWarnedOfDisk = false;
-    return true;
+    return null;
+  }
+
+  private warnOfDisk(line: string): void {
+    this.parts.observer?.onFault('disk');
+    if (!this.hasWarnedOfDisk) this.parts.onWarning(line);
+    this.hasWarnedOfDisk = true;
   }
 
   /**
@@ -352,6 +402,13 @@ export class LazyLayer implements FetchTarget {
     } else {
       this.fail(chunk, error);
     }
+  }
+
+  /** A chunk that needs the disk has no room there. */
+  private refuseLarge(chunk: number, error: unknown, settled: (chunk: number) => void): void {
+    settled(chunk);
+    this.warnOfDisk(`${(error as Error).message}; chunks that are too large for memory can't be read`);
+    this.fail(chunk, error);
   }
 
   /** Chunks did not come: for those who wait another source is asked at once, and all of them again after a while. */
@@ -390,4 +447,8 @@ export class LazyLayer implements FetchTarget {
     this.demands.failed(chunk, error);
     this.parts.fuse.failed(this.node, chunk, inputOutputError);
   }
+}
+
+function isNoSpace(error: unknown): boolean {
+  return error instanceof SeekableErofsError && error.code === 'NO_SPACE';
 }

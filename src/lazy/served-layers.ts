@@ -1,4 +1,3 @@
-import { Semaphore } from 'async-mutex';
 import { rm } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { acquireLock, type Lock } from '../fs/lock';
@@ -10,6 +9,7 @@ import { omit } from '../oci/json';
 import type { FuseEvent, FuseFile, NativeFuseServer } from '../native/binding';
 import { AttachedTraces } from './attached-traces';
 import { storeLock } from './cache-room';
+import { DecodeBudget } from './decode-budget';
 import type { FetchQueue } from './fetch-queue';
 import { LayerList, readLayers, type ListedLayer } from './layer-list';
 import { LayerSources } from './layer-sources';
@@ -21,8 +21,8 @@ import { plainVerity } from './plain-verity';
 import { prefetchHotPart, prefetchReads, prefetchTrace } from './prefetch';
 import { Recordings } from './recordings';
 
-/** Chunks decoded at once: what is in memory of them is bounded by this and their size. */
-const decodersAtOnce = 2;
+/** Decoded bytes in memory at once, over all layers. */
+const decodedInMemory = 32 << 20;
 /** A store may be in the hands of somebody who makes room, or of a server that is ending; in milliseconds. */
 const storeTime = 10_000;
 /** Stored bytes at the beginning of a layer that are fetched at once: the metadata of most, which says how much more there is. */
@@ -71,7 +71,7 @@ export class ServedLayers {
   private readonly byNode = new Map<number, LazyLayer>();
   private readonly sources = new LayerSources();
   private readonly attached: AttachedTraces;
-  private readonly decoding = new Semaphore(decodersAtOnce);
+  private readonly decoding = new DecodeBudget(decodedInMemory);
   private readonly recordings: Recordings;
   private readonly list: LayerList;
 

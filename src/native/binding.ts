@@ -370,6 +370,22 @@ interface Addon {
   ): Promise<DecodedImage>;
   /** One frame, checked against its checksum (unless that is empty) before it is decoded to exactly `length` bytes. */
   decodeFrame(frame: Uint8Array, options: FrameOptions): Promise<Buffer>;
+  /** As decodeFrame(), to a file: the bytes never are JavaScript's. Resolves with their SHA-256. */
+  placeFrame(
+    frame: Uint8Array,
+    options: FrameOptions,
+    target: { fd: number; offset: number; name: string },
+  ): Promise<Buffer>;
+  /**
+   * A zstd frame that is too large for memory: what it decodes to, exactly `length` bytes, goes to a file. Its checksum is the caller's. Resolves
+   * with the SHA-256 of what it decodes to and of `zeros` bytes behind that, which are not written.
+   */
+  inflateFrame(
+    frame: NativeSource,
+    options: { length: number; zeros: number; name: string },
+    target: { fd: number; offset: number; name: string },
+    job: NativeJob,
+  ): Promise<Buffer>;
   /** As decodeFrame() of the `size` bytes at `offset` of `source`. */
   readFrame(source: NativeSource, options: FrameOptions & { offset: number; size: number }): Promise<Buffer>;
   /** Decodes the first `length` bytes of the zstd frame at the start of `input`. `whole`: the frame must end with them. Bytes after the frame are ignored. */

@@ -1,18 +1,19 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Semaphore } from 'async-mutex';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { decodeBlob, encodeLayer } from '../../src';
 import { failure } from '../../src/errors';
 import { ChunkStore } from '../../src/lazy/chunk-store';
+import { DecodeBudget } from '../../src/lazy/decode-budget';
 import { FetchQueue } from '../../src/lazy/fetch-queue';
 import { layerChunks } from '../../src/lazy/layer-chunks';
 import type { LayerSource } from '../../src/lazy/layer-sources';
 import { LazyLayer, type LazyLayerParts } from '../../src/lazy/lazy-layer';
 import { openSeekable } from '../../src/layer/seekable';
+import { native } from '../../src/native/binding';
 import { openFileSource } from '../../src/source/file';
 import { tarBytes } from '../support/tar-bytes';
 
@@ -29,10 +30,13 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
 /** A layer of a tree of several levels, and what `decode --dm-verity` makes of it: what a lazy layer must come to. */
-async function makeLayer(profile: 'containerd' | 'erofs-image-spec') {
-  const content = randomBytes(1_500_000).toString('hex');
+async function makeLayer(
+  profile: 'containerd' | 'erofs-image-spec',
+  content = randomBytes(1_500_000).toString('hex'),
+  more: Parameters<typeof encodeLayer>[2] = {},
+) {
   await writeFile(at('layer.tar'), tarBytes([{ name: 'noise', content }]));
-  const choices = { profile, chunkSize: 65_536, dmVerity: true, dmVerityBlockSize: 512 } as const;
+  const choices = { profile, chunkSize: 65_536, dmVerity: true, dmVerityBlockSize: 512, ...more } as const;
   const descriptor = await encodeLayer(at('layer.tar'), at('blob'), choices);
   await decodeBlob(at('blob'), at('device'), { descriptor, dmVerity: true });
   return { descriptor, device: await readFile(at('device')) };
@@ -78,7 +82,7 @@ async function openLazy(
       failed: (_node, chunk) => failed.push(chunk),
     },
     queue: new FetchQueue({ requests: 4, backgroundRate: Infinity }),
-    decoding: new Semaphore(2),
+    decoding: new DecodeBudget(32 << 20),
     ioTimeout: 60_000,
     onWarning: () => undefined,
     ...more,
@@ -228,7 +232,8 @@ test('where the disk is full chunks are handed out without being stored, never a
       failed: () => expect.unreachable('the network is fine'),
     },
   });
-  layer.store.write = () => Promise.reject(failure('NO_SPACE', 'data', 'the disk is full'));
+  layer.store.fill = layer.store.write = () =>
+    Promise.reject(failure('NO_SPACE', 'data', 'the disk is full'));
   const bytes = await layer.asSource(device.length).read(60_000, 100_000);
   expect(bytes.equals(device.subarray(60_000, 160_000))).toBe(true);
   missing(layer, 5);
@@ -252,5 +257,61 @@ test('a mount does not wait for a place that is away, a reader does for --io-tim
   expect(failed).toEqual([]);
   await until(() => failed.length === 1);
   expect([failed, stored]).toEqual([[1], []]);
+  await close();
+});
+
+const mebibyte = 1 << 20;
+
+test.each([
+  ['stored', randomBytes(20 * mebibyte).toString('latin1'), {}],
+  ['decoded', 'text '.repeat(4 * mebibyte), {}],
+  ['raw', randomBytes(20 * mebibyte).toString('latin1'), { noCompress: true }],
+])(
+  'a chunk that is too large for memory is checked, and comes by the disk: %s',
+  async (_what, content, more) => {
+    const profile = 'noCompress' in more ? 'erofs-image-spec' : 'containerd';
+    const { descriptor, device } = await makeLayer(profile, content, { ...more, chunkSize: 64 * mebibyte });
+    let isWrong = true;
+    const spoil: Spoil = (bytes, offset) => {
+      if (isWrong) wrongAt(1000)(bytes, offset);
+    };
+    const { layer, chunks, close } = await openLazy(descriptor, [spoil]);
+    expect(chunks.frameCount).toBe(1);
+    const spied = vi.spyOn(native, 'decodeFrame');
+    await expect(layer.fetchNow(0, 1)).rejects.toMatchObject({ code: 'MISMATCH' });
+    expect([layer.store.has(0), failed]).toEqual([false, [0]]);
+    isWrong = false;
+    await layer.fetchNow(0, layer.store.chunks);
+    expect(spied).not.toHaveBeenCalled();
+    spied.mockRestore();
+    await close();
+    expect((await readFile(at('data'))).equals(device)).toBe(true);
+    expect((await readdir(folder)).sort()).toEqual([
+      'blob',
+      'data',
+      'device',
+      'device.dmverity',
+      'digests',
+      'layer.tar',
+    ]);
+  },
+);
+
+test('a chunk that is too large for memory can not be had on a full disk, and its readers are told at once', async () => {
+  const { descriptor } = await makeLayer('containerd', 'text '.repeat(4 * mebibyte), {
+    chunkSize: 64 * mebibyte,
+  });
+  const warnings: string[] = [];
+  const onWarning = (line: string) => void warnings.push(line);
+  const { layer, close } = await openLazy(descriptor, [right], { onWarning });
+  const inflating = vi
+    .spyOn(native, 'inflateFrame')
+    .mockRejectedValue(failure('NO_SPACE', 'data', 'no space'));
+  missing(layer, 0);
+  await until(() => failed.length > 0);
+  expect([layer.store.has(0), failed, warnings.length]).toEqual([false, [0], 1]);
+  inflating.mockRestore();
+  await layer.fetchNow(0, 1);
+  expect(layer.store.has(0)).toBe(true);
   await close();
 });
