@@ -1,11 +1,12 @@
 // The process of the doors to containerd: gRPC services on Unix sockets. The lazy server is another: what mounts layers must not serve them.
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { SeekableErofsError } from '../errors';
 import { cachePlacesOf } from '../lazy/cache-room';
 import { applyLayer, type ApplyRequest } from './differ';
 import { DoorLog } from './door-log';
-import type { DoorMessage, DoorSettings } from './doors';
-import { serveGrpc, StatusError, type GrpcServer, type Handler } from './grpc-server';
+import type { Door, DoorMessage, DoorSettings } from './doors';
+import { openGrpc, StatusError, type GrpcServer, type Handler } from './grpc-server';
 import { PulledImages } from './pulled-images';
 import { SnapshotDatabase } from './snapshotter/database';
 import { SnapshotFolders } from './snapshotter/folders';
@@ -22,7 +23,7 @@ function tell(message: DoorMessage): void {
   if (process.connected) process.send?.(message);
 }
 
-async function openSnapshotter(socket: string): Promise<GrpcServer> {
+async function openSnapshotter(): Promise<GrpcServer> {
   const { state, root, access } = settings;
   const { content } = cachePlacesOf(state);
   const folders = await SnapshotFolders.open(join(content, 'containerd'));
@@ -39,10 +40,10 @@ async function openSnapshotter(socket: string): Promise<GrpcServer> {
   });
   const snapshotter = new Snapshotter({ database, folders, mounts, images, content, log });
   await snapshotter.cleanup();
-  return serveGrpc(socket, 'snapshots', logged(snapshotCalls(snapshotter)));
+  return openGrpc('snapshots', logged(snapshotCalls(snapshotter)));
 }
 
-async function openDiffer(socket: string): Promise<GrpcServer> {
+function openDiffer(): GrpcServer {
   const apply = async (request: ApplyRequest) => {
     const began = performance.now();
     const onWarning = (line: string): void => {
@@ -54,7 +55,7 @@ async function openDiffer(socket: string): Promise<GrpcServer> {
     return { applied: toWire(applied) };
   };
   const diff: Handler = () => Promise.reject(new StatusError('UNIMPLEMENTED', 'layers are not made here'));
-  return serveGrpc(socket, 'diff', logged({ Apply: apply, Diff: diff }));
+  return openGrpc('diff', logged({ Apply: apply, Diff: diff }));
 }
 
 /** What fails is in the log as well; what containerd asks to learn, as whether something is there, is no failure. */
@@ -80,12 +81,15 @@ async function main(): Promise<void> {
   const { snapshotter, differ } = settings;
   for (const name of ['SIGTERM', 'disconnect'] as const) process.on(name, () => void end());
   for (const name of ['SIGINT', 'SIGHUP', 'SIGUSR2'] as const) process.on(name, () => undefined);
-  const servers: GrpcServer[] = [];
+  const servers: Partial<Record<Door, GrpcServer>> = {};
   closing.push(async () => {
-    await Promise.all(servers.map((server) => server.close()));
+    await Promise.all(Object.values(servers).map((server) => server.close()));
   });
-  if (snapshotter !== undefined) servers.push(await openSnapshotter(snapshotter));
-  if (differ !== undefined) servers.push(await openDiffer(differ));
+  if (snapshotter !== undefined) servers.snapshotter = await openSnapshotter();
+  if (differ !== undefined) servers.differ = openDiffer();
+  process.on('message', ({ door }: { door: Door }, connection?: Socket) => {
+    if (connection !== undefined) servers[door]?.accept(connection);
+  });
   tell({ ready: true });
 }
 

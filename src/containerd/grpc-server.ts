@@ -1,9 +1,8 @@
 import * as grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import type { Server } from 'node:net';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { SeekableErofsError, failure, type ErrorCode } from '../errors';
-import { connectTo, listenOn } from '../lazy/socket';
 
 /** A service of containerd that this program offers, or asks. */
 export type ServiceName = 'snapshots' | 'diff';
@@ -35,27 +34,20 @@ const statusOf: Partial<Record<ErrorCode, grpc.status>> = {
   CANCELLED: grpc.status.CANCELLED,
 };
 
-/** One that is ending may still have the socket for so long; in milliseconds. */
-const takeTime = 5000;
-const pause = 50;
+/** Calls under way have this long when a server ends; in milliseconds. */
+const closeTime = 15_000;
 /** Labels of an image with many layers, and lists of snapshots. */
 const maxMessage = 64 << 20;
 
-/** What `serve()` gives. */
+/** A service that is offered on connections which somebody else has accepted. */
 export interface GrpcServer {
+  accept(connection: Socket): void;
+  /** Resolves when calls under way are answered. */
   close(): Promise<void>;
 }
 
-/**
- * Offers a service on a Unix socket for this user alone. A socket that nobody listens on any more is replaced.
- * @param handlers by the names of the service's calls; a list is sent as one message of a stream
- * @throws FAILED when somebody listens there, IO
- */
-export async function serveGrpc(
-  socket: string,
-  service: ServiceName,
-  handlers: Readonly<Record<string, Handler>>,
-): Promise<GrpcServer> {
+/** @param handlers by the names of the service's calls; a list is sent as one message of a stream */
+export function openGrpc(service: ServiceName, handlers: Readonly<Record<string, Handler>>): GrpcServer {
   const server = new grpc.Server({
     'grpc.max_receive_message_length': maxMessage,
     'grpc.max_send_message_length': maxMessage,
@@ -63,33 +55,21 @@ export async function serveGrpc(
   const calls = Object.entries(handlers).map(([name, handler]) => [name, answering(handler)] as const);
   server.addService(definitionOf(service), Object.fromEntries(calls));
   const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
-  await waitUntilFree(socket);
-  const listener = await listenOn(socket, (connection) => {
-    connection.on('error', () => connection.destroy());
-    injector.injectConnection(connection);
-  });
-  return { close: () => close(listener, server) };
-}
-
-async function waitUntilFree(socket: string): Promise<void> {
-  for (const deadline = performance.now() + takeTime; performance.now() < deadline;) {
-    const connected = await connectTo(socket);
-    if (connected === null) return;
-    connected.destroy();
-    await new Promise((resolve) => setTimeout(resolve, pause));
-  }
-  throw failure('FAILED', socket, 'somebody listens on this socket already', 'end that, or give another');
-}
-
-async function close(listener: Server, server: grpc.Server): Promise<void> {
-  listener.close();
-  await new Promise<void>((resolve) => {
-    setTimeout(resolve, takeTime).unref();
-    server.tryShutdown(() => {
-      resolve();
-    });
-  });
-  server.forceShutdown();
+  return {
+    accept: (connection) => {
+      connection.on('error', () => connection.destroy());
+      injector.injectConnection(connection);
+    },
+    close: async () => {
+      await new Promise<void>((resolve) => {
+        setTimeout(resolve, closeTime).unref();
+        server.tryShutdown(() => {
+          resolve();
+        });
+      });
+      server.forceShutdown();
+    },
+  };
 }
 
 /** The definition of a service, from the files in `protos/`. */

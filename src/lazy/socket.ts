@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { open, rm, type FileHandle } from 'node:fs/promises';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Server, type ServerOpts, type Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { fromSystemError } from '../errors';
 
@@ -15,10 +15,14 @@ async function addressOf(path: string): Promise<{ address: string; folder: FileH
 }
 
 /** Listens on a socket for this user alone, in the place of what was there. */
-export async function listenOn(path: string, onConnection: (socket: Socket) => void): Promise<Server> {
+export async function listenOn(
+  path: string,
+  onConnection: (socket: Socket) => void,
+  options: ServerOpts = {},
+): Promise<Server> {
   await rm(path, { force: true });
   const { address, folder } = await addressOf(path);
-  const server = createServer(onConnection);
+  const server = createServer(options, onConnection);
   server.once('close', () => void folder?.close());
   const previous = process.umask(0o177);
   try {

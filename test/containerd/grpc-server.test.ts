@@ -4,7 +4,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { serveGrpc, StatusError } from '../../src/containerd/grpc-server';
+import { listenForDoor } from '../../src/containerd/door-socket';
+import { openGrpc, StatusError } from '../../src/containerd/grpc-server';
 import { failure } from '../../src/errors';
 import { connectService } from './grpc-client';
 
@@ -19,12 +20,15 @@ afterEach(() => {
 });
 
 test('calls are answered, errors have their status, and the socket is for its user alone', async () => {
-  const server = await serveGrpc(socket, 'snapshots', {
+  const server = openGrpc('snapshots', {
     Usage: () => Promise.resolve({ size: 2 ** 40, inodes: 3 }),
     Remove: () => Promise.reject(failure('MISMATCH', 'layer', 'it is another')),
     Stat: () => Promise.reject(new StatusError('NOT_FOUND', 'no such snapshot')),
     List: () =>
       Promise.resolve({ info: [{ name: 'a', kind: 'COMMITTED', created_at: { seconds: 5, nanos: 6 } }] }),
+  });
+  const listener = await listenForDoor(socket, (connection) => {
+    server.accept(connection.resume()); // as one that another process gets is
   });
   expect(statSync(socket).mode & 0o777).toBe(0o600);
   const client = connectService(socket, 'snapshots');
@@ -35,17 +39,18 @@ test('calls are answered, errors have their status, and the socket is for its us
   const [{ info } = { info: [] }] = await client.list('List', {});
   expect(info).toMatchObject([{ name: 'a', kind: 'COMMITTED', created_at: { seconds: 5, nanos: 6 } }]);
   client.close();
+  listener.close();
   await server.close();
 });
 
 test('a socket that nobody listens on is replaced', async () => {
   writeFileSync(socket, '');
-  const server = await serveGrpc(socket, 'diff', {});
-  await server.close();
+  const listener = await listenForDoor(socket, () => undefined);
+  listener.close();
 });
 
 test('a socket that somebody listens on is refused', { timeout: 20_000 }, async () => {
   const other = createServer().listen(socket);
-  await expect(serveGrpc(socket, 'diff', {})).rejects.toMatchObject({ code: 'FAILED' });
+  await expect(listenForDoor(socket, () => undefined)).rejects.toMatchObject({ code: 'FAILED' });
   other.close();
 });
