@@ -99,6 +99,7 @@ const scenarios = {
   sameTree,
   byCri,
   tars,
+  bothForms,
   sharedLayers,
   twoContainers,
   manyLayers,
@@ -164,6 +165,36 @@ function tars(test) {
   const ours = treeOfImage(daemon, ns(test, 'tars'), SNAPSHOTTER, image, at('tars'));
   assert.equal(ours, treeOfImage(daemon, ns(test, 'source'), 'overlayfs', source, at('theirs')));
   console.log('ok: an image of tars is unpacked, and run');
+}
+
+/** An index of tars and EROFS, by its plain tag and without a flag: nothing of the tars is fetched. */
+function bothForms(test) {
+  const { daemon, at } = test;
+  const image = convert(test, 'both', 'sharing:three', '--append-to-index');
+  const gets = [() => pull(test, 'both', image)];
+  if (test.noCrictl === '') gets.push(() => daemon.crictl('pull', image));
+  const sources = layersOfLayout(at('sharing'), 'three');
+  for (const get of gets) {
+    const paths = fetchedBy(test, get).map(({ path }) => path);
+    assert.deepEqual(
+      paths.filter((path) => sources.some((digest) => path.endsWith(digest))),
+      [],
+    );
+  }
+  assert.equal(run(test, 'both', image), EXPECTED_OUTPUT);
+  const source = importSource(test, 'source', 'three');
+  const ours = treeOfImage(daemon, ns(test, 'both'), SNAPSHOTTER, image, at('both'));
+  assert.equal(ours, treeOfImage(daemon, ns(test, 'source'), 'overlayfs', source, at('theirs')));
+  console.log('ok: an index of tars and EROFS starts from EROFS by its plain tag');
+}
+
+function layersOfLayout(folder, name) {
+  const { manifests } = JSON.parse(readFileSync(join(folder, 'index.json'), 'utf8'));
+  const read = (digest) => JSON.parse(readFileSync(join(folder, 'blobs', digest.replace(':', '/')), 'utf8'));
+  const { digest } = manifests.find(
+    ({ annotations }) => annotations['org.opencontainers.image.ref.name'] === name,
+  );
+  return read(digest).layers.map((layer) => layer.digest);
 }
 
 /** Ten images at once that share their layers: each layer is mounted once. */
