@@ -49,17 +49,15 @@ export class OurState {
     this.forget();
   }
 
-  /** Nothing is kept of any image, and none is mounted. A server goes on. */
+  /** Nothing is kept of any image that was mounted lazily, and none is mounted. A server goes on. */
   forget() {
-    const kept = this.at('state/content');
-    for (const name of readdirSync(kept)) {
-      const folder = join(kept, name);
+    for (const folder of ['lazy', 'documents'].map((name) => this.at(join('state/content', name)))) {
       for (const entry of readdirSync(folder)) rmSync(join(folder, entry), { recursive: true });
     }
   }
 
-  async serve() {
-    const [program, ...args] = this.command('serve');
+  async serve(...flags) {
+    const [program, ...args] = this.command('serve', ...flags);
     spawn(program, args, { stdio: 'ignore' });
     for (let i = 0; i < ATTEMPTS; i++) {
       if (await answers(this.at('state/lazy/socket'))) return;

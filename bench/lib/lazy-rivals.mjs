@@ -43,9 +43,10 @@ export function rivals(context, registry, image, network) {
       key,
       label,
       note: throughContainerd,
-      argv: context.job('first-output', 'sh', '-c', daemon.script(reference, snapshotter, image.program)),
+      argv: context.job('first-output', 'sh', '-c', daemon.script(reference, { snapshotter }, image.program)),
       async before() {
         if (!(await registry.has(image.repository, tag))) await makeImage(daemon, registry, image, tag);
+        daemon.renew();
         await daemon.start(snapshotter);
         dropCaches(daemon.files);
         await registry.setNetwork(network);
@@ -57,7 +58,7 @@ export function rivals(context, registry, image, network) {
 }
 
 /** `{containerd, stargz, soci}`: folders of the programs that a snapshotter needs; or `{missing}`. */
-function programsFor(peers, snapshotter) {
+export function programsFor(peers, snapshotter) {
   const found = { containerd: peers.containerdPrograms };
   if (snapshotter === 'stargz' || snapshotter === 'soci') {
     found.stargz = peers.stargz; // SOCI's images are pulled by stargz's client
@@ -69,7 +70,7 @@ function programsFor(peers, snapshotter) {
 }
 
 /** containerd with nothing in it, and a snapshotter beside it. */
-class ColdContainerd {
+export class ColdContainerd {
   #folder = coldFolder();
 
   constructor(programs, registry) {
@@ -92,17 +93,22 @@ class ColdContainerd {
     return [...Object.values(this.programs), which('runc')];
   }
 
-  async start(snapshotter) {
+  /** Nothing is there any more. */
+  renew() {
     this.#folder.renew();
+  }
+
+  /** `extra` is more of containerd's configuration. */
+  async start(snapshotter, extra = this.#snapshotters()) {
     const directory = this.#folder.path;
-    const extra = ['stargz', 'soci']
-      .map(
-        (name) =>
-          `[proxy_plugins.${name}]\n  type = 'snapshot'\n  address = '${join(directory, name)}.sock'\n`,
-      )
-      .join('');
     if (snapshotter === 'stargz' || snapshotter === 'soci') await this.#startSnapshotter(snapshotter);
     await startContainerd({ bin: this.programs.containerd, directory, extra });
+  }
+
+  #snapshotters() {
+    const plugin = (name) =>
+      `[proxy_plugins.${name}]\n  type = 'snapshot'\n  address = '${this.path(`${name}.sock`)}'\n`;
+    return ['stargz', 'soci'].map(plugin).join('');
   }
 
   stop() {
@@ -115,12 +121,12 @@ class ColdContainerd {
   }
 
   /** A pull and a run. */
-  script(reference, snapshotter, command) {
+  script(reference, { snapshotter, pullFlags = [] }, command) {
     const lazily = {
       stargz: ['images', 'rpull', '--plain-http'],
       soci: ['images', 'rpull', '--plain-http', '--snapshotter', 'soci', '--use-containerd-labels'],
     }[snapshotter];
-    const eagerly = ['images', 'pull', '--plain-http', '--snapshotter', snapshotter];
+    const eagerly = ['images', 'pull', '--plain-http', ...pullFlags, '--snapshotter', snapshotter];
     const pull = lazily ? [...this.ctrRemote, ...lazily] : [...this.ctr, ...eagerly];
     const start = [...this.ctr, 'run', '--rm', '--snapshotter', snapshotter, reference, 'cold', ...command];
     return `${quoted([...pull, reference])} >&2 && exec ${quoted(start)}`;
@@ -147,6 +153,7 @@ class ColdContainerd {
 
 /** Makes what a rival takes of the tar image, which is there; it stays in the registry. */
 async function makeImage(daemon, registry, { repository, program }, tag) {
+  daemon.renew();
   await daemon.start('overlayfs');
   try {
     const [source, target] = ['tar', tag].map((name) => `${registry.host}/${repository}:${name}`);
