@@ -30,6 +30,15 @@ const worst = (values) => (results) => {
   return all.includes(null) ? null : Math.max(...all);
 };
 
+/** The seconds of a conversion, against what is left of its parts when each hides behind another. */
+const flowing = (name) => (results) => {
+  const seconds = (key) => row(at(results, 'flow', name), key)?.seconds?.median;
+  const parts = ['ours', 'download', 'inflate', 'encode', 'upload'].map(seconds);
+  if (parts.includes(undefined)) return null;
+  const [ours, download, inflate, encode, upload] = parts;
+  return ours / (Math.max(download, inflate) + Math.max(encode, upload));
+};
+
 const IMAGES = ['python', 'node'];
 const [FAST, SLOW] = ['10 ms, 100 MB/s', '50 ms, 20 MB/s'];
 const coldStarts = (networks, other) =>
@@ -202,6 +211,12 @@ export const BARS = [
     share('mount returns', 'ours', 'eager'),
     { most: 1.5, unit: '×' },
   ],
+  ...['1 layer, gzip', '6 layers, gzip'].map((name) => [
+    '`convert` from registry to registry',
+    `${name}, 100 MB/s each way: against fetching or inflating, and encoding or sending, whichever takes longer`,
+    flowing(name),
+    { most: 1.25, unit: '×' },
+  ]),
   [
     'sequential read of what is here',
     'through a lazy mount, against EROFS on a plain file',

@@ -1,5 +1,5 @@
 // Command netproxy stands before a registry as a network would: each request waits for a round trip, the first one of a connection for one
-// more, and all answers share one bandwidth. It counts what passes.
+// more, all answers share one bandwidth, and all bodies of requests another of the same size. It counts what passes.
 //
 //	netproxy BACKEND      prints the address that it listens on
 //
@@ -38,8 +38,9 @@ type network struct {
 
 	mutex       sync.Mutex
 	rtt         time.Duration
-	bandwidth   float64 // bytes a second; 0: no limit
-	free        time.Time
+	bandwidth   float64   // bytes a second each way; 0: no limit
+	free        time.Time // when the line is: for answers
+	freeUp      time.Time // the same for bodies of requests
 	start       time.Time
 	records     []*record
 	connections int
@@ -87,7 +88,7 @@ func (n *network) set(r *http.Request) {
 	defer n.mutex.Unlock()
 	n.rtt, _ = time.ParseDuration(r.URL.Query().Get("rtt"))
 	n.bandwidth, _ = strconv.ParseFloat(r.URL.Query().Get("bandwidth"), 64)
-	n.start, n.free, n.records, n.connections = time.Now(), time.Time{}, nil, 0
+	n.start, n.free, n.freeUp, n.records, n.connections = time.Now(), time.Time{}, time.Time{}, nil, 0
 }
 
 func (n *network) tell(w http.ResponseWriter, all bool) {
@@ -112,7 +113,11 @@ func (n *network) forward(w http.ResponseWriter, r *http.Request) {
 	entry, wait := n.begin(r, *fresh)
 	*fresh = false
 	time.Sleep(wait)
-	out, err := http.NewRequestWithContext(r.Context(), r.Method, n.backend+r.URL.RequestURI(), r.Body)
+	body := r.Body
+	if r.ContentLength != 0 {
+		body = &uplink{r.Body, n}
+	}
+	out, err := http.NewRequestWithContext(r.Context(), r.Method, n.backend+r.URL.RequestURI(), body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
@@ -159,7 +164,7 @@ func (n *network) copy(w http.ResponseWriter, from io.Reader, entry *record) {
 	for {
 		size, err := from.Read(buffer)
 		if size > 0 {
-			n.pace(size)
+			n.pace(&n.free, size)
 			if _, err := w.Write(buffer[:size]); err != nil {
 				return
 			}
@@ -172,18 +177,32 @@ func (n *network) copy(w http.ResponseWriter, from io.Reader, entry *record) {
 	}
 }
 
-// pace waits until the shared line has carried so many bytes more.
-func (n *network) pace(size int) {
+// uplink is the body of a request on its way.
+type uplink struct {
+	io.ReadCloser
+	network *network
+}
+
+func (u *uplink) Read(buffer []byte) (int, error) {
+	size, err := u.ReadCloser.Read(buffer)
+	if size > 0 {
+		u.network.pace(&u.network.freeUp, size)
+	}
+	return size, err
+}
+
+// pace waits until the shared line, which is free from then on, has carried so many bytes more.
+func (n *network) pace(free *time.Time, size int) {
 	n.mutex.Lock()
 	if n.bandwidth <= 0 {
 		n.mutex.Unlock()
 		return
 	}
-	if now := time.Now(); n.free.Before(now) {
-		n.free = now
+	if now := time.Now(); free.Before(now) {
+		*free = now
 	}
-	n.free = n.free.Add(time.Duration(float64(size) / n.bandwidth * float64(time.Second)))
-	wait := time.Until(n.free)
+	*free = free.Add(time.Duration(float64(size) / n.bandwidth * float64(time.Second)))
+	wait := time.Until(*free)
 	n.mutex.Unlock()
 	if wait > time.Millisecond {
 		time.Sleep(wait)
