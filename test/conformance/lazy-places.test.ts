@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { readFile, readdir, readlink, stat, truncate, writeFile } from 'node:fs/promises';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -180,4 +181,48 @@ describe.skipIf(reason !== null)(titleOf('lazy mounts of what is in no registry'
     expect(stderr).toContain('there is no such program in the image');
     expect(await documentOf(['mounts', '--state', state])).toEqual([]);
   });
+
+  test('a lazy layer is read past its page cache, and 512 KiB ahead; an eager one as the kernel has it', async () => {
+    const { blob, descriptor } = await encoded();
+    const before = readAheadOfErofs();
+    await mountLazily(blob, '--descriptor', descriptor);
+    const options = (place: string) =>
+      readFileSync('/proc/self/mountinfo', 'utf8')
+        .split('\n')
+        .find((line) => line.split(' ')[4]?.startsWith(place))!;
+    const isDirect = options(join(state, 'layers')).includes('directio');
+    expect(isDirect).toBe(kernelIs(6, 15));
+    const added = [...readAheadOfErofs()].filter(([name]) => !before.has(name));
+    // Other tests may mount meanwhile.
+    if (kernelIs(6, 12)) expect(added.map(([, kibibytes]) => kibibytes)).toContain('512');
+    await umount();
+    await documentOf([
+      'mount',
+      blob,
+      at('eager'),
+      '--descriptor',
+      descriptor,
+      '--verity',
+      'off',
+      '--state',
+      at('other'),
+    ]);
+    expect(options(join(at('other'), 'layers'))).not.toContain('directio');
+    await documentOf(['umount', at('eager'), '--state', at('other')]);
+  });
 });
+
+/** What the kernel reads ahead of file systems in files, in KiB, by the name of its entry. */
+function readAheadOfErofs(): Map<string, string> {
+  const folder = '/sys/class/bdi';
+  const names = readdirSync(folder).filter((name) => name.startsWith('erofs-'));
+  return new Map(
+    names.map((name) => [name, readFileSync(join(folder, name, 'read_ahead_kb'), 'utf8').trim()]),
+  );
+}
+
+/** Whether this kernel is of this version or a later one. */
+function kernelIs(major: number, minor: number): boolean {
+  const [ours = 0, ourMinor = 0] = release().split('.').map(Number);
+  return ours > major || (ours === major && ourMinor >= minor);
+}

@@ -1,4 +1,5 @@
-import { readdir, statfs, writeFile } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
+import { statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mountFilesystem, ShortPaths, type NewMount } from './fs-context';
 import { callFailure, errno, errnoOf } from './system-call';
@@ -27,21 +28,26 @@ export async function mountErofs(source: string, devices: readonly string[], tar
 }
 
 /**
- * Has more read at once ahead of readers: each read of a lazy layer is a request to its server. The kernel tells nowhere which of its
- * entries is this mount's: it is the new one, and where another is new as well, all stay as they are.
+ * Has more read at once ahead of readers: each read of a lazy layer is a request to its server. The kernel names its entries for file
+ * systems in files by a count of its own, which it tells nowhere else (st_dev of the FUSE mount names the entry of that, which direct I/O
+ * passes by). So ours is the one that is new. Nothing else of this process runs in between, and where another process mounted just then,
+ * so that two are new, both stay as they are.
  */
 async function mountLazily(image: NewMount, target: string): Promise<void> {
-  const before = new Set(await readAheadEntries());
+  const before = new Set(readAheadEntries());
   if (!mountDirectly(image, target)) mountFilesystem(image, target);
-  const [entry, ...others] = (await readAheadEntries()).filter((name) => !before.has(name));
+  const [entry, ...others] = readAheadEntries().filter((name) => !before.has(name));
   if (entry === undefined || others.length > 0) return;
   const path = join(readAheadFolder, entry, 'read_ahead_kb');
   await writeFile(path, readAheadKiB).catch(() => undefined); // it is slower then, that is all
 }
 
-async function readAheadEntries(): Promise<string[]> {
-  const names = await readdir(readAheadFolder).catch(() => []);
-  return names.filter((name) => name.startsWith('erofs-'));
+function readAheadEntries(): string[] {
+  try {
+    return readdirSync(readAheadFolder).filter((name) => name.startsWith('erofs-'));
+  } catch {
+    return []; // without sysfs
+  }
 }
 
 /** False when the kernel does not know how (before Linux 6.15). */
