@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { isForeignLayer, layerFormat } from '../format/media-types';
-import { layersOf } from '../image/image-layers';
+import { layersOf, type ImageLayer } from '../image/image-layers';
 import type { Image } from '../image/image-set';
 import type { JobOptions } from '../job';
 import type { Descriptor, Platform } from '../oci/types';
@@ -8,10 +8,11 @@ import { keepForeignLayer } from './foreign-layer';
 import { hasLayer } from './copy-blob';
 import { convertLayer } from './layer';
 import { layerKey } from './layer-key';
+import { LayerOrders } from './layer-orders';
 import type { ConvertedLayer } from './placed-layers';
 import { withErofsFeature, withoutErofsFeature } from '../oci/erofs-platform';
 import { rewriteImage, type RewrittenImage } from './rewrite';
-import { layerCall, type ConversionRun, type LayerRun } from './run';
+import { layerCall, type ConversionRun, type LayerCall, type LayerRun } from './run';
 import { runTogether } from './together';
 
 /** An image whose layers, config and manifest are at the destination. */
@@ -28,22 +29,19 @@ export async function convertOne(
   { signal: imageSignal, onProgress }: JobOptions,
 ): Promise<ConvertedImage> {
   const run = { ...imageRun, order: (await imageRun.orders?.of(image)) ?? null };
-  const { settings, pool, destination } = run;
   const sources = layersOf(image);
-  const layers = await runTogether(sources, imageSignal, (layer, signal) => {
-    const call = layerCall(run, layer, { signal, onProgress });
-    const { mediaType, size } = layer.descriptor;
-    if (run.asked.keepForeign === true && isForeignLayer(mediaType)) {
-      return pool.open(size, signal, () => keepForeignLayer(run, call));
+  const orders = run.order && new LayerOrders(run.order, sources.length);
+  const layers = await runTogether([...sources.keys()], imageSignal, async (i, signal) => {
+    const files = await orders?.filesOf(i);
+    const onHides = (indices: readonly number[]): void => orders?.hides(i, files, indices);
+    try {
+      const call = layerCall(run, sources[i]!, { signal, onProgress }, files);
+      const made = await convertOnce(run, { ...call, onHides }, sources[0]!);
+      onHides(made.hides ?? []);
+      return made;
+    } finally {
+      onHides([]); // nobody is to wait for a layer that failed
     }
-    // Profile "erofs-image-spec" has no whiteouts where there is nothing to hide.
-    const bottomLayer = settings.profile === 'erofs-image-spec' && layer === sources[0];
-    const options = { ...call.options, bottomLayer };
-    const key = layerKey({ settings, options }, layer);
-    return pool.once(key, destination, {
-      isThere: (made) => hasLayer(destination, made),
-      make: () => convertLayer(run, { layer, options }, key),
-    });
   });
   const { manifest, config, descriptor, platform } = image;
   const newPlatform = indexPlatform(run, image, layers);
@@ -53,9 +51,27 @@ export async function convertOne(
   });
   const written = await keepUnchanged(run, image, rewritten);
   for (const { descriptor: part, bytes } of [written.config, written.manifest]) {
-    if (!(await destination.has(part))) await destination.writeBlob(part, bytes);
+    if (!(await run.destination.has(part))) await run.destination.writeBlob(part, bytes);
   }
   return { ...written, platform, layers };
+}
+
+/** Converts a layer, unless the run has. */
+async function convertOnce(run: LayerRun, call: LayerCall, bottom: ImageLayer): Promise<ConvertedLayer> {
+  const { settings, pool, destination } = run;
+  const { layer } = call;
+  const { mediaType, size } = layer.descriptor;
+  if (run.asked.keepForeign === true && isForeignLayer(mediaType)) {
+    return pool.open(size, call.options.signal, () => keepForeignLayer(run, call));
+  }
+  // Profile "erofs-image-spec" has no whiteouts where there is nothing to hide.
+  const bottomLayer = settings.profile === 'erofs-image-spec' && layer === bottom;
+  const options = { ...call.options, bottomLayer };
+  const key = layerKey({ settings, options }, layer);
+  return pool.once(key, destination, {
+    isThere: (made) => hasLayer(destination, made),
+    make: () => convertLayer(run, { ...call, options }, key),
+  });
 }
 
 /**

@@ -7,11 +7,13 @@ import {
 import { isTarLayer } from '../format/media-types';
 import type { EncodeSettings } from '../format/profiles';
 import { openTemporary } from '../fs/temporary';
+import { hiddenBelow } from '../image/hidden-paths';
 import { readIndexOf } from '../image/image-layers';
 import { encodeErofs } from '../layer/encode';
 import type { EncodedLayer } from '../layer/encoded-layer';
 import { warnOfKeptOrder } from '../layer/layer-image';
 import { warnOfUnusedMkfs } from '../layer/mkfs/options';
+import { asByteSource } from '../layer/native-byte-source';
 import { native, type NativeSource } from '../native/binding';
 import { omit } from '../oci/json';
 import type { BlobDraft, BlobFile } from '../oci/store';
@@ -76,9 +78,23 @@ async function finishTar(run: LayerRun, call: LayerCall, file: BlobFile): Promis
   const { descriptor, diffId } = call.layer;
   const shown = { ...call, options: { ...call.options, ...progressOf(file, call.options.onProgress) } };
   try {
-    return await withLayerImage(file, shown, async ({ image, hot }, check) => {
-      if (hot !== null) run.order?.add(descriptor.digest, hot.found);
-      return wrap(run, call, run.settings, { image, hotEnd: hot?.end ?? 0, tar: diffId }, check);
+    return await withLayerImage(file, shown, async ({ image, hot, built }, check) => {
+      const paths = call.options.hot?.files.paths ?? [];
+      if (built !== null)
+        run.order?.add(
+          descriptor.digest,
+          (hot?.found ?? []).map((i) => paths[i]!),
+        );
+      const hides = await hiddenBelow(asByteSource(image, file.name), paths);
+      call.onHides?.(hides);
+      const finished = await wrap(
+        run,
+        call,
+        run.settings,
+        { image, hotEnd: hot?.end ?? 0, tar: diffId },
+        check,
+      );
+      return { ...finished, layer: { ...finished.layer, hides } };
     });
   } catch (error) {
     throw await causeOf(error, file, descriptor, call.options);

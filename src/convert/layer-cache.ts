@@ -17,7 +17,7 @@ import type { ConvertedLayer } from './placed-layers';
 
 /** To be raised when the bytes that a conversion makes change, or what is recorded of them. */
 const version = 3;
-const maxRecordSize = 1 << 20;
+const maxRecordSize = 4 << 20;
 
 /** A layer as the cache has it: all but the source, which differs in nothing that matters. */
 interface CachedLayer {
@@ -73,8 +73,8 @@ export class LayerCache {
       await copyFile(`/proc/self/fd/${fd}`, blob, constants.COPYFILE_FICLONE);
       await sync(blob);
       if (indexPayload !== null) await writeSynced(join(folder, 'index'), indexPayload);
-      const { descriptor, diffId, index, uncompressedSize } = layer;
-      const record = { descriptor, diffId, index: index ?? null, uncompressedSize };
+      const { descriptor, diffId, index, uncompressedSize, hides } = layer;
+      const record = { descriptor, diffId, index: index ?? null, uncompressedSize, ...(hides && { hides }) };
       await writeSynced(join(folder, 'layer.json'), serializeJson(record, folder));
       await syncFolder(folder);
       const entry = this.entryPath(key);
@@ -135,12 +135,15 @@ async function readRecord(path: string): Promise<CachedLayer['layer']> {
 }
 
 function parseRecord(bytes: Buffer, what: string): CachedLayer['layer'] {
-  const { uncompressedSize: size, index, ...entry } = parseJsonObject(bytes, what);
+  const { uncompressedSize: size, index, hides, ...entry } = parseJsonObject(bytes, what);
+  if (hides !== undefined && !(Array.isArray(hides) && hides.every((i) => Number.isSafeInteger(i) && i >= 0)))
+    throw failure('CORRUPT', what, 'bad hides');
   if (size !== null && !Number.isSafeInteger(size)) throw failure('CORRUPT', what, 'bad uncompressedSize');
   return {
     ...parseEntry(entry, what),
     index: index === null ? null : parseEntry(asObject(index, what), what),
     uncompressedSize: size as number | null,
+    hides: hides as number[] | undefined,
   };
 }
 

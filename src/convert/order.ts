@@ -13,9 +13,15 @@ const maxNamed = 3;
 /** The order that is attached to the image. */
 const attached = 'auto';
 
+/** A path as text that equal ones have in common. */
+export function pathText(path: Uint8Array): string {
+  return Buffer.from(path).toString('latin1');
+}
+
 /** The order in which a conversion lays out file data: what its trace names first. */
 export class Order {
-  private readonly found = new Set<number>();
+  /** Of files, by pathText(). */
+  private readonly found = new Set<string>();
   private readonly built = new Set<string>();
 
   constructor(
@@ -24,9 +30,9 @@ export class Order {
   ) {}
 
   /** The layer with this digest was built: it has these of the files. */
-  add(layer: string, found: readonly number[]): void {
+  add(layer: string, found: readonly Uint8Array[]): void {
     this.built.add(layer);
-    for (const index of found) this.found.add(index);
+    for (const path of found) this.found.add(pathText(path));
   }
 
   /**
@@ -35,7 +41,7 @@ export class Order {
    */
   warnOfMissing(layers: readonly string[], { onWarning }: WarningOptions): void {
     if (!layers.every((digest) => this.built.has(digest))) return;
-    const missing = this.files.paths.filter((_, index) => !this.found.has(index));
+    const missing = this.files.paths.filter((path) => !this.found.has(pathText(path)));
     if (missing.length === 0) return;
     const names = missing.slice(0, maxNamed).map((path) => `/${escapePath(path)}`);
     const more = missing.length > maxNamed ? ` and ${missing.length - maxNamed} more` : '';

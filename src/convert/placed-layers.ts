@@ -19,6 +19,8 @@ export interface ConvertedLayer extends NewLayer {
   uncompressedSize: number | null;
   /** Passed through as it was, or converted before. */
   reused: boolean;
+  /** Of the files that were to come first in it, those that it hides in the layers below; absent where there were none, or nobody knows. */
+  hides?: readonly number[] | undefined;
 }
 
 type History = NonNullable<ImageConfig['history']>;

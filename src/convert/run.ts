@@ -2,6 +2,7 @@ import type { EncodeSettings } from '../format/profiles';
 import type { ImageLayer } from '../image/image-layers';
 import type { JobOptions, WarningOptions } from '../job';
 import type { EncodeOptions } from '../layer/encode';
+import type { HotFiles } from '../layer/hot-files';
 import type { PlannedBuildOptions } from '../layer/layer-image';
 import type { DestinationStore, SourceStore } from '../oci/store';
 import type { ConvertOptions } from './convert-options';
@@ -42,6 +43,8 @@ export interface LayerCall {
   layer: ImageLayer;
   /** Those of the run, with the signal and the progress of this layer. */
   options: LayerOptions;
+  /** Is told which of the files that come first the layer hides in those below it, before it is encoded. */
+  onHides?: ((indices: readonly number[]) => void) | undefined;
 }
 
 /** How a layer is encoded, and what the conversion knows of it besides. */
@@ -49,9 +52,10 @@ export type LayerOptions = EncodeOptions & PlannedBuildOptions;
 
 /** The call that works on `layer`. What has no name in progress is called by the layer's blob. */
 export function layerCall(
-  { asked, order, settings }: ConversionRun & { order?: Order | null },
+  { asked, settings }: ConversionRun,
   layer: ImageLayer,
   { signal, onProgress }: JobOptions,
+  files?: HotFiles,
 ): LayerCall {
   const item = `blob ${layer.descriptor.digest}`;
   const named: JobOptions['onProgress'] =
@@ -59,7 +63,7 @@ export function layerCall(
     ((event) => {
       onProgress({ ...event, item: event.item ?? item });
     });
-  const hot = order == null ? {} : { hot: { files: order.files, border: settings.chunkSize } };
+  const hot = files === undefined ? {} : { hot: { files, border: settings.chunkSize } };
   return { layer, options: { ...asked, ...hot, signal, onProgress: named } };
 }
 

@@ -15,7 +15,20 @@ export interface HotFiles {
 /** What a trace says of any layer. */
 export function hotFilesOf({ reads }: Trace): HotFiles {
   const paths = reads.map(({ path }) => unescapePath(path.slice(1)));
-  const ranges = reads.map((read) => Float64Array.from(read.ranges.flat()));
+  return keyed(
+    paths,
+    reads.map((read) => Float64Array.from(read.ranges.flat())),
+  );
+}
+
+/** The list without some of its files, which are named by their places in it. */
+export function withoutFiles(files: HotFiles, left: ReadonlySet<number>): HotFiles {
+  if (left.size === 0) return files;
+  const isKept = (_: unknown, i: number): boolean => !left.has(i);
+  return keyed(files.paths.filter(isKept), files.ranges.filter(isKept));
+}
+
+function keyed(paths: readonly Uint8Array[], ranges: readonly Float64Array[]): HotFiles {
   const hash = createHash('sha256');
   for (const [i, path] of paths.entries()) {
     hash.update(`${path.length} ${ranges[i]!.length} `).update(path).update(ranges[i]!.join(' '));

@@ -205,6 +205,34 @@ describe.skipIf(reason !== null)(titleOf('traces', reason), () => {
     await umount();
   });
 
+  test('a trace of one tag starts the next: what is gone is named, the rest lies first', async () => {
+    await record();
+    const next = noise('upper', [130_000, 100_000, 4_000_000, 100_000]);
+    await writeImage('next', [
+      [dir('.'), dir('lower'), ...lower.filter(({ name }) => name !== 'lower/7')],
+      [dir('upper'), ...next],
+    ]);
+    const source = `oci:${at('next.tars')}:image`;
+    const converted = await runCli([
+      'convert',
+      source,
+      ordered,
+      '--chunk-size',
+      '64KiB',
+      '--order',
+      at('trace'),
+    ]);
+    expect(converted.stderr).toMatch(/warning: .*the image has no file \/lower\/7/);
+    expect(converted.exitCode).toBe(0);
+    await mount(ordered, '--lazy');
+    const before = await settled();
+    await read('upper/2', 1 << 20, 100_000);
+    await read('upper/0', 0, 100_000);
+    expect(await present()).toEqual(before);
+    expect(before[1]).toBeLessThan(25); // of 67
+    await umount();
+  });
+
   test('metadata and hot part come in one request of a layer, and its table in one', async () => {
     const big = (layer: string) => [
       { name: `${layer}/big`, content: randomBytes(6_000_000).toString('hex') },

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openErofs } from '../../src/erofs/filesystem';
 import type { ConvertOptions } from '../../src/convert/convert-options';
 import { convertImage } from '../../src/convert/image';
@@ -204,5 +204,98 @@ test('a file that is no trace, and one that is not there, are named', async () =
   expect(await caught(() => convert('dst', { order: at('none') }))).toMatchObject({
     code: 'NOT_FOUND',
     what: at('none'),
+  });
+});
+
+describe('of several layers', () => {
+  const big = (letter: string, name: string) => ({ name, content: text(letter, 20_000) });
+  const folderEntry = (name: string) => ({ name, type: '5' });
+  const paths = ['kept', 'replaced', 'removed', 'opaque/old', 'folder/inside', 'turned', 'gone/deep/file'];
+  const lower = tarBytes([
+    ...['opaque', 'folder', 'gone', 'gone/deep'].map(folderEntry),
+    ...paths.map((name) => big('l', name)),
+  ]);
+  const upper = tarBytes([
+    big('u', 'replaced'),
+    { name: '.wh.removed', content: '' },
+    folderEntry('opaque'),
+    { name: 'opaque/.wh..wh..opq', content: '' },
+    big('u', 'opaque/new'),
+    { name: 'folder', type: '2', target: 'elsewhere' },
+    folderEntry('turned'),
+    { name: '.wh.gone', content: '' },
+  ]);
+
+  /** The hot files of each layer of `dst`, the lowest first. */
+  async function hotOf(layers: readonly Descriptor[]): Promise<string[][]> {
+    return Promise.all(
+      layers.map((layer) => {
+        const end = hotEndOf(layer, Infinity) ?? 0;
+        return withImage('dst', layer, async (image) => {
+          const hot: string[] = [];
+          for await (const { path, inode } of image.walk()) {
+            if (inode.type !== 'file') continue;
+            for await (const { address } of image.extentsOf(inode))
+              if (address < end) hot.push(path.toString());
+          }
+          return hot;
+        });
+      }),
+    );
+  }
+
+  async function layersOf(options: ConvertOptions): Promise<Descriptor[]> {
+    rmSync(at('dst'), { recursive: true, force: true });
+    await convert('dst', options);
+    const { manifests } = JSON.parse(readFileSync(join(at('dst'), 'index.json'), 'utf8')) as {
+      manifests: Descriptor[];
+    };
+    return (JSON.parse(readFileSync(blobAt('dst', manifests[0]!.digest), 'utf8')) as { layers: Descriptor[] })
+      .layers;
+  }
+
+  beforeEach(() => {
+    const other = tarBytes([big('o', 'other')]);
+    builder.name(builder.image([lower, upper, other].map((tar) => builder.tarLayer(tar))));
+  });
+
+  test('a file is hot where it is seen, and not in the layers below that it hides', async () => {
+    const order = writeTrace(...[...paths, 'opaque/new', 'other'].map((path) => read(`/${path}`)));
+    const [low, high, top] = await hotOf(await layersOf({ order }));
+    expect(low).toEqual(['/kept']);
+    expect(high!.sort()).toEqual(['/opaque/new', '/replaced']);
+    expect(top).toEqual(['/other']);
+    const gone = '/removed, /opaque/old, /folder/inside and 2 more';
+    expect(warnings).toEqual([expect.stringContaining(`the image has no file ${gone}`) as string]);
+  });
+
+  test('what a layer hides is kept with it in a cache, and counts there too', async () => {
+    const cached = { order: writeTrace(...paths.map((path) => read(`/${path}`))), cache: at('cache') };
+    const first = await layersOf(cached);
+    // The upper layer is taken from the cache, the lower one is not.
+    builder.name(
+      builder.image(
+        [tarBytes([big('n', 'new'), big('l', 'replaced'), big('l', 'kept')]), upper].map((tar) =>
+          builder.tarLayer(tar),
+        ),
+      ),
+    );
+    const second = await layersOf(cached);
+    expect(second[1]).toEqual(first[1]);
+    expect(await hotOf(second)).toEqual([['/kept'], ['/replaced']]);
+  });
+
+  test('a layer of which nothing is seen is as without an order', async () => {
+    const hidden = writeTrace(read('/replaced'), read('/removed'));
+    const [ordered] = await layersOf({ order: hidden });
+    const [plain] = await layersOf({});
+    expect(ordered).toEqual(plain);
+  });
+
+  test('a layer that fails ends the conversion, whoever waits for it', async () => {
+    const broken = builder.tarLayer(tarBytes([big('x', 'x')]));
+    builder.name(builder.image([builder.tarLayer(lower), { ...broken, diffId: `sha256:${'9'.repeat(64)}` }]));
+    const order = writeTrace(read('/kept'));
+    expect(await caught(() => convert('dst', { order }))).toMatchObject({ code: 'MISMATCH' });
   });
 });
