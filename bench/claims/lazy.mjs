@@ -2,7 +2,15 @@
 import { execFileSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { coldOurs } from '../lib/lazy-ours.mjs';
-import { bytesOf, lazyImages, PROGRAMS } from '../lib/lazy-images.mjs';
+import { bytesOf, lazyImages, PROGRAMS, upgradedTar } from '../lib/lazy-images.mjs';
+import {
+  laidOut,
+  layoutCase,
+  orderCase,
+  traceContestants,
+  updateCase,
+  updated,
+} from '../lib/lazy-layout.mjs';
 import { fingerprint, LazyRegistry, registryMissing } from '../lib/lazy-registry.mjs';
 import { rivals } from '../lib/lazy-rivals.mjs';
 import { snapshotterVersions } from '../lib/snapshotters.mjs';
@@ -28,16 +36,31 @@ export async function* cases(context) {
   try {
     const tars = lazyImages(context.directory);
     for (const name of IMAGES) {
-      const image = await pushed(context, registry, name, tars[name]);
+      const plain = await pushed(context, registry, name, tars[name]);
+      const image = laidOut(context, registry, plain, context.chunkSize);
       for (const network of NETWORKS) yield coldStart(context, registry, image, network);
-      if (name === 'python')
-        for (const network of NETWORKS) yield wholeImage(context, registry, image, network);
+      yield await orderCase(context, image, tars[name]);
+      if (name !== 'python') continue;
+      for (const network of NETWORKS) yield wholeImage(context, registry, image, network);
+      yield layoutCase(context, registry, image, NETWORKS[0]);
+      yield* updateCases(context, registry, image);
     }
     yield await returnsCase(context, registry);
     yield await sequentialCase(context, registry);
   } finally {
     registry.stop();
   }
+}
+
+/** The image with Python after its packages were upgraded: what an earlier trace is worth then. */
+async function* updateCases(context, registry, earlier) {
+  const { tar, missing } = upgradedTar(context.directory);
+  if (missing !== undefined) {
+    console.log(`  update: skipped, ${missing}`);
+    return;
+  }
+  const image = updated(context, registry, await pushed(context, registry, 'python', [tar]), earlier);
+  for (const network of NETWORKS) yield updateCase(context, registry, image, network);
 }
 
 /** Puts an image into the registry: as tar.gz, and as our blobs. */
@@ -95,6 +118,7 @@ function coldStart(context, registry, image, network) {
       start('oursStart', 'the same, the start of the server in it', chunkSize, { lazy: true, serves: false }),
       start('ours4MiB', 'run --lazy, chunks of 4MiB', '4MiB', { lazy: true, serves: true }),
       start('oursEager', 'run, all fetched before, chunks of 4MiB', '4MiB', { lazy: false, serves: false }),
+      ...traceContestants(context, registry, image, network),
       ...rivals(context, registry, image, network),
     ],
   };

@@ -101,6 +101,7 @@ function spreads(list) {
     peakRssMiB: spread(list.map(({ peakRssMiB }) => peakRssMiB)),
     ...(list[0]?.bytes !== undefined && { bytes: list[0].bytes }),
     ...(list[0]?.traffic !== undefined && { traffic: trafficOf(list) }),
+    ...(list[0]?.counts !== undefined && { counts: countsOf(list) }),
     ...(metrics.length > 0 && {
       metrics: Object.fromEntries(
         metrics.map((key) => [
@@ -122,6 +123,20 @@ function trafficOf(list) {
       0,
     );
   return { bytes: all('bytes'), requests: all('requests') };
+}
+
+/** Numbers that are no seconds. */
+function countsOf(list) {
+  const names = Object.keys(list[0].counts);
+  return Object.fromEntries(
+    names.map((name) => [
+      name,
+      spread(
+        list.map(({ counts }) => counts[name]),
+        3,
+      ),
+    ]),
+  );
 }
 
 /** The parts of the median round. */

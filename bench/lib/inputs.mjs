@@ -22,6 +22,11 @@ export class Inputs {
     return join(this.#scratch, name);
   }
 
+  /** Removes what is there, before the end. */
+  removeScratch(name) {
+    rmSync(this.scratch(name), { recursive: true, force: true });
+  }
+
   /** The tar of a layer. */
   tar() {
     const { directory, corpus, megabytes, options } = this.#context;

@@ -50,6 +50,46 @@ function bootstrap(directory, path) {
   }
 }
 
+/**
+ * The image with Python with all its packages upgraded, in a chroot that sees this machine's /dev: `{tar}`; or `{missing}`, why there is
+ * none.
+ */
+export function upgradedTar(directory) {
+  const before = join(directory, `lazy-debian-${SUITE}.tar`);
+  if (!existsSync(before)) return { missing: 'the image with Python was not made by debootstrap' };
+  try {
+    return {
+      tar: whole(join(directory, `lazy-debian-${SUITE}-upgraded.tar`), (path) => {
+        upgrade(directory, before, path);
+      }),
+    };
+  } catch (error) {
+    return { missing: `its packages could not be upgraded: ${error.message.split('\n')[0]}` };
+  }
+}
+
+const UPGRADE = `set -e
+mount --rbind /dev "$1/dev"
+sources="$1/etc/apt/sources.list"
+for suite in "" -updates; do echo "deb ${MIRROR} ${SUITE}$suite main"; done >"$sources"
+echo "deb http://security.debian.org/debian-security ${SUITE}-security main" >>"$sources"
+cat /etc/resolv.conf >"$1/etc/resolv.conf"
+export DEBIAN_FRONTEND=noninteractive
+chroot "$1" sh -ec 'apt-get -qq update; apt-get -qq -y upgrade; apt-get -qq clean; rm -r /var/lib/apt/lists/*'`;
+
+function upgrade(directory, before, path) {
+  const root = join(directory, `lazy-upgrade-${process.pid}`);
+  mkdirSync(root);
+  try {
+    const options = { stdio: ['ignore', 'ignore', 'inherit'] };
+    execFileSync('tar', ['-C', root, '-xpf', before], options);
+    execFileSync('unshare', ['--mount', 'sh', '-c', UPGRADE, 'sh', root], options);
+    pack(path, root, ['.'], ['--exclude=./dev/*']);
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
+}
+
 function ownFiles(path) {
   const python = execFileSync('/usr/bin/python3', ['-c', 'import os; print(os.path.dirname(os.__file__))'], {
     encoding: 'utf8',

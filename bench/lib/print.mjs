@@ -22,6 +22,8 @@ export function caseText({ name, input, contestants, ratios, roofline, efficienc
     lines.push(
       `      ${range(row.seconds)} s${rate}, CPU ${range(row.cpuSeconds, 2)} s, peak ${range(row.peakRssMiB, 0)} MiB${size(row)}`,
     );
+    for (const [name, count] of Object.entries(row.counts ?? {}))
+      lines.push(`      ${name}: ${range(count)}`);
     for (const [metric, { min, median, max }] of Object.entries(row.metrics ?? {})) {
       const list = [min, median, max].map((seconds) => short(seconds * 1e3));
       lines.push(`      ${metric} ${list.join(' / ')} ms`);

@@ -38,10 +38,18 @@ function claimSection({ claim, title, date, machine, settings, cases, derived })
     '',
     ...(isTraffic ? trafficTable(cases) : workTable(cases)),
     '',
-    ...(derived ? ['```json', JSON.stringify(derived), '```', ''] : []),
+    ...derivedText(derived),
     ...notes.map((text) => `* ${text}`),
     ...(notes.length > 0 ? [''] : []),
   ].join('\n');
+}
+
+function derivedText(derived) {
+  if (!derived) return [];
+  if (!derived.table) return ['```json', JSON.stringify(derived), '```', ''];
+  const line = (cells) => `| ${cells.join(' | ')} |`;
+  const { head, rows } = derived.table;
+  return [line(head), line(head.map(() => '---:')), ...rows.map(line), ''];
 }
 
 const workTable = (cases) => [
@@ -57,11 +65,12 @@ const trafficTable = (cases) => [
   ...cases.flatMap(({ name, contestants, ratios }) =>
     contestants
       .filter(({ skipped }) => skipped === undefined)
-      .map(({ key, label, seconds, traffic }) => {
+      .map(({ key, label, seconds, traffic, counts = {} }) => {
         const fetched = traffic
           ? `${number(traffic.bytes.median / 1e6)} | ${traffic.requests.median}`
           : ' | ';
-        return `| ${name} | ${label} | ${range(seconds)} | ${fetched} | ${timesOf(ratios[key])} |`;
+        const said = Object.entries(counts).map(([what, { median }]) => `; ${what}: ${number(median)}`);
+        return `| ${name} | ${label}${said.join('')} | ${range(seconds)} | ${fetched} | ${timesOf(ratios[key])} |`;
       }),
   ),
 ];
