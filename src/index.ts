@@ -2,6 +2,7 @@
 export { SeekableErofsError, exitCodes, failure, type ErrorCode, type ErrorParts } from './errors';
 export type { JobOptions, ProgressEvent, ResourceOptions, WarningOptions } from './job';
 export { parseByteSize, formatByteSize } from './format/byte-size';
+export { hostPlatform } from './oci/platform';
 export { parseChunkTable, serializeChunkTable, type ChunkTable } from './format/chunk-table';
 export type { DigestAlgorithm } from './format/digest';
 export { JsonNumber, parseJson } from './format/json';

@@ -92,6 +92,7 @@ const registry = {
   retryTime: { kind: 'integer', min: 0, flag: 'retry-time', job: 'other' },
   retry: { kind: 'object' },
   timeout: { kind: 'integer', min: 1 },
+  privateHosts: { kind: 'texts' },
 } satisfies Rules;
 
 const read = {
@@ -227,6 +228,8 @@ export const optionsOf = {
     insecureHttp: registry.insecureHttp,
     concurrency: registry.concurrency,
     jsonLog: { kind: 'boolean' },
+    registry: { kind: 'text', flag: 'registry', needs: 'erofsCache' },
+    upstreams: { kind: 'texts', flag: 'upstream', needs: 'registry' },
     signal: resources.signal,
     onReady: { kind: 'function' },
     onWarning: resources.onWarning,

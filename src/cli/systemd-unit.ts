@@ -1,18 +1,17 @@
 import { resolve } from 'node:path';
 
 /** Flags of `serve`, by their names in the library. */
-type Settings = Readonly<Record<string, string | number | true | undefined>>;
+type Setting = string | number | boolean | readonly string[] | undefined;
+type Settings = Readonly<Record<string, Setting>>;
 
-/** The unit has a working folder of its own. */
+/** Settings that are relative to where this runs. */
 const paths = ['state', 'erofsCache', 'snapshotter', 'differ', 'containerdRoot', 'authfile', 'certDir'];
+/** Settings whose flags have other names. */
+const flagNames: Readonly<Record<string, string>> = { upstreams: '--upstream' };
 
 /** Lines of a systemd unit that runs `serve` with these flags. A reload replaces the server while layers are read; stopping it ends them. */
 export function systemdUnit(settings: Settings): string[] {
-  const flags = Object.entries(settings).flatMap(([name, value]) => {
-    if (value === undefined) return [];
-    if (value === true) return [flagOf(name)];
-    return [flagOf(name), paths.includes(name) ? resolve(`${value}`) : `${value}`];
-  });
+  const flags = Object.entries(settings).flatMap(([name, value]) => wordsOf(name, value));
   const command = [process.execPath, resolve(process.argv[1] ?? ''), 'serve', ...flags];
   return [
     '[Unit]',
@@ -20,6 +19,8 @@ export function systemdUnit(settings: Settings): string[] {
     'Documentation=https://github.com/seekable-erofs/seekable-erofs-native/blob/main/docs/lazy.md',
     'After=network-online.target',
     'Wants=network-online.target',
+    // Containers that containerd starts again need their layers.
+    ...(settings['erofsCache'] === undefined ? [] : ['Before=containerd.service']),
     '',
     '[Service]',
     `ExecStart=${command.map(quoted).join(' ')}`,
@@ -36,7 +37,15 @@ export function systemdUnit(settings: Settings): string[] {
   ];
 }
 
+function wordsOf(name: string, value: Setting): string[] {
+  if (value === undefined) return [];
+  if (value === true) return [flagOf(name)];
+  const values = typeof value === 'object' ? value : [`${value}`];
+  return values.flatMap((text) => [flagOf(name), paths.includes(name) ? resolve(text) : text]);
+}
+
 function flagOf(name: string): string {
+  if (flagNames[name] !== undefined) return flagNames[name];
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { constants } from 'node:fs';
 import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SeekableErofsError, failure, fromSystemError } from '../errors';
 import { parseByteSize } from '../format/byte-size';
@@ -14,6 +14,7 @@ import type { CacheLimits } from './cache-room';
 import { prepareCacheMount, unmountCache } from './erofs-cache/cache-mount';
 import { LazyFolder } from './lazy-folder';
 import { parseListen } from './metrics-server';
+import { parseUpstream } from './mirror/request';
 
 /** A server that died has this long to be back, before readers get errors; in milliseconds. */
 const recoveryTime = 5000;
@@ -46,6 +47,16 @@ export interface LazyServeOptions {
   metrics?: string | undefined;
   /** An empty folder that becomes a layer content cache of containerd, with the layers of images that are added (docs/containerd.md). */
   erofsCache?: string | undefined;
+  /** Address and port, `127.0.0.1:5050`, of a read-only mirror of `upstreams` that puts images into the cache as they are pulled. */
+  registry?: string | undefined;
+  /** Registries that the mirror asks, as containerd names them: `docker.io`, `registry.example:5000`. It asks no others. */
+  upstreams?: readonly string[] | undefined;
+  /** Of the mirror: file with credentials, as `skopeo login --authfile` writes it; default: where Docker and Podman keep theirs. */
+  authFile?: string | undefined;
+  /** Of the mirror: folder with certificates of authorities to trust. */
+  certDir?: string | undefined;
+  /** Of the mirror: upstreams that don't answer TLS are spoken to in plain HTTP. */
+  insecureHttp?: boolean | undefined;
   /** End when no layer is in use any more. */
   untilIdle?: boolean | undefined;
 }
@@ -75,6 +86,31 @@ export function cacheLimits({ cacheSize, keep }: LazyServeOptions): CacheLimits 
   };
 }
 
+/** The mirror's settings, checked, and its files where any process finds them. USAGE for what makes no sense. */
+function mirrorSettings({ registry, upstreams = [], erofsCache, authFile, certDir }: LazyServeOptions) {
+  const absolute = (path: string | undefined): string | undefined => path && resolve(path);
+  const settings = {
+    upstreams: upstreams.map(parseUpstream),
+    authFile: absolute(authFile),
+    certDir: absolute(certDir),
+  };
+  if (registry === undefined) {
+    if (upstreams.length === 0) return settings;
+    throw failure('USAGE', 'upstream', 'it is for a mirror', 'add --registry 127.0.0.1:5050');
+  }
+  parseListen(registry);
+  if (upstreams.length === 0)
+    throw failure(
+      'USAGE',
+      registry,
+      'a mirror of no registry',
+      'name those that it may ask: --upstream HOST',
+    );
+  if (erofsCache === undefined)
+    throw failure('USAGE', registry, 'a mirror fills a cache', 'add --erofs-cache DIR');
+  return settings;
+}
+
 /** What a server tells its keeper. */
 export type ServerMessage = { ready: true } | { resends: boolean } | { idle: true } | { ended: true };
 
@@ -87,6 +123,7 @@ export async function keepServer(options: KeeperOptions = {}): Promise<void> {
   backgroundRate(options.background); // before anything is done, for their errors
   cacheLimits(options);
   if (options.metrics !== undefined) parseListen(options.metrics);
+  const mirror = mirrorSettings(options);
   const folder = await LazyFolder.open(options.state);
   const lock = await acquireLock(folder.lock, { timeout: lockTime }).catch((error: unknown) => {
     const isHeld = error instanceof SeekableErofsError && error.code === 'FAILED';
@@ -96,7 +133,7 @@ export async function keepServer(options: KeeperOptions = {}): Promise<void> {
     const erofsCache = options.erofsCache && (await prepareCacheMount(options.erofsCache, folder.mountPoint));
     const device = await mountFuse(folder.mountPoint);
     try {
-      await new Keeper(folder, device, { ...options, erofsCache }).run();
+      await new Keeper(folder, device, { ...options, ...mirror, erofsCache }).run();
     } finally {
       await device.close();
       if (erofsCache !== undefined) unmountCache(erofsCache);

@@ -10,6 +10,8 @@ export interface LazyAccess {
   authFile?: string | undefined;
   certDir?: string | undefined;
   insecureHttp?: boolean | undefined;
+  /** See RegistryOptions. */
+  privateHosts?: readonly string[] | undefined;
 }
 
 /** A layer, as a mount describes it to the server. */

@@ -37,14 +37,41 @@ async function offer(metrics: LazyMetrics, listen: string): Promise<void> {
   });
 }
 
+/** Reads of what is mounted matter more: a server whose address is taken goes on without. Gives what ends it. */
+async function mirrorFor(server: LazyServer, options: LazyServeOptions): Promise<() => Promise<void>> {
+  const { registry: listen, upstreams = [], authFile, certDir, insecureHttp } = options;
+  const { images } = server;
+  const nothing = async (): Promise<void> => undefined;
+  if (listen === undefined || images === null) return nothing;
+  const { startMirror } = await import('./mirror/registry-mirror.js');
+  const access = { authFile, certDir, insecureHttp };
+  return startMirror({ listen, upstreams, access, images, onWarning: warn }).catch((error: unknown) => {
+    warn(`${(error as Error).message}; there is no mirror`);
+    return nothing;
+  });
+}
+
+function once(work: () => Promise<unknown>): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) void work();
+    isDone = true;
+  };
+}
+
+/** Signals of a terminal are the keeper's; without a keeper the server goes on. */
+function leaveToKeeper(): void {
+  for (const name of ['SIGINT', 'SIGHUP', 'disconnect']) process.on(name, () => undefined);
+}
+
 async function main(settings: string): Promise<void> {
   const options = JSON.parse(settings) as LazyServeOptions & { takeOver: boolean };
-  const { state, background, ioTimeout, untilIdle, takeOver } = options;
+  const { state, background, ioTimeout = defaultIoTimeout, untilIdle, takeOver } = options;
   const metrics =
     options.metrics === undefined ? undefined : await LazyMetrics.create(() => server.statuses());
-  let isStopping = false;
+  let stopMirror = async (): Promise<void> => undefined;
   const server: LazyServer = new LazyServer(await LazyFolder.open(state), deviceDescriptor, {
-    ioTimeout: (ioTimeout ?? defaultIoTimeout) * 1000,
+    ioTimeout: ioTimeout * 1000,
     backgroundRate: backgroundRate(background),
     cacheLimits: cacheLimits(options),
     erofsCache: options.erofsCache,
@@ -65,21 +92,23 @@ async function main(settings: string): Promise<void> {
     tell(why);
     if (!process.connected) stop(); // its keeper was killed
   };
-  const stop = (): void => {
-    if (!isStopping) void end(server, state);
-    isStopping = true;
-  };
+  const stop = once(() => end(server, state, stopMirror));
   process.on('SIGTERM', stop);
-  // The first two are the keeper's, from a terminal; without a keeper it goes on.
-  for (const name of ['SIGINT', 'SIGHUP', 'disconnect']) process.on(name, () => undefined);
+  leaveToKeeper();
   await server.start(takeOver);
   if (metrics !== undefined) await offer(metrics, options.metrics!);
+  stopMirror = await mirrorFor(server, options);
   tell({ ready: true });
   loadRegistries();
 }
 
-async function end(server: LazyServer, state: string | undefined): Promise<never> {
+async function end(
+  server: LazyServer,
+  state: string | undefined,
+  stopMirror: () => Promise<void>,
+): Promise<never> {
   try {
+    await stopMirror();
     await server.stop();
     if (!process.connected) {
       // Its keeper was killed. The mount is given up before it is unmounted, so that nobody is waited for.

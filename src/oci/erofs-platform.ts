@@ -41,10 +41,11 @@ export interface ImagePair {
 /** The pairs that an index has for a machine each, as `convert --append-to-index` makes them. Pure. */
 export function pairsOf(entries: readonly Descriptor[]): ImagePair[] {
   const named = entries.filter(({ platform }) => platform !== undefined);
-  const erofs = named.filter(({ platform }) => hasErofsFeature(platform));
+  const beside = new Map<string, Descriptor>();
+  for (const entry of named.toReversed())
+    if (hasErofsFeature(entry.platform)) beside.set(machineOf(entry.platform!), entry);
   return named.flatMap((tar) => {
-    if (hasErofsFeature(tar.platform)) return [];
-    const beside = erofs.find(({ platform }) => machineOf(platform!) === machineOf(tar.platform!));
-    return beside === undefined ? [] : [{ tar, erofs: beside }];
+    const erofs = hasErofsFeature(tar.platform) ? undefined : beside.get(machineOf(tar.platform!));
+    return erofs === undefined ? [] : [{ tar, erofs }];
   });
 }

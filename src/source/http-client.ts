@@ -1,10 +1,11 @@
 import type { Readable } from 'node:stream';
 import type { ConnectionOptions } from 'node:tls';
 import { promisify } from 'node:util';
-import type { Dispatcher, EnvHttpProxyAgent } from 'undici';
+import type { buildConnector, Dispatcher, EnvHttpProxyAgent } from 'undici';
 
 import { SeekableErofsError, failure } from '../errors';
 import { publicName } from '../public-name';
+import { publicConnector } from './public-address';
 import { atLeastRate, takenAtLeastRate } from './least-rate';
 import { transientFailure } from './transient';
 
@@ -40,6 +41,8 @@ interface HttpClientOptions {
   tls?: Pick<ConnectionOptions, 'secureContext' | 'rejectUnauthorized'> | undefined;
   /** In the place of NO_PROXY. */
   noProxy?: string | undefined;
+  /** The hosts that may be at private addresses (see public-address.ts); default: all. */
+  privateHosts?: readonly string[] | undefined;
 }
 
 /** A request other than a plain GET. */
@@ -70,8 +73,8 @@ export interface HttpClient {
 /** A client. USAGE when a proxy's URL is malformed. */
 export async function createHttpClient(options: HttpClientOptions = {}): Promise<HttpClient> {
   // Loaded here only: most runs of the program never need it.
-  const { EnvHttpProxyAgent, request } = await import('undici');
-  const agent = createAgent(EnvHttpProxyAgent, options);
+  const { EnvHttpProxyAgent, buildConnector, request } = await import('undici');
+  const agent = createAgent(EnvHttpProxyAgent, buildConnector, options);
   const { timeout: ownTimeout = defaultTimeout } = options;
   const send = async (url: URL, { method, headers, body, timeout, signal }: HttpRequest) => {
     const answer = await request(url, {
@@ -103,12 +106,21 @@ function watched(body: Buffer | Readable, time: number, signal: AbortSignal | un
   };
 }
 
-function createAgent(Agent: typeof EnvHttpProxyAgent, options: HttpClientOptions): EnvHttpProxyAgent {
+function createAgent(
+  Agent: typeof EnvHttpProxyAgent,
+  build: typeof buildConnector,
+  options: HttpClientOptions,
+): EnvHttpProxyAgent {
   const { timeout = defaultTimeout, connectTimeout = 10_000, connections = 16, tls, noProxy } = options;
+  const { privateHosts } = options;
+  const connect = { timeout: connectTimeout, ...tls };
+  const guarded =
+    privateHosts &&
+    publicConnector(privateHosts, (lookup) => build({ ...connect, ...(lookup && { lookup }) }));
   try {
     return new Agent({
       connections,
-      connect: { timeout: connectTimeout, ...tls },
+      connect: guarded ?? connect,
       // Behind a proxy, too, it is the server that is trusted or not.
       ...(tls && { requestTls: tls }),
       ...(noProxy !== undefined && { noProxy }),

@@ -3,8 +3,10 @@ import { failure } from '../../errors';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { addServerOptions, type ServerFlags } from '../lazy-options';
 import { library } from '../library';
+import { containerdConfig } from '../containerd-config';
 import {
   addRegistryOptions,
+  collect,
   given,
   parseCount,
   parseFileName,
@@ -12,6 +14,7 @@ import {
   type CommonFlags,
   type RegistryFlags,
 } from '../options';
+import type { Report } from '../output';
 import { systemdUnit } from '../systemd-unit';
 import { stateFlag } from './mount';
 
@@ -19,10 +22,12 @@ interface Flags extends CommonFlags, ServerFlags, RegistryFlags {
   state?: string;
   keep?: number;
   erofsCache?: string;
+  registry?: string;
+  upstream?: string[];
   snapshotter?: string;
   differ?: string;
   containerdRoot?: string;
-  printConfig?: 'systemd';
+  printConfig?: 'systemd' | 'containerd';
 }
 
 export function serveCommand(session: Session): Command {
@@ -30,14 +35,12 @@ export function serveCommand(session: Session): Command {
     'serve',
     'serve --background off --io-timeout 20 --cache-size 50GiB',
     'serve --snapshotter /run/seekable-erofs/snapshotter.sock',
+    'serve --erofs-cache /srv/layers --registry 127.0.0.1:5050 --upstream docker.io',
   ]);
   addFlags(command);
   return finishCommand(command, session, async ({ options, elapsed }) => {
     const { printConfig, progress, ...flags } = command.opts<Flags>();
-    if (printConfig !== undefined) {
-      const unit = systemdUnit({ ...serverSettings(flags), ...registrySettings(flags) });
-      return { document: { unit: unit.join('\n') }, text: unit, summary: [] };
-    }
+    if (printConfig !== undefined) return printed(printConfig, flags);
     const { serveLazily } = await library();
     await serveLazily({
       ...given(serverSettings(flags)),
@@ -58,13 +61,24 @@ type Given = Omit<Flags, 'printConfig' | 'progress'>;
 
 function serverSettings(flags: Given) {
   const { state, background, ioTimeout, cacheSize, keep, metrics } = flags;
-  const { erofsCache, snapshotter, differ, containerdRoot } = flags;
-  const doors = { erofsCache, snapshotter, differ, containerdRoot };
+  const { erofsCache, registry, upstream: upstreams, snapshotter, differ, containerdRoot } = flags;
+  const doors = { erofsCache, registry, upstreams, snapshotter, differ, containerdRoot };
   return { state, background, ioTimeout, cacheSize, keep, metrics, ...doors };
 }
 
 function registrySettings({ authfile, certDir, insecureHttp, concurrency }: Given) {
   return { authfile, certDir, insecureHttp, concurrency };
+}
+
+async function printed(kind: 'systemd' | 'containerd', flags: Given): Promise<Report> {
+  const settings = serverSettings(flags);
+  if (kind === 'systemd') {
+    const unit = systemdUnit({ ...settings, ...registrySettings(flags) });
+    return { document: { unit: unit.join('\n') }, text: unit, summary: [] };
+  }
+  const { hostPlatform } = await library();
+  const lines = containerdConfig(settings, hostPlatform().architecture);
+  return { document: { config: lines.join('\n') }, text: lines, summary: [] };
 }
 
 function addFlags(command: Command): void {
@@ -78,7 +92,7 @@ function addFlags(command: Command): void {
     new Option(
       '--print-config <kind>',
       'print a configuration that runs this with these flags, and end',
-    ).choices(['systemd']),
+    ).choices(['systemd', 'containerd']),
   );
 }
 
@@ -90,6 +104,15 @@ function addDoorOptions(command: Command): void {
       '--erofs-cache <dir>',
       'show images in this empty folder, as its layer content cache (see lazy)',
       parseFileName,
+    )
+    .option(
+      '--registry <addr:port>',
+      'be a mirror that fills the cache as images are pulled, e.g. 127.0.0.1:5050',
+    )
+    .addOption(
+      new Option('--upstream <host>', 'a registry that the mirror asks, and no others; repeatable').argParser(
+        collect,
+      ),
     )
     .option('--snapshotter <socket>', 'serve its proxy plugin of type "snapshot" there', parseFileName)
     .option('--differ <socket>', 'serve its proxy plugin of type "diff" there', parseFileName)

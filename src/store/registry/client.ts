@@ -58,9 +58,9 @@ export class RegistryClient {
     const identity = identityOf(certificates);
     const probe = (): Promise<URL> => chooseOrigin(host, { ...options, identity, noProxy });
     const origin = await patience.retrying(probe, options.signal);
-    const { timeout, concurrency = defaultConcurrency } = options;
+    const { timeout, concurrency = defaultConcurrency, privateHosts } = options;
     const tls = origin.protocol === 'https:' ? { secureContext: await trustOf(certificates) } : undefined;
-    const http = await createHttpClient({ timeout, connections: concurrency, tls, noProxy });
+    const http = await createHttpClient({ timeout, connections: concurrency, tls, noProxy, privateHosts });
     const auth = new Authenticator(http, { name, host, repository, origin }, options);
     return new RegistryClient(
       name,

@@ -21,6 +21,8 @@ export interface RegistryOptions {
   retry?: RetryOptions | undefined;
   /** The longest silence of a registry, in milliseconds; default: 30000. */
   timeout?: number | undefined;
+  /** The hosts, with their ports, that may be at private addresses, where others are not asked even if a registry sends there; default: all. */
+  privateHosts?: readonly string[] | undefined;
 }
 
 /** What opening a store takes. */

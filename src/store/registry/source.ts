@@ -42,6 +42,11 @@ export class RegistrySource implements SourceStore {
     return new RegistrySource(await RegistryClient.open(reference, actions, options));
   }
 
+  /** Over a client that stays the caller's to close. */
+  static over(client: RegistryClient): Omit<RegistrySource, 'close'> {
+    return new RegistrySource(client);
+  }
+
   /** `reference` is a tag or a digest. */
   async resolve(reference = 'latest'): Promise<Descriptor> {
     const { descriptor, bytes } = await getManifest(this.client, reference);
