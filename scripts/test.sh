@@ -133,4 +133,5 @@ step start script node scripts/start.mjs
 step package script node scripts/check-package.mjs --prebuilt --compile
 step containerd script node test/e2e/containerd.mjs
 step containerd-doors script node test/e2e/containerd-doors.mjs
+step containerd-cache script node test/e2e/containerd-cache.mjs
 finish

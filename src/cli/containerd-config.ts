@@ -9,24 +9,12 @@ interface Settings {
 }
 
 const certsFolder = '/etc/containerd/certs.d';
-/** Layers of the draft specification: containerd takes no others than it knows for layers, unless it is told. */
+/** Layers of the draft specification: containerd takes them for layers when it is told, beside those that it knows. */
 const draftLayers = [
   'application/vnd.erofs',
   'application/vnd.erofs+zstd',
   'application/vnd.erofs.chunk-index.v1',
 ];
-/** Of an image of tars as well: containerd's own, which are no longer the default once there is a list. */
-const usualLayers = [
-  'application/vnd.erofs.layer.v1',
-  'application/vnd.erofs.layer.v1+zstd',
-  'application/vnd.oci.image.layer.v1.tar',
-  'application/vnd.oci.image.layer.v1.tar+gzip',
-  'application/vnd.oci.image.layer.v1.tar+zstd',
-  'application/vnd.docker.image.rootfs.diff.tar',
-  'application/vnd.docker.image.rootfs.diff.tar.gzip',
-  'application/vnd.docker.image.rootfs.diff.tar.zstd',
-];
-
 /**
  * What containerd 2.4 and later needs to be told to use what `serve` shows with these flags: lines of its configuration, and the files for its
  * mirrors as comments that name them. USAGE without a cache.
@@ -83,7 +71,7 @@ function unpackLines(arch: string): string[] {
     "  snapshotter = 'erofs'",
     "  differ = 'erofs'",
     '  optional = true',
-    `  layer_types = [${[...usualLayers, ...draftLayers].map(quoted).join(', ')}]`,
+    `  layer_types = [${draftLayers.map(quoted).join(', ')}]`,
   ];
 }
 

@@ -130,17 +130,27 @@ function isImageManifest({ config, layers, artifactType }: Manifest): boolean {
 }
 
 /** The image of an entry of an index, checked against its descriptor. */
-export async function readEntry(store: SourceStore, descriptor: Descriptor): Promise<Image> {
+export async function readEntry(
+  store: Pick<SourceStore, 'readJson'>,
+  descriptor: Descriptor,
+): Promise<Image> {
   return readImage(store, descriptor, await readEntryManifest(store, descriptor));
 }
 
-async function readEntryManifest(store: SourceStore, descriptor: Descriptor): Promise<Manifest> {
+async function readEntryManifest(
+  store: Pick<SourceStore, 'readJson'>,
+  descriptor: Descriptor,
+): Promise<Manifest> {
   const document = await readManifest(store, descriptor);
   if (document.kind === 'manifest') return document.manifest;
   throw failure('CORRUPT', descriptor.digest, 'is an index, not a manifest');
 }
 
-async function readImage(store: SourceStore, descriptor: Descriptor, manifest: Manifest): Promise<Image> {
+async function readImage(
+  store: Pick<SourceStore, 'readJson'>,
+  descriptor: Descriptor,
+  manifest: Manifest,
+): Promise<Image> {
   if (!isConfigType(manifest.config.mediaType)) {
     const why = `its config is ${manifest.config.mediaType}: an artifact, not a container image`;
     throw failure('UNSUPPORTED', descriptor.digest, why);

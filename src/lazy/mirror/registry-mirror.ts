@@ -41,7 +41,7 @@ interface MirrorOptions {
   /** Registries that are asked on behalf of clients, and no others. */
   upstreams: readonly string[];
   access: LazyAccess;
-  images: Pick<CachedImages, 'put'>;
+  images: Pick<CachedImages, 'put' | 'list'>;
   onWarning: (line: string) => void;
 }
 

@@ -2,7 +2,7 @@ import { isErofsLayer, isIndexType, isManifestType, layerFormat } from '../../fo
 import { layersOf } from '../../image/image-layers';
 import { readEntry } from '../../image/image-set';
 import { isSeekableLayer } from '../../layer/seekable';
-import { pairsOf } from '../../oci/erofs-platform';
+import { pairsOf, type ImagePair } from '../../oci/erofs-platform';
 import { parseIndex, parseManifest } from '../../oci/manifest';
 import { hostPlatform, platformMatches } from '../../oci/platform';
 import type { SourceStore } from '../../oci/store';
@@ -14,6 +14,8 @@ import type { LazyAccess } from '../messages';
 /** Names and manifests that are remembered; an answer with thousands of them must not push out all others' at once. */
 const maxRemembered = 10_000;
 const maxPairs = 16;
+
+type Store = Pick<SourceStore, 'readJson'>;
 
 /** A manifest that goes through the mirror. */
 export interface SeenManifest {
@@ -27,18 +29,18 @@ export interface SeenManifest {
 
 /**
  * What the mirror makes of the manifests that go through it: images of ours come into the cache before the client has their manifest. Of an
- * index that a tag names, an image of tars is shown as the EROFS image beside it; no other index, and no index by its digest alone, is
- * believed that (docs/containerd.md).
+ * index that a tag names, an image of tars is shown as the EROFS image beside it, before the client has the index; no other index, and no index
+ * by its digest alone, is believed that (docs/containerd.md).
  */
 export class SeenManifests {
   /** What tags named when somebody asked: `place@digest`, and the reference. */
   private readonly tagged = new Bounded<string>(maxRemembered);
-  /** By the manifest of tars, `place@digest`: the EROFS image beside it, and the reference of both. */
-  private readonly beside = new Bounded<{ erofs: Descriptor; reference: string }>(maxRemembered);
+  /** Manifests, `place@digest`, whose images came into the cache with an index, and that one's digest. */
+  private readonly covered = new Bounded<string>(maxRemembered);
   private readonly adding = new Map<string, Promise<void>>();
 
   constructor(
-    private readonly images: Pick<CachedImages, 'put'>,
+    private readonly images: Pick<CachedImages, 'put' | 'list'>,
     private readonly access: LazyAccess,
   ) {}
 
@@ -48,63 +50,58 @@ export class SeenManifests {
   }
 
   /** Resolves when the layers of an image of ours are in the cache, or it is none. @throws what is wrong with it */
-  async onManifest(seen: SeenManifest, store: Omit<SourceStore, 'close'>): Promise<void> {
+  async onManifest(seen: SeenManifest, store: Store): Promise<void> {
     const { place, tag, descriptor } = seen;
     if (tag !== null) this.onTag(place, tag, descriptor.digest);
-    if (isIndexType(descriptor.mediaType)) this.onIndex(seen);
-    if (!isManifestType(descriptor.mediaType)) return;
+    const isIndex = isIndexType(descriptor.mediaType);
+    if (!isIndex && !isManifestType(descriptor.mediaType)) return;
     const key = `${place}@${descriptor.digest}`;
+    const add = isIndex ? this.addIndex(seen, store) : this.addManifest(seen, store);
     // Clients ask at the same time: for several pods, or one after its time-out.
-    const adding = this.adding.get(key) ?? this.addOnce(seen, store).finally(() => this.adding.delete(key));
+    const adding = this.adding.get(key) ?? add().finally(() => this.adding.delete(key));
     this.adding.set(key, adding);
     await adding;
   }
 
-  private onIndex({ place, descriptor, bytes }: SeenManifest): void {
-    const reference = this.tagged.get(`${place}@${descriptor.digest}`);
-    if (reference === undefined) return;
-    const host = hostPlatform();
-    const { manifests } = parseIndex(bytes, descriptor.digest);
-    const fitting = manifests.filter(
-      ({ platform }) => platform !== undefined && platformMatches(platform, host),
-    );
-    for (const { digest } of fitting.slice(0, maxPairs)) this.tagged.set(`${place}@${digest}`, reference);
-    for (const { tar, erofs } of pairsOf(fitting).slice(0, maxPairs))
-      this.beside.set(`${place}@${tar.digest}`, { erofs, reference });
+  private addIndex({ place, descriptor, bytes }: SeenManifest, store: Store): () => Promise<void> {
+    return async () => {
+      const reference = this.tagged.get(`${place}@${descriptor.digest}`);
+      if (reference === undefined) return;
+      const host = hostPlatform();
+      const { manifests } = parseIndex(bytes, descriptor.digest);
+      const fitting = manifests.filter(
+        ({ platform }) => platform !== undefined && platformMatches(platform, host),
+      );
+      for (const { digest } of fitting.slice(0, maxPairs)) this.tagged.set(`${place}@${digest}`, reference);
+      for (const pair of pairsOf(fitting).slice(0, maxPairs)) {
+        await this.addPair(pair, { place, reference, digest: descriptor.digest }, store);
+      }
+    };
   }
 
-  private async addOnce(seen: SeenManifest, store: Omit<SourceStore, 'close'>): Promise<void> {
-    const { place, descriptor, bytes } = seen;
-    const key = `${place}@${descriptor.digest}`;
-    const pair = this.beside.get(key);
-    const reference = this.tagged.get(key) ?? `docker://${key}`;
-    const manifest = parseManifest(bytes, descriptor.digest);
-    if (isOurs(manifest)) await this.addOwn(seen, reference, store);
-    else if (pair !== undefined) await this.addBeside(seen, pair, store);
-  }
-
-  private async addOwn(
-    { place, descriptor }: SeenManifest,
-    reference: string,
-    store: Omit<SourceStore, 'close'>,
+  private async addPair(
+    { tar, erofs }: ImagePair,
+    { place, reference, digest }: { place: string; reference: string; digest: string },
+    store: Store,
   ): Promise<void> {
-    const image = await readEntry(store as SourceStore, descriptor);
-    const { digest } = descriptor;
-    await this.images.put({ reference, digest, layers: ownLayers(image, this.originOf(place, digest)) });
-  }
-
-  private async addBeside(
-    { place, descriptor }: SeenManifest,
-    { erofs, reference }: { erofs: Descriptor; reference: string },
-    store: Omit<SourceStore, 'close'>,
-  ): Promise<void> {
-    const [tars, converted] = await Promise.all([
-      readEntry(store as SourceStore, descriptor),
-      readEntry(store as SourceStore, erofs),
-    ]);
+    const [tars, converted] = await Promise.all([readEntry(store, tar), readEntry(store, erofs)]);
     if (!isOurs(converted.manifest)) return;
-    const layers = tarLayers(layersOf(tars), layersOf(converted), this.originOf(place, erofs.digest));
-    if (layers !== null) await this.images.put({ reference, digest: descriptor.digest, layers });
+    const origin = this.originOf(place, erofs.digest);
+    const layers = tarLayers(layersOf(tars), layersOf(converted), origin) ?? [];
+    await this.images.put({ reference, digest, layers: [...ownLayers(converted, origin), ...layers] });
+    this.covered.set(`${place}@${erofs.digest}`, digest);
+  }
+
+  private addManifest({ place, descriptor, bytes }: SeenManifest, store: Store): () => Promise<void> {
+    return async () => {
+      const { digest } = descriptor;
+      const key = `${place}@${digest}`;
+      const index = this.covered.get(key);
+      if (index !== undefined && (await this.images.list()).some((image) => image.digest === index)) return;
+      if (!isOurs(parseManifest(bytes, digest))) return;
+      const layers = ownLayers(await readEntry(store, descriptor), this.originOf(place, digest));
+      await this.images.put({ reference: this.tagged.get(key) ?? `docker://${key}`, digest, layers });
+    };
   }
 
   private originOf(place: string, digest: string) {

@@ -1,0 +1,223 @@
+import { spawn, execFile, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { CachedImageStatus } from '../../src/index';
+import { documentOf } from '../e2e/run-cli';
+import { at } from '../e2e/workspace';
+import { harm, local, proxy, registry, useLazyImage, whyNoLazyMounts } from './support/lazy-image';
+import { titleOf } from './support/machine';
+import { root, state, useMounts } from './support/mounting';
+
+// The claim: `serve --registry` hands on what the named registries have, checked and unchanged, and nothing else; images of ours are in the
+// cache before their manifest's answer ends.
+
+useMounts();
+
+const exec = promisify(execFile);
+const reason = whyNoLazyMounts();
+
+let port: number;
+let server: ChildProcess;
+
+interface Answer {
+  status: number;
+  headers: Record<string, string | string[] | undefined>;
+  body: Buffer;
+}
+
+/** Asks the mirror; rejects when the connection is cut. */
+async function ask(
+  path: string,
+  { method = 'GET', headers = {} }: { method?: string; headers?: Record<string, string> } = {},
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const asking = request({ host: '127.0.0.1', port, path, method, headers }, (response) => {
+      const pieces: Buffer[] = [];
+      response.on('data', (piece: Buffer) => pieces.push(piece));
+      response.on('error', reject);
+      response.on('close', () => {
+        if (!response.complete) reject(new Error('cut off'));
+        resolve({ status: response.statusCode!, headers: response.headers, body: Buffer.concat(pieces) });
+      });
+    });
+    asking.on('error', reject);
+    asking.end();
+  });
+}
+
+const get = (path: string, headers: Record<string, string> = {}) =>
+  ask(`/v2/image/${path}?ns=${proxy.host}`, { headers: { accept, ...headers } });
+const accept = ['application/vnd.oci.image.index.v1+json', 'application/vnd.oci.image.manifest.v1+json'].join(
+  ', ',
+);
+const digestOf = (bytes: Buffer): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+const shown = () => documentOf<CachedImageStatus[]>(['lazy', 'ls', '--state', state]);
+const errorOf = ({ status, body }: Answer): [number, string] => [
+  status,
+  (JSON.parse(body.toString()) as { errors: { code: string }[] }).errors[0]!.code,
+];
+
+interface Descriptor {
+  digest: string;
+  size: number;
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port: free } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return free;
+}
+
+describe.skipIf(reason !== null)(titleOf('serve --registry', reason), () => {
+  useLazyImage();
+  beforeEach(async () => {
+    port = await freePort();
+    const flags = ['--background', 'off', '--erofs-cache', at('cache'), '--state', state];
+    const mirror = [
+      '--registry',
+      `127.0.0.1:${port}`,
+      '--upstream',
+      proxy.host,
+      '--upstream',
+      'registry.invalid',
+    ];
+    server = spawn(process.execPath, [join(root, 'dist/cli/main.js'), 'serve', ...flags, ...mirror], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let said = '';
+    server.stderr!.on('data', (piece: Buffer) => (said += piece.toString()));
+    while (!said.includes('serving on') && server.exitCode === null) await sleep(20);
+  });
+  afterEach(async () => {
+    if (server.exitCode !== null) return;
+    const ended = once(server, 'exit');
+    server.kill('SIGTERM');
+    await ended;
+  });
+
+  test('manifests, configs, blobs, parts of them, tags and referrers go through unchanged', async () => {
+    const manifest = await get('manifests/latest');
+    const digest = digestOf(manifest.body);
+    expect([manifest.status, manifest.headers['docker-content-digest']]).toEqual([200, digest]);
+    const direct = await fetch(`http://${registry.host}/v2/image/manifests/latest`, { headers: { accept } });
+    expect(manifest.body.equals(Buffer.from(await direct.arrayBuffer()))).toBe(true);
+    expect(manifest.headers['content-type']).toBe(direct.headers.get('content-type'));
+    const head = await ask(`/v2/image/manifests/${digest}?ns=${proxy.host}`, {
+      method: 'HEAD',
+      headers: { accept },
+    });
+    expect([head.status, head.headers['docker-content-digest'], head.body.length]).toEqual([200, digest, 0]);
+    const { config, layers } = JSON.parse(manifest.body.toString()) as {
+      config: Descriptor;
+      layers: Descriptor[];
+    };
+    for (const blob of [config, layers[0]!]) {
+      const whole = await get(`blobs/${blob.digest}`);
+      expect([whole.status, digestOf(whole.body)]).toEqual([200, blob.digest]);
+      const part = await get(`blobs/${blob.digest}`, { range: 'bytes=5-14' });
+      expect([part.status, part.headers['content-range']]).toEqual([206, `bytes 5-14/${blob.size}`]);
+      expect(part.body.equals(whole.body.subarray(5, 15))).toBe(true);
+    }
+    const tags = JSON.parse((await get('tags/list')).body.toString()) as { tags: string[] };
+    expect(tags.tags).toContain('latest');
+    expect((await ask('/v2/')).status).toBe(200);
+    expect(errorOf(await get('manifests/nobody'))).toEqual([404, 'NAME_UNKNOWN']);
+  });
+
+  test('what is in the cache when the manifest has come: the image, and no other', async () => {
+    expect(await shown()).toEqual([]);
+    await get(`manifests/latest`);
+    const [image, ...others] = await shown();
+    expect([image!.reference, image!.layers.length, others]).toEqual([
+      `docker://${proxy.host}/image:latest`,
+      4,
+      [],
+    ]);
+  });
+
+  test('an index that a tag names: its tars are shown as the EROFS image beside them, those of no other index', async () => {
+    const tars = local.replace(/local:image$/, 'tars:image');
+    const both = `docker://${proxy.host}/both:v1`;
+    await documentOf(['convert', tars, both, '--append-to-index']);
+    const of = (path: string, method = 'GET') =>
+      ask(`/v2/both/${path}?ns=${proxy.host}`, { method, headers: { accept } });
+    const named = await of('manifests/v1', 'HEAD');
+    const index = await of(`manifests/${named.headers['docker-content-digest'] as string}`);
+    const { manifests } = JSON.parse(index.body.toString()) as { manifests: Descriptor[] };
+    const [image] = await shown();
+    expect([image?.reference, image?.digest]).toEqual([both, digestOf(index.body)]);
+    const config = JSON.parse(
+      (
+        await exec('skopeo', [
+          'inspect',
+          '--config',
+          '--tls-verify=false',
+          `docker://${proxy.host}/both@${manifests[0]!.digest}`,
+        ])
+      ).stdout,
+    ) as { rootfs: { diff_ids: string[] } };
+    expect(image!.layers.map(({ diffId }) => diffId).slice(4)).toEqual(config.rootfs.diff_ids);
+    for (const { digest } of manifests) await of(`manifests/${digest}`);
+    expect(await shown()).toEqual([image]);
+  });
+
+  test('an index by its digest alone is not believed', async () => {
+    const tars = local.replace(/local:image$/, 'tars:image');
+    await documentOf(['convert', tars, `docker://${proxy.host}/alone:v1`, '--append-to-index']);
+    const direct = await fetch(`http://${registry.host}/v2/alone/manifests/v1`, { headers: { accept } });
+    const index = Buffer.from(await direct.arrayBuffer());
+    const of = (path: string) => ask(`/v2/alone/${path}?ns=${proxy.host}`, { headers: { accept } });
+    await of(`manifests/${digestOf(index)}`);
+    const { manifests } = JSON.parse(index.toString()) as { manifests: Descriptor[] };
+    await of(`manifests/${manifests[0]!.digest}`);
+    expect(await shown()).toEqual([]);
+  });
+
+  test('a blob that is not what its digest says is cut off, a manifest is refused', async () => {
+    const { body } = await get('manifests/latest');
+    const { layers } = JSON.parse(body.toString()) as { layers: Descriptor[] };
+    harm('wrong bytes');
+    await expect(get(`blobs/${layers[3]!.digest}`)).rejects.toThrow(/cut off|aborted|hang up|reset/);
+  });
+
+  test('no open proxy: other registries, methods, names and hosts are refused before anybody is asked', async () => {
+    const path = '/v2/image/manifests/latest';
+    const other = new URL(`http://${registry.host}`).host;
+    const refusals = await Promise.all([
+      ask(`${path}?ns=${other}`),
+      ask(path),
+      ask(`${path}?ns=${proxy.host}&ns=${other}`),
+      ask(`${path}?ns=${proxy.host}%0d%0aHost:%20x`),
+      ask(`${path}?ns=user@${proxy.host}`),
+      ask(`${path}?ns=${proxy.host}`, { method: 'PUT' }),
+      ask(`${path}?ns=${proxy.host}`, { method: 'DELETE' }),
+      ask(`/v2/image/blobs/uploads/?ns=${proxy.host}`),
+      ask(`/v2/../v2/image/manifests/latest?ns=${proxy.host}`),
+      ask(`/v2/image/manifests/..%2f..%2fx?ns=${proxy.host}`),
+      ask(`/v2/_catalog?ns=${proxy.host}`),
+      ask(`${path}?ns=${proxy.host}`, { headers: { host: 'evil.example' } }),
+      ask(`/v2/image/manifests/${'a'.repeat(9000)}?ns=${proxy.host}`),
+    ]);
+    expect(refusals.map(({ status }) => status)).toEqual([
+      404, 404, 400, 404, 404, 405, 405, 404, 400, 400, 404, 421, 414,
+    ]);
+    for (const refusal of refusals) expect(errorOf(refusal)[1]).toMatch(/^[A-Z_]+$/);
+  });
+
+  test('what the upstream refuses is refused, without its challenge', async () => {
+    harm('status 401');
+    const answer = await get('manifests/latest');
+    expect([...errorOf(answer), answer.headers['www-authenticate']]).toEqual([403, 'DENIED', undefined]);
+    harm('no connection');
+    expect((await get('manifests/latest')).status).toBe(502);
+  });
+});

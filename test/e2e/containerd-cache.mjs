@@ -1,0 +1,344 @@
+// Stock containerd without any plugin of ours: its layer content cache is `serve --erofs-cache`, and `serve --registry` is its mirror. Images are
+// pulled lazily, by ctr and by CRI, those of tars too where their EROFS form is in the same index; they are what containerd's own overlayfs
+// snapshotter makes of their sources; killed servers come back.
+// Prints SKIP and succeeds where the machine can't run containers. $CONTAINERD_BIN: a directory with containerd's programs.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { startContainerd } from './support/containerd-daemon.mjs';
+import { runPod } from './support/cri-pod.mjs';
+import { program, startServer } from './support/lazy-server.mjs';
+import { startRegistry } from './support/registry.mjs';
+import { EXPECTED_OUTPUT, writeMoreImages, writeSharingImages } from './support/sample-image.mjs';
+import { runScenario } from './support/scenario.mjs';
+import { treeOf } from './support/tree.mjs';
+
+const PAUSE = 'example.test/pause:1';
+const TIMEOUT = 5 * 60_000;
+const START_TIME = 30_000;
+
+async function inside(directory, bin, groups, noCrictl) {
+  execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']); // where shims and runc keep theirs
+  const at = (name) => join(directory, name);
+  writeSharingImages(at('sharing'), { count: 4, bytes: 16 * 2 ** 20 });
+  execFileSync('tar', ['-C', at('sharing'), '-cf', at('sharing.tar'), '.']);
+  writeMoreImages(at('more'));
+  writeSharingImages(at('unseen'), { count: 0, bytes: 2 ** 20 });
+  const registry = await startRegistry(directory);
+  const mirror = `127.0.0.1:${await freePort()}`;
+  writeHosts(at('certs'), registry.host, mirror);
+  const flags = ['--erofs-cache', at('cache'), '--registry', mirror, '--upstream', registry.host];
+  const server = await startServer(directory, {}, flags);
+  const test = { server, registry, groups, at, noCrictl };
+  await comesUp(test);
+  test.daemon = await startContainerd({ bin, directory, pause: PAUSE, extra: configuration(at('certs')) });
+  importPause(test);
+  const wanted = process.env.SCENARIOS?.split(',');
+  try {
+    for (const [name, run] of Object.entries(scenarios)) {
+      if (wanted === undefined || wanted.includes(name)) await run(test);
+    }
+  } catch (error) {
+    console.error(test.daemon.complaints, server.log);
+    throw error;
+  } finally {
+    registry.stop();
+    await test.daemon.stop();
+    await server.stop();
+  }
+  assert.deepEqual(readdirSync(at('cache')), [], 'nothing is left where the cache was shown');
+}
+
+const scenarios = { pullLazily, sameTree, byCri, bothForms, bothFormsByCri, hostile, removed, killed };
+
+const configuration = (certs) => `
+[plugins.'io.containerd.cri.v1.images'.registry]
+  config_path = '${certs}'
+[plugins.'io.containerd.transfer.v1.local']
+  config_path = '${certs}'
+`;
+
+function writeHosts(certs, host, mirror) {
+  mkdirSync(join(certs, host), { recursive: true });
+  const text = `[host.'http://${mirror}']\n  capabilities = ['pull', 'resolve']\n`;
+  writeFileSync(join(certs, host, 'hosts.toml'), text);
+}
+
+/** Three layers, through ctr: what is fetched at the pull is next to nothing. */
+function pullLazily(test) {
+  const image = convert(test, 'three', 'sharing:three');
+  const fetched = fetchedBy(test, () => pull(test, 'lazy', image));
+  expectLittle(fetched, layersOf(test, image), 'at the pull');
+  assert.equal(run(test, 'lazy', image), EXPECTED_OUTPUT);
+  assert.equal(layerFiles(test).length, 0, 'containerd has unpacked nothing');
+  console.log('ok: an image is pulled lazily through the mirror, and run');
+}
+
+/** The tree is the one that containerd's overlayfs snapshotter makes of the source image. */
+function sameTree(test) {
+  const image = convert(test, 'tree', 'sharing:three');
+  pull(test, 'tree', image);
+  const ours = treeOfImage(test, 'tree', 'erofs', image, 'ours');
+  const theirs = sourceTree(test);
+  assert.ok(theirs.split('\n').length > 20);
+  assert.equal(ours, theirs);
+  console.log("ok: the tree of a lazy image is overlayfs's of its source");
+}
+
+/** By the interface that Kubernetes uses. */
+async function byCri(test) {
+  const { daemon, groups, at, noCrictl } = test;
+  if (noCrictl !== '') {
+    console.log(`SKIP: CRI: ${noCrictl}`);
+    return;
+  }
+  const image = convert(test, 'cri', 'sharing:three', '--chunk-size', '128KiB');
+  const fetched = fetchedBy(test, () => daemon.crictl('pull', image));
+  expectLittle(fetched, layersOf(test, image), 'at the pull by CRI');
+  const printed = await runPod(daemon, { image, directory: at('pod'), cgroup: `/${groups}-cri` });
+  assert.equal(printed, EXPECTED_OUTPUT);
+  daemon.crictl('rmi', image);
+  console.log('ok: a pod of a lazy image, by CRI');
+}
+
+/** An index of tars and EROFS under one tag, which is pulled as it is: nothing of the tars is fetched. */
+function bothForms(test) {
+  const image = convert(test, 'both', 'sharing:1', '--append-to-index');
+  const fetched = fetchedBy(test, () => pull(test, 'both', image));
+  expectNoTars(test, fetched, image);
+  assert.equal(run(test, 'both', image, '/bin/sh', '-c', 'read own < /own; echo $own; sleep 1'), '1\n');
+  const three = convert(test, 'both-three', 'sharing:three', '--append-to-index');
+  pull(test, 'both', three);
+  assert.equal(run(test, 'both', three), EXPECTED_OUTPUT);
+  assert.equal(treeOfImage(test, 'both', 'erofs', three, 'both-tree'), sourceTree(test));
+  assert.equal(layerFiles(test).length, 0, 'containerd has unpacked nothing');
+  console.log('ok: an index of both forms, by its plain tag: lazily from EROFS');
+}
+
+async function bothFormsByCri(test) {
+  const { daemon, groups, at, noCrictl } = test;
+  if (noCrictl !== '') {
+    console.log(`SKIP: CRI: ${noCrictl}`);
+    return;
+  }
+  const image = convert(test, 'both-cri', 'more:index', '--append-to-index');
+  const fetched = fetchedBy(test, () => daemon.crictl('pull', image));
+  expectNoTars(test, fetched, image);
+  const printed = await runPod(daemon, { image, directory: at('pod-both'), cgroup: `/${groups}-both` });
+  assert.equal(printed, EXPECTED_OUTPUT);
+  assert.equal(layerFiles(test).length, 0, 'containerd has unpacked nothing');
+  console.log('ok: an index of both forms in a pod, by CRI');
+}
+
+/** What a registry gives that is not what the manifest says: the pull fails, and nothing of it is there. */
+function hostile(test) {
+  const { registry } = test;
+  const image = convert(test, 'hostile', 'unseen:three');
+  const [layer] = layersOf(test, image);
+  const offset = Number(layer.annotations['dev.containerd.erofs.zstd.chunk_table_offset']) + 16;
+  const restore = registry.damage(layer.digest, offset);
+  const before = shownImages(test);
+  assert.throws(() => pull(test, 'hostile', image));
+  assert.deepEqual(shownImages(test), before);
+  restore();
+  pull(test, 'hostile', image);
+  assert.equal(run(test, 'hostile', image), EXPECTED_OUTPUT);
+  assert.equal(layerFiles(test).length, 0, 'containerd has unpacked nothing');
+  console.log('ok: a layer whose table is not what the manifest says is neither shown nor pulled');
+}
+
+/** A layer can't be taken out of the cache while a container runs from it; afterwards it goes. */
+function removed(test) {
+  const { daemon, registry } = test;
+  // The image before has the same layers, and would go on showing them.
+  lazy(test, 'rm', `docker://${registry.host}/sample:hostile`);
+  const image = convert(test, 'sleeping', 'unseen:sleeping');
+  pull(test, 'removed', image);
+  daemon.ctr(ns(test, 'removed'), 'run', '--detach', '--snapshotter', 'erofs', image, 'sleeper');
+  assert.equal(exec(test, 'removed', 'sleeper', 'read a < /data/kept; echo $a; sleep 1'), 'kept\n');
+  assert.throws(() => lazy(test, 'rm', `docker://${registry.host}/sample:sleeping`), /is mounted/);
+  removeContainer(test, 'removed', 'sleeper');
+  daemon.ctr(ns(test, 'removed'), 'images', 'remove', '--sync', image);
+  lazy(test, 'rm', `docker://${registry.host}/sample:sleeping`);
+  assert.ok(!shownImages(test).some((name) => name.endsWith(':sleeping')));
+  console.log('ok: an image leaves the cache once nothing runs from it');
+}
+
+/** Servers and containerd are killed at random while images are pulled and read. */
+async function killed(test) {
+  const { daemon, server } = test;
+  const rounds = Number(process.env.KILLS ?? 3);
+  const image = convert(test, 'reader', 'sharing:sleeping', '--chunk-size', '128KiB');
+  pull(test, 'killed', image);
+  daemon.ctr(ns(test, 'killed'), 'run', '--detach', '--snapshotter', 'erofs', image, 'reader');
+  const kills = [
+    () => server.killPart('server-main'),
+    () => killContainerd(daemon),
+    async () => {
+      server.killPart('server-main');
+      await killContainerd(daemon);
+    },
+  ];
+  for (let round = 0; round < rounds; round++) {
+    const other = convert(test, `kill${round}`, `sharing:three`, '--chunk-size', `${2 ** (round % 4)}MiB`);
+    const underWay = daemon.begin(ns(test, 'killed'), ...pulling(test, other)).catch(() => undefined);
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * 400));
+    await kills[round % kills.length]();
+    await underWay;
+    await comesUp(test);
+    pull(test, 'killed', other);
+    assert.equal(run(test, 'killed', other), EXPECTED_OUTPUT, `round ${round}`);
+    const read = exec(test, 'killed', 'reader', 'sha256sum /data/big; sleep 1').trim();
+    assert.ok(EXPECTED_OUTPUT.includes(read), `round ${round}: ${read}`);
+  }
+  removeContainer(test, 'killed', 'reader');
+  console.log(`ok: ${rounds} kills of server and containerd`);
+}
+
+async function killContainerd(daemon) {
+  await daemon.kill();
+  await daemon.start();
+}
+
+const ns = ({ groups }, name) => `${groups}-${name}`;
+
+function importPause(test) {
+  const image = convert(test, 'pause', 'more:pause');
+  test.daemon.ctr('k8s.io', ...pulling(test, image));
+  test.daemon.ctr('k8s.io', 'images', 'tag', image, PAUSE);
+}
+
+/** Resolves when the server answers, and shows its cache. */
+async function comesUp(test) {
+  for (const deadline = Date.now() + START_TIME; Date.now() < deadline;) {
+    try {
+      lazy(test, 'ls');
+      return;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+  throw new Error(`serve did not come up\n${test.server.log}`);
+}
+
+function cli(...args) {
+  return execFileSync(process.execPath, [program(), ...args], { encoding: 'utf8', timeout: TIMEOUT });
+}
+
+const lazy = ({ server }, ...args) =>
+  JSON.parse(cli('lazy', ...args, '--state', server.state, '--json', '--quiet'));
+const shownImages = (test) =>
+  lazy(test, 'ls')
+    .map(({ reference }) => reference)
+    .sort();
+
+/** Converts a source image, and gives its name in the registry. */
+function convert({ registry, at }, name, source, ...flags) {
+  const [folder, reference] = source.split(':');
+  const image = `${registry.host}/sample:${name}`;
+  const size = flags.includes('--chunk-size') ? [] : ['--chunk-size', '256KiB'];
+  cli('convert', `oci:${at(folder)}:${reference}`, `docker://${image}`, '--quiet', ...size, ...flags);
+  return image;
+}
+
+const pulling = ({ at }, image, snapshotter = 'erofs') => [
+  'images',
+  'pull',
+  '--snapshotter',
+  snapshotter,
+  '--hosts-dir',
+  at('certs'),
+  image,
+];
+
+function pull(test, namespace, image) {
+  test.daemon.ctr(ns(test, namespace), ...pulling(test, image));
+}
+
+let containers = 0;
+
+function run(test, namespace, image, ...command) {
+  const flags = ['run', '--rm', '--snapshotter', 'erofs', image, `c${containers++}`, ...command];
+  return test.daemon.ctr(ns(test, namespace), ...flags);
+}
+
+function exec(test, namespace, name, script) {
+  const flags = ['tasks', 'exec', '--exec-id', `e${containers++}`, name, '/bin/sh', '-c', script];
+  return test.daemon.ctr(ns(test, namespace), ...flags);
+}
+
+function removeContainer(test, namespace, name) {
+  test.daemon.ctr(ns(test, namespace), 'tasks', 'delete', '--force', name);
+  test.daemon.ctr(ns(test, namespace), 'containers', 'delete', name);
+}
+
+function sourceTree(test) {
+  const flags = ['--snapshotter', 'overlayfs', '--base-name', 'example.test/source'];
+  test.daemon.ctr(ns(test, 'source'), 'images', 'import', ...flags, test.at('sharing.tar'));
+  return treeOfImage(test, 'source', 'overlayfs', 'example.test/source:three', 'theirs');
+}
+
+function treeOfImage(test, namespace, snapshotter, image, name) {
+  const target = test.at(name);
+  mkdirSync(target, { recursive: true });
+  const full = ns(test, namespace);
+  test.daemon.ctr(full, 'images', 'mount', '--rw', '--snapshotter', snapshotter, image, target);
+  try {
+    return treeOf(target);
+  } finally {
+    test.daemon.ctr(full, 'images', 'unmount', '--rm', '--snapshotter', snapshotter, target);
+  }
+}
+
+/** Layers that containerd has unpacked itself. */
+const layerFiles = ({ daemon }) =>
+  readdirSync(daemon.snapshots)
+    .map((id) => join(daemon.snapshots, id, 'layer.erofs'))
+    .filter((file) => existsSync(file));
+
+function fetchedBy({ registry }, act) {
+  const before = registry.sent().length;
+  act();
+  return registry.sent().slice(before);
+}
+
+/** Beside metadata less than two hundredths of the image: of these layers the metadata is in one chunk each. */
+function expectLittle(fetched, layers, when) {
+  const bytes = fetched.reduce((sum, request) => sum + request.bytes, 0);
+  const size = layers.reduce((sum, layer) => sum + layer.size, 0);
+  assert.ok(
+    bytes < size * 0.02 + layers.length * 256 * 1024,
+    `${bytes} bytes of ${size} were fetched ${when}`,
+  );
+}
+
+function expectNoTars(test, fetched, image) {
+  const [tar] = manifestOf(test, image).manifests;
+  const repository = image.slice(0, image.lastIndexOf(':'));
+  const { layers } = manifestOf(test, `${repository}@${tar.digest}`);
+  assert.ok(layers.every(({ mediaType }) => mediaType.includes('tar')));
+  for (const { digest } of layers) {
+    const asked = fetched.filter(({ path }) => path.includes(digest));
+    assert.deepEqual(asked, [], `layer ${digest} of the tars was fetched`);
+  }
+}
+
+const layersOf = (test, image) => manifestOf(test, image).layers;
+
+function manifestOf(_, image) {
+  const args = ['inspect', '--raw', '--tls-verify=false', `docker://${image}`];
+  return JSON.parse(execFileSync('skopeo', args, { encoding: 'utf8' }));
+}
+
+async function freePort() {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+await runScenario(fileURLToPath(import.meta.url), inside);
