@@ -71,6 +71,12 @@ Napi::Value rename_entry(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value take_descriptor(const Napi::CallbackInfo& info) {
+  const int descriptor = info[1].As<Napi::Number>().Int32Value();
+  const Result<int> taken = sys::take_descriptor(info[0].As<Napi::Number>().Int32Value(), descriptor);
+  return Napi::Number::New(info.Env(), value_or_throw(info.Env(), taken));
+}
+
 Napi::Value fsopen(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), value_or_throw(info.Env(), sys::fsopen(text(info[0]))));
 }
@@ -112,6 +118,7 @@ Napi::Object system_calls(Napi::Env env) {
   add("makeFolder", make_folder);
   add("removeFolder", remove_folder);
   add("renameEntry", rename_entry);
+  add("takeDescriptor", take_descriptor);
   add("fsopen", fsopen);
   add("fsconfig", fsconfig);
   add("fsmount", fsmount);

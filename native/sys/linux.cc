@@ -17,8 +17,14 @@
 #define SYS_fsconfig 431
 #define SYS_fsmount 432
 #endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
 #ifndef SYS_openat2
 #define SYS_openat2 437
+#endif
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
 #endif
 
 namespace seekable::sys {
@@ -127,6 +133,16 @@ Status rename_entry(int folder, const std::string& from, const std::string& to) 
   if (syscall(SYS_renameat2, folder, from.c_str(), folder, to.c_str(), kNoReplace) == 0) return ok();
   if (errno != EINVAL && errno != ENOSYS) return system_error("rename", errno);
   return status_of("rename", renameat(folder, from.c_str(), folder, to.c_str()));
+}
+
+Result<int> take_descriptor(int process, int descriptor) {
+  const long target = syscall(SYS_pidfd_open, process, 0);
+  if (target < 0) return system_error("pidfd_open", errno);
+  const long taken = syscall(SYS_pidfd_getfd, target, descriptor, 0);
+  const int error_number = errno;
+  close(static_cast<int>(target));
+  if (taken < 0) return system_error("pidfd_getfd", error_number);
+  return static_cast<int>(taken);
 }
 
 Result<int> fsopen(const std::string& type) {

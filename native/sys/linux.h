@@ -40,6 +40,9 @@ Status remove_folder(int folder, const std::string& name);
 // EEXIST when there is something of the new name, where the file system can tell.
 Status rename_entry(int folder, const std::string& from, const std::string& to);
 
+// A descriptor of another process's open file (Linux 5.6), closed on exec, and the caller's to close.
+Result<int> take_descriptor(int process, int descriptor);
+
 // The mount API of Linux 5.2. Descriptors are closed on exec, and the caller's to close. When configuring or
 // mounting fails, `why` also has what the kernel said on the file system's descriptor.
 Result<int> fsopen(const std::string& type);

@@ -82,6 +82,18 @@ TEST(LinuxTest, UnmountsNothingThatIsNoMount) {
   EXPECT_NE(status.error().error_number, 0);
 }
 
+TEST(TakeDescriptor, IsTheSameOpenFile) {
+  FILE* file = tmpfile();
+  ASSERT_NE(file, nullptr);
+  const Result<int> taken = take_descriptor(getpid(), fileno(file));
+  if (!taken.ok()) SKIP_BECAUSE(taken.error().why);
+  ASSERT_EQ(write(fileno(file), "abc", 3), 3);
+  EXPECT_EQ(lseek(taken.value(), 0, SEEK_CUR), 3);
+  close(taken.value());
+  EXPECT_EQ(take_descriptor(getpid(), 1 << 20).error().error_number, EBADF);
+  fclose(file);
+}
+
 TEST(LinuxTest, TheKernelsWordsAreInTheError) {
   if (geteuid() != 0) SKIP_BECAUSE("needs root");
   const Result<int> context = fsopen("tmpfs");

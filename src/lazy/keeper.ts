@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { constants } from 'node:fs';
-import { mkdir, open, rm, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SeekableErofsError, failure, fromSystemError } from '../errors';
@@ -11,6 +11,7 @@ import { native } from '../native/binding';
 import { omit } from '../oci/json';
 import { fromNativeError } from '../native/native-error';
 import type { CacheLimits } from './cache-room';
+import { takeOrphan, type FuseDevice } from './orphan';
 import { prepareCacheMount, unmountCache } from './erofs-cache/cache-mount';
 import { LazyFolder } from './lazy-folder';
 import { parseListen } from './metrics-server';
@@ -25,8 +26,6 @@ const lockTime = 500;
 const stopTime = 10_000;
 const detach = 2; // MNT_DETACH
 const nosuidNodevNoexec = 2 | 4 | 8;
-/** Descriptor of the FUSE device in the server, after its standard ones and that of its messages. */
-export const deviceDescriptor = 4;
 
 /** The server is replaced by another. The second is for one in the foreground, which the first ends: its terminal was closed. */
 const restartSignals = ['SIGHUP', 'SIGUSR2'] as const;
@@ -131,9 +130,10 @@ export async function keepServer(options: KeeperOptions = {}): Promise<void> {
   });
   try {
     const erofsCache = options.erofsCache && (await prepareCacheMount(options.erofsCache, folder.mountPoint));
-    const device = await mountFuse(folder.mountPoint);
+    const orphan = await takeOrphan(folder);
+    const device = orphan ?? (await mountFuse(folder.mountPoint));
     try {
-      await new Keeper(folder, device, { ...options, ...mirror, erofsCache }).run();
+      await new Keeper(folder, device, { ...options, ...mirror, erofsCache }, orphan !== null).run();
     } finally {
       await device.close();
       if (erofsCache !== undefined) unmountCache(erofsCache);
@@ -145,7 +145,7 @@ export async function keepServer(options: KeeperOptions = {}): Promise<void> {
   }
 }
 
-async function mountFuse(mountPoint: string): Promise<FileHandle> {
+async function mountFuse(mountPoint: string): Promise<FuseDevice> {
   unmount(mountPoint); // what a keeper that was killed left, if anything
   await mkdir(mountPoint, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
     throw fromSystemError(mountPoint, error);
@@ -202,14 +202,15 @@ function unmount(mountPoint: string): void {
 class Keeper {
   /** Whether the kernel can repeat requests; null until it has said so. */
   private resends: boolean | null = null;
-  private isFirst = true;
   private isDone = false;
   private child: ChildProcess | null = null;
 
   constructor(
     private readonly folder: LazyFolder,
-    private readonly device: FileHandle,
+    private readonly device: FuseDevice,
     private readonly options: KeeperOptions,
+    /** The kernel has been answered already, by a server before. */
+    private takesOver: boolean,
   ) {}
 
   async run(): Promise<void> {
@@ -246,9 +247,9 @@ class Keeper {
     if (this.options.signal?.aborted === true) return false;
     const settings = JSON.stringify({
       ...omit(this.options, 'signal', 'onReady', 'onWarning'),
-      takeOver: !this.isFirst,
+      takeOver: this.takesOver,
     });
-    this.isFirst = false;
+    this.takesOver = true;
     const child = spawn(process.execPath, [join(__dirname, 'server-main.js'), settings], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', this.device.fd],
     });

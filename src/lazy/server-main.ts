@@ -4,7 +4,6 @@ import {
   backgroundRate,
   cacheLimits,
   clearDeadServer,
-  deviceDescriptor,
   type LazyServeOptions,
   type ServerMessage,
 } from './keeper';
@@ -12,6 +11,7 @@ import { LazyFolder } from './lazy-folder';
 import { logLine } from './log-line';
 import { LazyMetrics } from './metrics';
 import { serveMetrics } from './metrics-server';
+import { deviceDescriptor } from './orphan';
 import { LazyServer } from './server';
 
 const defaultIoTimeout = 60; // seconds

@@ -206,6 +206,8 @@ interface SystemCalls {
   removeFolder(folder: number, name: string): void;
   /** Within the folder. EEXIST when there is something of the new name, where the file system can tell. */
   renameEntry(folder: number, from: string, to: string): void;
+  /** A descriptor of another process's open file (Linux 5.6). */
+  takeDescriptor(pid: number, fd: number): number;
   /** The mount API of Linux 5.2; errors also say what the kernel said on the file system's descriptor. */
   fsopen(type: string): number;
   fsconfig(fd: number, command: number, key: string | null, value: string | null): void;

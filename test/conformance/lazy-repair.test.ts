@@ -1,4 +1,5 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
@@ -53,6 +54,43 @@ describe.skipIf(reason !== null)(titleOf('lazy mounts whose processes were kille
     expect(mountinfo()).not.toContain(folder);
   });
 });
+
+describe.skipIf(reason !== null)(titleOf('a server whose keeper was killed', reason), () => {
+  test('is followed by the next serve, which goes on with its mounts', async () => {
+    const image = await writeImage('local', [noiseLayer('a', 20)]);
+    await mountLazily(image);
+    const [orphan] = processesOf('server-main');
+    await killed('keeper-main');
+    const serve = spawn(process.execPath, [
+      'dist/cli/main.js',
+      'serve',
+      '--background',
+      'off',
+      '--state',
+      state,
+    ]);
+    try {
+      await until(() => processesOf('server-main').some((pid) => pid !== orphan));
+      await until(() => processesOf('server-main').length === 1);
+      execFileSync(
+        'sha256sum',
+        [...Array(20).keys()].map((i) => at(`target/a/${i}`)),
+      );
+      // Nobody but the server has the layer's store: it can be mounted elsewhere as well.
+      await documentOf(['mount', image, at('other'), '--lazy', '--verity', 'off', '--state', state]);
+      for (const target of ['other', 'target'])
+        expect((await runCli(['umount', at(target), '--state', state])).exitCode).toBe(0);
+    } finally {
+      serve.kill('SIGTERM');
+      await once(serve, 'exit');
+    }
+    expect(mountinfo()).not.toContain(folder);
+  });
+});
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await sleep(20);
+}
 
 describe.skipIf(reason !== null)(titleOf('a state folder with a long path', reason), () => {
   test('has its socket all the same', async () => {

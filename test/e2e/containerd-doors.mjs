@@ -317,6 +317,7 @@ async function killed(test) {
   const kills = [
     () => server.killPart('door-main'),
     () => server.killPart('server-main'),
+    () => restartServer(server),
     () => killContainerd(daemon),
     () => killBoth(test),
   ];
@@ -327,7 +328,7 @@ async function killed(test) {
     await kills[round % kills.length]();
     await underWay;
     await server.comesUp();
-    pull(test, 'killed', other);
+    await pullAfterKill(test, other);
     assert.equal(run(test, 'killed', other), EXPECTED_OUTPUT, `round ${round}`);
     const read = [
       'tasks',
@@ -349,6 +350,12 @@ async function killed(test) {
   console.log(`ok: ${rounds} kills of servers and containerd`);
 }
 
+/** As systemd restarts it. */
+async function restartServer(server) {
+  await server.kill();
+  await server.start();
+}
+
 async function killContainerd(daemon) {
   await daemon.kill();
   await daemon.start();
@@ -367,6 +374,9 @@ async function nothingLeft(test) {
   for (const namespace of namespaces) {
     const images = daemon.ctr(namespace, 'images', 'list', '--quiet').trim().split('\n').filter(Boolean);
     if (images.length > 0) daemon.ctr(namespace, 'images', 'remove', '--sync', ...images);
+    // Of pulls that were under way when containerd was killed: it would keep what they had for a day.
+    const leases = daemon.ctr(namespace, 'leases', 'list', '--quiet').trim().split('\n').filter(Boolean);
+    if (leases.length > 0) daemon.ctr(namespace, 'leases', 'delete', '--sync', ...leases);
     daemon.ctr(namespace, 'content', 'prune', 'references');
   }
   for (let attempt = 0; attempt < 50 && readdirSync(server.layers).length > 0; attempt++)
@@ -446,6 +456,20 @@ const pulling = (image, snapshotter = SNAPSHOTTER) => [
 
 function pull(test, namespace, image, snapshotter = SNAPSHOTTER) {
   test.daemon.ctr(ns(test, namespace), ...pulling(image, snapshotter));
+}
+
+/** containerd waits before it connects again where it was refused. */
+async function pullAfterKill(test, image) {
+  for (const deadline = Date.now() + 20_000; ;) {
+    try {
+      pull(test, 'killed', image);
+      return;
+    } catch (error) {
+      if (Date.now() > deadline || !/connection (error|refused)|Unavailable/i.test(error.message))
+        throw error;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
 }
 
 let containers = 0;
