@@ -30,15 +30,10 @@ export function prefetchHotPart(
   return end;
 }
 
-/** Asks for what the trace names that the mount was given. As prefetchReads(). */
-export async function prefetchTrace(
-  layer: LazyLayer,
-  size: number,
-  request: LazyLayerRequest,
-): Promise<void> {
-  const { prefetch } = request;
-  if (prefetch === undefined || prefetch === 'none') return;
-  await prefetchReads(layer, size, request, (await readTrace(prefetch.file)).reads);
+/** What the trace names that the mount was given; null when it was given none. Errors as readTrace(). */
+export async function givenReads({ prefetch }: LazyLayerRequest): Promise<readonly TraceRead[] | null> {
+  if (prefetch === undefined) return null;
+  return prefetch === 'none' ? [] : (await readTrace(prefetch.file)).reads;
 }
 
 /** Asks for what a trace names before a program reads it, in its order. The layer's metadata must be here; `size` is that of its image. */

@@ -18,7 +18,7 @@ import { LazyLayer, type LazyObserver } from './lazy-layer';
 import { mountsHolder, type LazyLayerAnswer, type LazyLayerRequest, type LazyStatus } from './messages';
 import { checkDescriptor, openLayer, type OpenedLayer } from './open-layer';
 import { plainVerity } from './plain-verity';
-import { prefetchHotPart, prefetchReads, prefetchTrace } from './prefetch';
+import { givenReads, prefetchHotPart, prefetchReads } from './prefetch';
 import { Recordings } from './recordings';
 
 /** Decoded bytes in memory at once, over all layers. */
@@ -204,8 +204,7 @@ export class ServedLayers {
       const { layer, answer, opened } = served;
       await fetchMetadata(layer, answer.size, prefetchHotPart(layer, answer.size, request));
       await this.record(served, false);
-      await prefetchTrace(layer, answer.size, request);
-      void this.prefetchLater(served, attached);
+      void this.prefetchLater(served, (await givenReads(request)) ?? attached);
       await this.list.save();
       return { ...answer, isFromDisk: opened.isFromDisk };
     } catch (error) {
@@ -214,11 +213,14 @@ export class ServedLayers {
     }
   }
 
-  /** Whoever asked for the layer does not wait for what is attached to its image. */
-  private async prefetchLater(served: ServedLayer, attached: Promise<readonly TraceRead[]>): Promise<void> {
+  /** Whoever asked for the layer does not wait for what is attached to its image, nor for the looking up of what a trace names. */
+  private async prefetchLater(
+    served: ServedLayer,
+    expected: readonly TraceRead[] | Promise<readonly TraceRead[]>,
+  ): Promise<void> {
     const { request, layer, answer } = served;
     try {
-      const reads = await attached;
+      const reads = await expected;
       if (this.isInUse(served)) await prefetchReads(layer, answer.size, request, reads);
     } catch (error) {
       // Released meanwhile, its file was closed.
