@@ -1,12 +1,14 @@
 // Claim: a container starts before its image is here, sooner than with anybody else, and nothing else is slower for it.
 import { execFileSync } from 'node:child_process';
 import { statSync } from 'node:fs';
+import { doors } from '../lib/lazy-doors.mjs';
 import { coldOurs } from '../lib/lazy-ours.mjs';
 import { bytesOf, lazyImages, PROGRAMS, upgradedTar } from '../lib/lazy-images.mjs';
 import {
   laidOut,
   layoutCase,
   orderCase,
+  tags,
   traceContestants,
   updateCase,
   updated,
@@ -119,6 +121,7 @@ function coldStart(context, registry, image, network) {
       start('ours4MiB', 'run --lazy, chunks of 4MiB', '4MiB', { lazy: true, serves: true }),
       start('oursEager', 'run, all fetched before, chunks of 4MiB', '4MiB', { lazy: false, serves: false }),
       ...traceContestants(context, registry, image, network),
+      ...doors(context, registry, image, network, tags.ordered(chunkSize)),
       ...rivals(context, registry, image, network),
     ],
   };
