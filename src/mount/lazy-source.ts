@@ -7,6 +7,7 @@ import { openLocation } from '../layer/location';
 import { isSeekableLayer } from '../layer/seekable';
 import { parseReference } from '../oci/reference';
 import { publicName } from '../public-name';
+import { authFiles } from '../store/registry/auth-file';
 import { Asker } from './ask-registry';
 import type { LazySource } from './lazy-layers';
 import { fileIdentities, realPaths } from './raw-file';
@@ -107,7 +108,9 @@ export function isLazy({ lazy, record }: MountSourceOptions): boolean {
 function lazyAccess(options: MountSourceOptions) {
   const { mirrors = [], authFile, certDir, insecureHttp, allowUnverified = false } = options;
   const absolutePath = (path: string | undefined) => (path === undefined ? undefined : resolve(path));
-  const access = { authFile: absolutePath(authFile), certDir: absolutePath(certDir), insecureHttp };
+  // One that this process's environment names, the server does not know of.
+  const named = authFiles(authFile).find(({ isRequired }) => isRequired)?.path;
+  const access = { authFile: absolutePath(named), certDir: absolutePath(certDir), insecureHttp };
   return { mirrors, access, allowUnverified, prefetch: prefetchOf(options) };
 }
 

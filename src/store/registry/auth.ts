@@ -1,5 +1,7 @@
+import { isDeepStrictEqual } from 'node:util';
 import { failure, SeekableErofsError } from '../../errors';
 import { basicAuthorization, type HttpClient } from '../../source/http-client';
+import { transientFaultOf } from '../../source/transient';
 import type { Challenge } from './challenge';
 import { findCredentials, type Credentials, type CredentialSearch } from './credentials';
 import { isLoopback } from './origin';
@@ -10,6 +12,8 @@ type Mode = { kind: 'unknown' | 'basic' } | { kind: 'bearer'; server: TokenServe
 
 /** A registry that asks for ever more would be asked for ever more. */
 const maxExtraScopes = 16;
+/** Credentials that were found are not looked for again within this; in milliseconds. */
+const searchInterval = 1000;
 
 /**
  * What goes into the Authorization header for one registry. Credentials are looked for when it asks for some; they go to the registry
@@ -18,6 +22,8 @@ const maxExtraScopes = 16;
 export class Authenticator {
   private mode: Mode = { kind: 'unknown' };
   private search: Promise<CredentialSearch> | null = null;
+  /** When credentials were looked for; performance.now(). */
+  private searched = 0;
   private extraScopes: Scope[] = [];
   /** By the scopes that they are for. */
   private readonly tokens = new Map<string, Promise<Token>>();
@@ -32,11 +38,25 @@ export class Authenticator {
   async header(scopes: readonly Scope[], signal?: AbortSignal): Promise<string | null> {
     if (this.mode.kind === 'unknown') return null;
     const { found } = await this.credentials();
-    if (this.mode.kind === 'bearer') {
-      if (found?.registryToken !== undefined) return `Bearer ${found.registryToken}`;
-      return `Bearer ${(await this.token(this.mode.server, scopes, found, signal)).value}`;
+    if (this.mode.kind === 'bearer')
+      return `Bearer ${await this.bearer(this.mode.server, scopes, found, signal)}`;
+    return basicOf(found);
+  }
+
+  private async bearer(
+    server: TokenServer,
+    scopes: readonly Scope[],
+    found: Credentials | null,
+    signal?: AbortSignal,
+  ): Promise<string> {
+    if (found?.registryToken !== undefined) return found.registryToken;
+    try {
+      return (await this.token(server, scopes, found, signal)).value;
+    } catch (error) {
+      if (transientFaultOf(error) !== null || !(await this.renew(found))) throw error;
+      const renewed = (await this.credentials()).found;
+      return renewed?.registryToken ?? (await this.token(server, scopes, renewed, signal)).value;
     }
-    return found?.login === undefined ? null : basicAuthorization(found.login.username, found.login.password);
   }
 
   /**
@@ -49,11 +69,14 @@ export class Authenticator {
       this.mode = { kind: 'bearer', server: this.serverOf(bearer) };
       this.addScopes(bearer.parameters.get('scope') ?? '');
       await this.forget(sent);
-      return (await this.credentials()).found?.registryToken === undefined || sent === null;
+      const { found } = await this.credentials();
+      const isRefused = found?.registryToken !== undefined && sent === `Bearer ${found.registryToken}`;
+      return !isRefused || this.renew(found);
     }
     if (challenges.some(({ scheme }) => scheme === 'basic')) {
       this.mode = { kind: 'basic' };
-      return sent === null && (await this.credentials()).found?.login !== undefined;
+      const { found } = await this.credentials();
+      return basicOf(found) !== sent || (sent !== null && this.renew(found));
     }
     if (challenges.length === 0) return false;
     const asked = challenges.map(({ scheme }) => scheme.slice(0, 20)).join(', ');
@@ -75,8 +98,20 @@ export class Authenticator {
   }
 
   private credentials(): Promise<CredentialSearch> {
+    if (this.search === null) this.searched = performance.now();
     this.search ??= findCredentials(this.registry, this.options.authFile);
     return this.search;
+  }
+
+  /** Looks for credentials once more after `refused` were: a helper's may have a lifetime, a file another password. Whether there are others. */
+  private async renew(refused: Credentials | null): Promise<boolean> {
+    const known = await this.credentials();
+    if (!isDeepStrictEqual(known.found, refused)) return true; // another request did
+    if (performance.now() - this.searched < searchInterval) return false;
+    this.searched = performance.now();
+    const search = await findCredentials(this.registry, this.options.authFile).catch(() => known);
+    this.search = Promise.resolve(search);
+    return !isDeepStrictEqual(search.found, refused);
   }
 
   private async token(
@@ -130,4 +165,9 @@ export class Authenticator {
   private refuse(why: string): SeekableErofsError {
     return failure('IO', this.registry.name, `the registry ${why}`, 'ask who runs it');
   }
+}
+
+/** The header with a name and a password; null without. */
+function basicOf(found: Credentials | null): string | null {
+  return found?.login === undefined ? null : basicAuthorization(found.login.username, found.login.password);
 }

@@ -11,6 +11,7 @@ import { openFileSource } from '../../source/file';
 import { httpSource } from '../../source/http-range';
 import { retryingSource } from '../../source/retry';
 import { checkJsonSize } from '../../format/json';
+import { BlobLocation } from './blob-location';
 import { blobUrl } from './blobs';
 import { RegistryClient } from './client';
 import { ArrivingFile } from './arriving-file';
@@ -68,9 +69,11 @@ export class RegistrySource implements SourceStore {
   async openBlob(descriptor: Descriptor): Promise<ByteSource> {
     const { digest, size, mediaType } = descriptor;
     if (isKeptAsManifest(mediaType)) return this.openFile(descriptor);
-    const get = (url: URL, headers: Readonly<Record<string, string>>, signal?: AbortSignal) =>
-      this.client.send(url, { method: 'GET', headers, signal });
-    const source = httpSource({ get }, blobUrl(this.client, descriptor), { name: `blob ${digest}`, size });
+    const url = blobUrl(this.client, descriptor);
+    const location = new BlobLocation(this.client, url);
+    const get = (_url: URL, headers: Readonly<Record<string, string>>, signal?: AbortSignal) =>
+      location.get(headers, signal);
+    const source = httpSource({ get }, url, { name: `blob ${digest}`, size });
     const { patience } = this.client;
     return retryingSource(source, patience.options, patience.tell);
   }

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi, type MockInstance } from 'vitest';
 import { RegistryDestination } from '../../../src/store/registry/destination';
 import type { StoreOptions } from '../../../src/store/registry/options';
 import { RegistrySource } from '../../../src/store/registry/source';
@@ -345,4 +345,66 @@ it('a registry that asks for nothing is not told anything', async () => {
   await expect(resolve({ authFile: join(home, 'absent.json') })).rejects.toThrow(
     refusal('NOT_FOUND', 'absent.json'),
   );
+});
+
+describe('credentials that are refused after a while', () => {
+  const other = { name: user.name, password: 'another' };
+  const entryOf = ({ name, password }: { name: string; password: string }) => ({
+    auth: Buffer.from(`${name}:${password}`).toString('base64'),
+  });
+  let now: MockInstance<typeof performance.now>;
+  let later = 0;
+
+  beforeEach(() => {
+    later = 0;
+    const real = performance.now.bind(performance);
+    now = vi.spyOn(performance, 'now').mockImplementation(() => real() + later);
+    registry.putManifest('team/app', 'one', types.manifest, bytes);
+  });
+  afterEach(() => {
+    now.mockRestore();
+  });
+
+  it.each(['basic', 'token'])('are looked for again, once in a while (%s)', async (kind) => {
+    registry.auth = kind === 'basic' ? { kind, pair } : { kind: 'token', server: tokens };
+    tokens.lifetime = 1;
+    const source = await RegistrySource.open(reference(), await logIn());
+    try {
+      await source.resolve('one');
+      // The file has another password now, and the registry takes no other.
+      await logIn(entryOf(other));
+      later = 5000;
+      if (kind === 'basic') registry.auth = { kind, pair: `${other.name}:${other.password}` };
+      else
+        tokens.misbehave = ({ authorization }, response) => {
+          if (authorization === `Basic ${entryOf(other).auth}`) return false;
+          response.writeHead(401).end('{}');
+          return true;
+        };
+      if (kind === 'token') await expect(source.resolve('one')).rejects.toThrow('token server');
+      else expect((await source.resolve('one')).digest).toBe(descriptor.digest);
+      const sent = kind === 'basic' ? registry.calls : tokens.requests;
+      const last = sent.at(-1)!;
+      const authorization = 'authorization' in last ? last.authorization : last.headers.authorization;
+      expect(authorization).toBe(`Basic ${entryOf(other).auth}`);
+    } finally {
+      await source.close();
+    }
+  });
+
+  it('are the reason for an error when there are no others, and are not looked for at each refusal', async () => {
+    registry.auth = { kind: 'basic', pair };
+    const source = await RegistrySource.open(reference(), await logIn());
+    try {
+      await source.resolve('one');
+      registry.auth = { kind: 'basic', pair: 'other:pair' };
+      await expect(source.resolve('one')).rejects.toMatchObject({ code: 'IO' });
+      await logIn(entryOf({ name: 'other', password: 'pair' }));
+      await expect(source.resolve('one')).rejects.toMatchObject({ code: 'IO' }); // within a second
+      later = 5000;
+      expect((await source.resolve('one')).digest).toBe(descriptor.digest);
+    } finally {
+      await source.close();
+    }
+  });
 });
