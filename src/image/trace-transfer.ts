@@ -58,7 +58,7 @@ export async function pushTrace(
   checkPlace(reference, options);
   const { trace, bytes } = await readTraceFile(file, options);
   const subjects = await subjectsOf(reference, trace.platform, options);
-  const { store } = await openDestination(reference, options);
+  const { store } = await openDestination(placeOf(reference), options);
   const { onProgress } = options;
   const total = subjects.length * bytes.length;
   try {
@@ -119,6 +119,13 @@ function checkPlace(reference: string, options: PullTraceOptions): void {
     throw failure('USAGE', reference, why, 'docker://HOST/REPO or oci:DIR');
   }
   checkSubjects([reference], options);
+}
+
+/** What is attached goes by digests: a tag beside one, as in the name of what was recorded, is no matter. */
+function placeOf(reference: string): string {
+  const parsed = parseReference(reference);
+  if (parsed.transport !== 'docker' || parsed.digest === undefined) return reference;
+  return `docker://${parsed.host}/${parsed.repository}@${parsed.digest}`;
 }
 
 /** The manifests of an image for a platform: of an index that has both, the tars' and the EROFS one's. */

@@ -151,6 +151,13 @@ describe('a registry', () => {
     expect(registry.takeCalls().filter((call) => call.includes('tags/'))).toEqual([]);
   });
 
+  test('has it by the name of what was recorded as well: a tag and a digest', async () => {
+    const trace = write('trace', { ...traceOf('/x'), image: `${reference}@${image.digest}` });
+    await pushTrace(trace, `${reference}@${image.digest}`);
+    await pullTrace(reference, at('pulled'));
+    expect(read('pulled')).toBe(read('trace'));
+  });
+
   /** Lists an artifact of which some part is as given. */
   function list(changes: {
     subject?: Partial<Descriptor>;
