@@ -2,4 +2,5 @@
 import { output } from './guest.mjs';
 
 console.log(`Linux ${output('uname', '-r').trim()}`);
-for (const name of ['mount', 'corruption', 'busy', 'processes', 'run']) await import(`../${name}.mjs`);
+for (const name of ['mount', 'corruption', 'busy', 'processes', 'run', 'lazy'])
+  await import(`../${name}.mjs`);

@@ -25,6 +25,9 @@ export const single = [
   link('data/link', 'line'),
 ];
 
+/** More than a lazy mount fetches before anybody reads. */
+export const large = [...single, file('data/large', noise(3_000_000, 'large'))];
+
 /** No more than fits one block. */
 export const tiny = [file('a', 'tiny\n')];
 

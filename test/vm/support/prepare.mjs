@@ -5,7 +5,7 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
-import { expectedTree, imageLayers, makeTar, single, tiny } from './layers.mjs';
+import { expectedTree, imageLayers, large, makeTar, single, tiny } from './layers.mjs';
 import { writeLayout } from './layout.mjs';
 import { buildPayload, checkVectors } from './merkle.mjs';
 
@@ -41,7 +41,11 @@ async function writeImage() {
   const layers = imageLayers(busybox);
   writeLayout(at('source'), await Promise.all(layers.map(makeTar)));
   await convertImage(`oci:${at('source')}`, `oci:${at('image')}`, { dmVerity: true });
+  writeLayout(at('lazy-source'), [await makeTar(large)]);
+  const chunks = { dmVerity: true, chunkSize: 65_536 };
+  await convertImage(`oci:${at('lazy-source')}`, `oci:${at('lazy-image')}`, chunks);
   writeFileSync(at('image.json'), JSON.stringify({ tree: expectedTree(layers) }));
+  writeFileSync(at('lazy-image.json'), JSON.stringify({ tree: expectedTree([large]) }));
 }
 
 /** Single layers: as blobs with their descriptors, and materialised. */
