@@ -27,6 +27,8 @@ constexpr uint32_t kBlockSize = 4096;
 constexpr uint64_t kValidSeconds = 1;
 constexpr uint16_t kMaxBackground = 64;  // reads ahead of readers, under way at once
 constexpr uint64_t kWake = 1;
+// How often those who got a signal are looked at, in milliseconds: of the next one the kernel tells nothing.
+constexpr int kSignalPause = 100;
 
 Result<File> make_event() {
   const int descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -199,6 +201,7 @@ void Server::serve() {
       ready.swap(completed_);
     }
     finish(std::move(ready), answer.value().first(kMaxRead));
+    give_up_abandoned();
     const ssize_t size = ::read(options_.device.descriptor(), request.value().data(), kRequestSize);
     if (size < 0) {
       // Another thread was quicker, or the request was given up.
@@ -218,7 +221,8 @@ bool Server::wait_for_request() const {
   pollfd descriptors[] = {{options_.device.descriptor(), POLLIN, 0},
                           {completed_event_.descriptor(), POLLIN, 0},
                           {stop_event_.descriptor(), POLLIN, 0}};
-  while (::poll(descriptors, 3, -1) < 0) {
+  const int timeout = waiting_.has_interrupted() ? kSignalPause : -1;
+  while (::poll(descriptors, 3, timeout) < 0) {
     if (errno != EINTR) return false;
   }
   if (descriptors[2].revents != 0) return false;
@@ -352,6 +356,7 @@ void Server::read_file(const Request& request, MutableBytes bytes) {
   if (in.offset >= file->size() || in.size == 0) return answer(request.header.unique, 0);
   auto read = std::make_unique<PendingRead>();
   read->unique = request.header.unique;
+  read->thread = request.header.pid;
   read->file = file;
   read->offset = in.offset;
   read->size = static_cast<uint32_t>(std::min<uint64_t>({in.size, kMaxRead, file->size() - in.offset}));
@@ -375,7 +380,14 @@ void Server::read_file(const Request& request, MutableBytes bytes) {
 
 void Server::interrupt(const Request& request) {
   const auto in = request.as<InterruptIn>();
-  if (waiting_.interrupted(in.unique)) answer(in.unique, -EINTR);
+  // Whoever only handles a signal goes on waiting: no program expects a file's metadata to be interrupted.
+  if (waiting_.interrupted(in.unique)) return give_up_abandoned();
+  // Another thread has it still in hand: to be told again. The kernel knows what was answered.
+  answer(request.header.unique, -EAGAIN);
+}
+
+void Server::give_up_abandoned() {
+  for (const auto& read : waiting_.abandoned()) answer(read->unique, -EINTR);
 }
 
 void Server::statfs(const Request& request) {

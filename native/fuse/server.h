@@ -88,6 +88,7 @@ class Server {
   void read_folder(const Request& request);
   void read_file(const Request& request, MutableBytes answer);
   void interrupt(const Request& request);
+  void give_up_abandoned();
   void statfs(const Request& request);
 
   void finish(Reads reads, MutableBytes answer);

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "fuse/signals.h"
+
 namespace seekable::fuse {
 
 namespace {
@@ -81,14 +83,32 @@ std::vector<std::unique_ptr<PendingRead>> WaitingReads::failed(LayerFile& file, 
   return release(file, chunk, [error](PendingRead& read) { read.error = error; });
 }
 
-std::unique_ptr<PendingRead> WaitingReads::interrupted(uint64_t unique) {
+bool WaitingReads::interrupted(uint64_t unique) {
   const std::lock_guard lock(mutex_);
   const auto found = reads_.find(unique);
-  if (found == reads_.end()) return nullptr;
-  std::unique_ptr<PendingRead> read = std::move(found->second);
-  reads_.erase(found);
-  --read->file->waiting;
-  return read;
+  if (found == reads_.end()) return false;
+  found->second->is_interrupted = true;
+  has_interrupted_ = true;
+  return true;
+}
+
+std::vector<std::unique_ptr<PendingRead>> WaitingReads::abandoned() {
+  std::vector<std::unique_ptr<PendingRead>> gone;
+  if (!has_interrupted_) return gone;
+  const std::lock_guard lock(mutex_);
+  has_interrupted_ = false;
+  for (auto at = reads_.begin(); at != reads_.end();) {
+    PendingRead& read = *at->second;
+    if (!read.is_interrupted || !is_dying(read.thread)) {
+      has_interrupted_ = has_interrupted_ || read.is_interrupted;
+      ++at;
+      continue;
+    }
+    --read.file->waiting;
+    gone.push_back(std::move(at->second));
+    at = reads_.erase(at);
+  }
+  return gone;
 }
 
 std::vector<std::unique_ptr<PendingRead>> WaitingReads::dropped(const LayerFile& file, int error) {

@@ -1,6 +1,7 @@
 // Reads that wait for chunks which are not here yet. Every member may be called from any thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -23,7 +24,9 @@ struct PendingRead {
   // Chunks that came by memory are put into `bytes` when they come; `in_memory` tells which.
   Buffer bytes;
   std::vector<uint64_t> in_memory;
-  int error = 0;  // a negative errno once a chunk has failed
+  int error = 0;        // a negative errno once a chunk has failed
+  uint32_t thread = 0;  // of the caller
+  bool is_interrupted = false;
 };
 
 class WaitingReads {
@@ -40,8 +43,12 @@ class WaitingReads {
   std::vector<std::unique_ptr<PendingRead>> delivered(LayerFile& file, uint64_t chunk, Bytes bytes);
   // The chunk can't be had: its readers fail with this negative errno, and the next one asks again.
   std::vector<std::unique_ptr<PendingRead>> failed(LayerFile& file, uint64_t chunk, int error);
-  // A read that its caller gave up; null when it does not wait.
-  std::unique_ptr<PendingRead> interrupted(uint64_t unique);
+  // The caller of a read got a signal, by which it may be dying. False when the read does not wait.
+  bool interrupted(uint64_t unique);
+  // Reads whose callers got a signal, and are dying now.
+  std::vector<std::unique_ptr<PendingRead>> abandoned();
+  // Whether there are reads whose callers got a signal: those may get another.
+  bool has_interrupted() const { return has_interrupted_; }
   // All reads of a file that goes, with `error` in each.
   std::vector<std::unique_ptr<PendingRead>> dropped(const LayerFile& file, int error);
 
@@ -50,6 +57,7 @@ class WaitingReads {
   std::vector<std::unique_ptr<PendingRead>> release(const LayerFile& file, uint64_t chunk, Visit visit);
 
   std::mutex mutex_;
+  std::atomic<bool> has_interrupted_{false};
   std::unordered_map<uint64_t, std::unique_ptr<PendingRead>> reads_;  // by `unique`
 };
 

@@ -1,8 +1,10 @@
 // The server against a socket that keeps messages apart, in the kernel's place.
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -77,8 +79,15 @@ class FuseServer : public testing::Test {
   template <typename T>
   uint64_t ask(Opcode opcode, uint64_t node, const T& body) {
     std::vector<uint8_t> message(sizeof(InHeader) + sizeof body);
-    const InHeader header{
-        static_cast<uint32_t>(message.size()), static_cast<uint32_t>(opcode), ++unique_, node, 0, 0, 0, 0, 0};
+    const InHeader header{static_cast<uint32_t>(message.size()),
+                          static_cast<uint32_t>(opcode),
+                          ++unique_,
+                          node,
+                          0,
+                          0,
+                          caller_,
+                          0,
+                          0};
     std::memcpy(message.data(), &header, sizeof header);
     std::memcpy(message.data() + sizeof header, &body, sizeof body);
     EXPECT_EQ(write(kernel_.descriptor(), message.data(), message.size()), ssize_t(message.size()));
@@ -132,6 +141,7 @@ class FuseServer : public testing::Test {
   std::vector<uint8_t> bytes_;
   std::unique_ptr<Server> server_;
   uint64_t unique_ = 0;
+  uint32_t caller_ = 0;
   std::mutex mutex_;
   std::condition_variable came_;
   std::deque<Event> events_;
@@ -309,11 +319,41 @@ TEST_F(FuseServer, FailsTheReadersOfAChunkAlone) {
   expect_content(next(), 0, 10);
 }
 
+// A process that is stopped: signals that it gets wait.
+class StoppedProcess {
+ public:
+  StoppedProcess() : id_(fork()) {
+    if (id_ == 0) {
+      signal(SIGUSR1, [](int) {});
+      raise(SIGSTOP);
+      _exit(0);
+    }
+    int status;
+    waitpid(id_, &status, WUNTRACED);
+  }
+  ~StoppedProcess() {
+    kill(id_, SIGKILL);
+    waitpid(id_, nullptr, 0);
+  }
+  uint32_t id() const { return static_cast<uint32_t>(id_); }
+  void get(int signal) const { kill(id_, signal); }
+
+ private:
+  pid_t id_;
+};
+
 TEST_F(FuseServer, ForgetsWhatWasGivenUp) {
+  const StoppedProcess reader;
   start(0);
+  caller_ = reader.id();
   const uint64_t waiting = ask_read(0, 10);
   next(Event::Kind::kMissing);
+  reader.get(SIGUSR1);
   ask(Opcode::kInterrupt, 0, InterruptIn{waiting});
+  ask(Opcode::kGetattr, kNode, uint64_t{0});
+  EXPECT_EQ(next().header.error, 0);
+  EXPECT_TRUE(is_silent());  // it catches that one, and waits on
+  reader.get(SIGTERM);       // of which the kernel tells nothing
   const Answer answer = next();
   EXPECT_EQ(answer.header.unique, waiting);
   EXPECT_EQ(answer.header.error, -EINTR);
@@ -323,6 +363,14 @@ TEST_F(FuseServer, ForgetsWhatWasGivenUp) {
   EXPECT_EQ(next().header.error, -EIO);
   ask_read(0, 10);
   EXPECT_EQ(next().header.error, -EIO);
+}
+
+TEST_F(FuseServer, IsToldAgainOfSignalsToReadsThatItDoesNotKnowYet) {
+  start(0);
+  const uint64_t interrupt = ask(Opcode::kInterrupt, 0, InterruptIn{1000});
+  const Answer answer = next();
+  EXPECT_EQ(answer.header.unique, interrupt);
+  EXPECT_EQ(answer.header.error, -EAGAIN);
 }
 
 TEST_F(FuseServer, LeavesWhatWaitsToTheNextServer) {

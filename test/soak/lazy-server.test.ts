@@ -1,8 +1,9 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { documentOf } from '../e2e/run-cli';
 import { at } from '../e2e/workspace';
@@ -17,6 +18,7 @@ import {
   lazyOf,
   mount,
   processesOf,
+  proxy,
   read,
   reference,
   seekable,
@@ -35,6 +37,7 @@ import { killServer, pidOfServer, serve } from './support/serving';
 
 useMounts();
 
+const exec = promisify(execFile);
 const reason = whyNoLazyMounts();
 
 describe.skipIf(reason !== null)(titleOf('the lazy server', reason), () => {
@@ -120,6 +123,29 @@ describe.skipIf(reason !== null)(titleOf('the lazy server', reason), () => {
     while ((await lazyOf()).waiting === 0) await sleep(20);
     expect((await seekable('umount', target)).exitCode).toBe(0);
     expect(await waiting).toMatch(/Input\/output error|not connected|No such file/);
+  });
+
+  test('a signal to a program that waits for a folder is no error to it', again(10), async () => {
+    await mount();
+    const pid = await pidOfServer();
+    rmSync(join(state, 'content/lazy'), { recursive: true }); // the next server has nothing of it
+    process.kill(pid, 'SIGKILL');
+    while ((await pidOfServer()) === pid) await sleep(20);
+    dropCaches();
+    proxy.delay = 100;
+    const program = [
+      'import os, signal, sys',
+      'def fail(error): raise error',
+      'signal.signal(signal.SIGALRM, lambda *_: None)',
+      'signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)',
+      'names = [os.path.join(folder, file) for folder, _, files in os.walk(sys.argv[1], onerror=fail) for file in files]',
+      'for name in names: os.lstat(name)',
+      'signal.setitimer(signal.ITIMER_REAL, 0)',
+      'print(len(names))',
+    ].join('\n');
+    const { stdout } = await exec('python3', ['-c', program, target]);
+    expect(Number(stdout)).toBeGreaterThan(files.length);
+    await umount();
   });
 
   test('two that start at once: one serves, the other says so', again(10), async () => {

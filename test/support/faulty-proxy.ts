@@ -51,6 +51,8 @@ export class FaultyProxy {
   rate = 0;
   /** Faults to choose from. */
   choice: readonly Fault[] = faults;
+  /** Milliseconds that each answer takes longer. */
+  delay = 0;
   /** The challenge of a 401 for a request that is not let through; null for one that is. */
   deny: (incoming: IncomingMessage) => string | null = () => null;
   private readonly server: Server;
@@ -112,6 +114,7 @@ export class FaultyProxy {
       outgoing.writeHead(Number(fault.slice(7)), headers).end('the proxy says so');
       return;
     }
+    if (this.delay > 0) await new Promise((resolve) => setTimeout(resolve, this.delay));
     const sent = await collect(incoming);
     if (fault === 'cut request') {
       // A part of it arrives, the client never learns how much.

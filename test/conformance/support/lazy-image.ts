@@ -71,6 +71,7 @@ export function useLazyImage(): void {
   afterEach(() => {
     harm();
     proxy.deny = () => null;
+    proxy.delay = 0;
     for (const program of ['main.js serve', 'keeper-main', 'server-main']) {
       for (const pid of processesOf(program)) process.kill(pid, 'SIGKILL');
     }
