@@ -54,24 +54,21 @@ export async function connectOrStart(
   options: LazyServeOptions & { onWarning?: ((line: string) => void) | undefined },
 ): Promise<LazyConnection> {
   const { state, background, ioTimeout, cacheSize, metrics, onWarning } = options;
-  const running = await connectToServer(state);
-  if (running !== null) {
-    if ([background, ioTimeout, cacheSize, metrics].some((option) => option !== undefined)) {
-      onWarning?.('a lazy server runs already: it keeps its own options');
-    }
-    return running;
+  const folder = LazyFolder.at(state);
+  const settings = { background, ioTimeout, cacheSize, metrics };
+  const absolute = state === undefined ? undefined : resolve(state);
+  // Also when the server was about to end, its last layer having gone.
+  const reachOrStart = async (): Promise<Socket> =>
+    (await reach(folder)) ?? start({ ...settings, state: absolute, untilIdle: true });
+  const running = await reach(folder);
+  if (running === null) return new LazyConnection(await reachOrStart(), reachOrStart);
+  if (Object.values(settings).some((option) => option !== undefined)) {
+    onWarning?.('a lazy server runs already: it keeps its own options');
   }
-  return start({
-    state: state === undefined ? undefined : resolve(state),
-    background,
-    ioTimeout,
-    cacheSize,
-    metrics,
-    untilIdle: true,
-  });
+  return new LazyConnection(running, reachOrStart);
 }
 
-async function start(options: LazyServeOptions): Promise<LazyConnection> {
+async function start(options: LazyServeOptions): Promise<Socket> {
   const folder = await LazyFolder.open(options.state);
   const log = await open(folder.log, 'w', 0o600);
   const child = spawn(process.execPath, [join(__dirname, 'keeper-main.js'), JSON.stringify(options)], {
@@ -88,7 +85,7 @@ async function start(options: LazyServeOptions): Promise<LazyConnection> {
   for (const deadline = performance.now() + startTime; performance.now() < deadline;) {
     // One that another mount has started at the same time is as good.
     const socket = await connectTo(folder.socket);
-    if (socket !== null) return new LazyConnection(socket, () => reach(folder));
+    if (socket !== null) return socket;
     if ((await Promise.race([ending, sleep(pause, false)])) && !(await someoneStarts(folder.log))) break;
   }
   const said = (await readFile(folder.log, 'utf8').catch(() => ''))

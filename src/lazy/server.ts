@@ -1,4 +1,4 @@
-import type { Server } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { native, type FuseEvent, type NativeFuseServer } from '../native/binding';
 import { failure } from '../errors';
 import type { CacheLimits } from './cache-room';
@@ -56,6 +56,8 @@ export class LazyServer {
   readonly images: CachedImages | null;
   private readonly timers: NodeJS.Timeout[] = [];
   private server: Server | null = null;
+  /** Of those who may call. */
+  private readonly sockets = new Set<Socket>();
   private lastHold = performance.now();
 
   /** @param device of the FUSE mount, which is there already */
@@ -109,6 +111,8 @@ export class LazyServer {
     for (const timer of this.timers.splice(0)) clearInterval(timer);
     this.upkeep.stop();
     this.server?.close();
+    // Calls under way are the next server's: their callers ask that again.
+    for (const socket of this.sockets) socket.end();
     await this.layers.endRecordings();
     this.fuse.stop();
     await this.layers.close();
@@ -162,6 +166,8 @@ export class LazyServer {
 
   private async listen(): Promise<void> {
     this.server = await listenOn(this.folder.socket, (socket) => {
+      this.sockets.add(socket);
+      socket.once('close', () => this.sockets.delete(socket));
       answerCalls(socket, {
         add: ({ holder, ...request }) => {
           this.lastHold = performance.now();

@@ -123,3 +123,20 @@ test('a layer goes with the last of its holders, which are on disk', async () =>
   expect((await connection.call('status', {})).layers).toEqual([]);
   expect([opened, closed]).toEqual([1, 1]);
 });
+
+test('a call that a server has not answered when it ends is the next server’s', async () => {
+  connection.close();
+  let hasNext = false;
+  const path = join(folder, 'state', 'lazy', 'socket');
+  connection = new LazyConnection((await connectTo(path))!, async () => {
+    hasNext = true;
+    return Promise.resolve(null);
+  });
+  const answer = connection.call('add', request);
+  while (begun === 0) await connection.call('status', {});
+  const stopping = server.stop();
+  await expect(answer).rejects.toMatchObject({ code: 'MACHINE', why: 'it has ended' });
+  expect(hasNext).toBe(true);
+  giveBeginning();
+  await stopping;
+});

@@ -148,6 +148,17 @@ describe.skipIf(reason !== null)(titleOf('the lazy server', reason), () => {
     await umount();
   });
 
+  test('it ends with the last umount: a mount that comes at once has another', again(10), async () => {
+    await mount();
+    for (let i = 0; i < 3; i++) {
+      expect((await seekable('umount', target)).exitCode).toBe(0);
+      await sleep(Math.random() * 50);
+      await mount();
+      expect(await read(files[i]!)).toBe(digests[i]);
+    }
+    await umount();
+  });
+
   test('two that start at once: one serves, the other says so', again(10), async () => {
     const servers = [serve(), serve()];
     const [loser] = await Promise.race(servers.map(async (server) => [await server.ended, server] as const));
