@@ -90,7 +90,7 @@ export {
 } from './lazy/erofs-cache/client';
 export type { LazyOptions } from './mount/lazy-layers';
 export { doctor, type DoctorOptions, type DoctorReport } from './mount/doctor/doctor';
-export type { DoctorCheck } from './mount/doctor/checks';
+export type { DoctorCheck } from './mount/doctor/check';
 export { runImage, type RunOptions, type RunResult } from './mount/container/run';
 export type { SignalRelay } from './mount/container/process';
 export { mountImage, type MountOptions } from './mount/mount';

@@ -12,13 +12,15 @@ export function parseListen(text: string): { host: string; port: number } {
   return { host, port };
 }
 
-/** Answers `GET /metrics` and nothing else. Returns what ends it. @throws IO when the address can't be had */
+/** Answers `GET /metrics`, and `GET /healthz` with 200 as long as it can answer. Returns what ends it. @throws IO when the address can't be had */
 export async function serveMetrics(listen: string, metrics: LazyMetrics): Promise<() => void> {
   const server: Server = createServer((request, response) => {
-    if (request.url !== '/metrics') {
+    if (request.url !== '/metrics' && request.url !== '/healthz') {
       response.writeHead(404).end();
     } else if (request.method !== 'GET') {
       response.writeHead(405, { allow: 'GET' }).end();
+    } else if (request.url === '/healthz') {
+      response.writeHead(200, { 'content-type': 'text/plain' }).end('ok\n');
     } else {
       metrics.text().then(
         (text) => response.writeHead(200, { 'content-type': metrics.contentType }).end(text),

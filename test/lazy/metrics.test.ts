@@ -52,7 +52,7 @@ test('counts by kind and source, the layers as they are now, latencies as a hist
   }
 });
 
-test('GET /metrics is answered, and nothing else', async () => {
+test('GET /metrics and /healthz are answered, and nothing else', async () => {
   const metrics = await LazyMetrics.create(() => Promise.resolve([status]));
   const port = 20_000 + Math.floor(Math.random() * 10_000);
   const stop = await serveMetrics(`127.0.0.1:${port}`, metrics);
@@ -62,6 +62,7 @@ test('GET /metrics is answered, and nothing else', async () => {
     expect(answer.headers.get('content-type')).toContain('text/plain');
     expect(await answer.text()).toContain('# TYPE seekable_erofs_lazy_layers gauge');
     expect([(await ask('/')).status, (await ask('/metrics', 'POST')).status]).toEqual([404, 405]);
+    expect(await (await ask('/healthz')).text()).toBe('ok\n');
     await expect(serveMetrics(`127.0.0.1:${port}`, metrics)).rejects.toMatchObject({ code: 'IO' });
   } finally {
     stop();

@@ -1,35 +1,10 @@
 import { SeekableErofsError } from '../../errors';
 import { findMkfs } from '../../layer/mkfs/program';
 import { native } from '../../native/binding';
+import { missing, ok, unknown, type DoctorCheck } from './check';
 import type { KernelFeature, Machine } from './machine';
 import { versionOf } from '../program';
 import { findRuntime, runtimeHint } from '../container/runtime';
-
-/** One thing that a machine has or lacks. */
-export interface DoctorCheck {
-  name: string;
-  status: 'ok' | 'missing' | 'unknown';
-  /** What was found. */
-  detail: string;
-  /** How to get it; empty when nothing needs to be done. */
-  hint: string;
-}
-
-const ok = (name: string, detail: string): DoctorCheck => ({ name, status: 'ok', detail, hint: '' });
-
-const missing = (name: string, detail: string, hint: string): DoctorCheck => ({
-  name,
-  status: 'missing',
-  detail,
-  hint,
-});
-
-const unknown = (name: string, detail: string, hint: string): DoctorCheck => ({
-  name,
-  status: 'unknown',
-  detail,
-  hint,
-});
 
 /** The addon and the instruction sets that it uses. */
 export function addonCheck(): DoctorCheck {

@@ -1,7 +1,9 @@
 import { failure } from '../../errors';
 import { checkOptions } from '../../options';
 import { repairContainers } from '../container/repair';
-import { addonCheck, kernelChecks, programChecks, type DoctorCheck } from './checks';
+import type { DoctorCheck } from './check';
+import { addonCheck, kernelChecks, programChecks } from './checks';
+import { containerdChecks } from './containerd';
 import { Machine } from './machine';
 import type { StateOptions } from '../state';
 import { repairMounts, type Unmounted } from '../unmount';
@@ -23,7 +25,7 @@ export interface DoctorReport {
 
 /**
  * Looks at the machine: the addon and its instruction sets, what the kernel offers for mounting, the programs that some
- * commands run. Changes nothing unless `repair`. MACHINE for `repair` without root.
+ * commands run, containerd's configuration where there is one. Changes nothing unless `repair`. MACHINE for `repair` without root.
  */
 export async function doctor(options: DoctorOptions = {}): Promise<DoctorReport> {
   checkOptions('doctor', options);
@@ -31,7 +33,9 @@ export async function doctor(options: DoctorOptions = {}): Promise<DoctorReport>
   if (state !== undefined && !repair)
     throw failure('USAGE', 'doctor', 'only repairs have a state folder', 'give --repair, too');
   const addon = addonCheck();
-  const checks = [addon, ...(await kernelChecks(await Machine.open())), ...(await programChecks())];
+  const machine = await Machine.open();
+  const parts = [kernelChecks(machine), programChecks(), containerdChecks(machine)];
+  const checks = [addon, ...(await Promise.all(parts)).flat()];
   const report = { ok: addon.status === 'ok', checks };
   if (!repair) return report;
   return {

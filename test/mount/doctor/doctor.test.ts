@@ -5,7 +5,8 @@ import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { rootOnly, titleOf } from '../../conformance/support/machine';
 import { doctor } from '../../../src/mount/doctor/doctor';
-import { kernelChecks, type DoctorCheck } from '../../../src/mount/doctor/checks';
+import type { DoctorCheck } from '../../../src/mount/doctor/check';
+import { kernelChecks } from '../../../src/mount/doctor/checks';
 import { Machine } from '../../../src/mount/doctor/machine';
 
 let root: string;
