@@ -52,12 +52,12 @@ export function doors(context, registry, image, network, tag) {
   });
 }
 
-function snapshotterDoor({ state }) {
+function snapshotterDoor({ daemon, state }) {
   const socket = state.at('snapshotter.sock');
   return {
     snapshotter: 'seekable',
     settings: () => ({
-      flags: ['--snapshotter', socket],
+      flags: ['--snapshotter', socket, '--containerd-root', daemon.path('root')],
       addresses: [{ path: socket }],
       extra: `
 [proxy_plugins.seekable]

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { SeekableErofsError } from '../errors';
-import { cachePlacesOf } from '../lazy/cache-room';
+import { cachePlacesOf, documentsFolder } from '../lazy/cache-room';
 import { applyLayer, type ApplyRequest } from './differ';
 import { DoorLog } from './door-log';
 import type { Door, DoorMessage, DoorSettings } from './doors';
@@ -37,6 +37,7 @@ async function openSnapshotter(): Promise<GrpcServer> {
     ...access,
     onWarning,
     content: join(root, 'io.containerd.content.v1.content'),
+    documents: documentsFolder(cachePlacesOf(state)),
   });
   const snapshotter = new Snapshotter({ database, folders, mounts, images, content, log });
   await snapshotter.cleanup();

@@ -1,18 +1,18 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { failure } from '../errors';
 import { sourceDiffIdAnnotation } from '../format/annotations';
-import { digestOf, isDigest, parseDigest } from '../format/digest';
+import { isDigest } from '../format/digest';
 import { isErofsLayer, isManifestType, isTarLayer } from '../format/media-types';
 import { layersOf, type ImageLayer } from '../image/image-layers';
 import { openImageSet, type Image } from '../image/image-set';
-import { flattenIndex, parseManifest, readManifest } from '../oci/manifest';
+import { keepingDocuments } from '../mount/kept-documents';
+import { flattenIndex, readManifest } from '../oci/manifest';
 import { platformMatches } from '../oci/platform';
 import { parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
 import type { Descriptor, Platform } from '../oci/types';
 import { openSource } from '../store/open';
 import type { StoreOptions } from '../store/registry/options';
+import { withOwnCopies } from './own-copies';
 
 /** Where a layer is found that does not have to be unpacked. */
 export interface LayerOrigin {
@@ -43,16 +43,18 @@ const memory = 120_000;
 const maxKnown = 64;
 
 /**
- * The images that containerd pulls. It says which, and this reads their manifests again, with the server's own credentials: what a label claims
- * counts for nothing unless the manifest says so as well.
+ * The images that containerd pulls. It says which, and this reads their manifests: containerd's copies, or those of the registry, with the
+ * server's own credentials. What a label claims counts for nothing unless the manifest with the digest that was pulled says so as well.
  */
 export class PulledImages {
   private readonly known = new Map<string, { image: Promise<PulledImage>; until: number }>();
 
   constructor(
     private readonly options: StoreOptions & {
-      /** containerd's content store, where manifests of what it pulls are before their layers. */
+      /** Folder of containerd's content store, where manifests and configs of what it pulls are before their layers. */
       content: string;
+      /** Folder where they are kept for the mounts of their layers. */
+      documents: string;
     },
   ) {}
 
@@ -90,39 +92,34 @@ export class PulledImages {
     if (parsed.transport !== 'docker' || !isDigest(manifest))
       throw failure('USAGE', reference, 'it names no image');
     const name = `docker://${parsed.host}/${parsed.repository}@${manifest}`;
-    const hasErofs = await this.hasErofs(manifest);
-    const { store } = await openSource(name, this.options);
+    const { content, documents } = this.options;
+    const { store: registry } = await openSource(name, this.options);
+    const store = keepingDocuments(withOwnCopies(registry, content), documents);
     try {
-      if (hasErofs !== false) {
-        const { images } = await openImageSet(store, manifest, {});
-        if (images[0]!.manifest.layers.some(({ mediaType }) => isErofsLayer(mediaType)))
-          return { layers: ownLayers(name, images[0]!) };
-      }
-      return await this.openTars(store, manifest, { name, tag: parsed.digest ?? parsed.tag });
+      const { images } = await openImageSet(store, manifest, {});
+      const isErofs = images[0]!.manifest.layers.some(({ mediaType }) => isErofsLayer(mediaType));
+      if (isErofs) return { layers: ownLayers(name, images[0]!) };
+      return await this.openTars(registry, images[0]!, { name, tag: parsed.digest ?? parsed.tag });
     } finally {
       await store.close();
     }
   }
 
-  /** What containerd's own copy of a manifest says; null when there is none. */
-  private async hasErofs(digest: string): Promise<boolean | null> {
-    const { algorithm, hex } = parseDigest(digest);
-    const bytes = await readFile(join(this.options.content, 'blobs', algorithm, hex)).catch(() => null);
-    if (bytes === null || digestOf(bytes, algorithm) !== digest) return null;
-    return parseManifest(bytes, digest).layers.some(({ mediaType }) => isErofsLayer(mediaType));
-  }
-
   /** Layers of tars. Those are unpacked whose EROFS form is not found, for whatever reason. */
   private async openTars(
     store: SourceStore,
-    manifest: string,
+    tars: Image,
     { name, tag }: { name: string; tag: string | undefined },
   ): Promise<PulledImage> {
-    const { images } = await openImageSet(store, manifest, {});
-    const tars = layersOf(images[0]!);
-    const forms = await erofsForms(store, manifest, tag);
+    const manifest = tars.descriptor.digest;
+    const forms = await erofsForms(store, manifest, tag).catch((error: unknown) => {
+      this.options.onWarning?.(
+        `${name}: whether it has an EROFS form is not known: ${(error as Error).message}`,
+      );
+      return null;
+    });
     return {
-      layers: tars.map(({ diffId }) => {
+      layers: layersOf(tars).map(({ diffId }) => {
         const form = forms?.layers.find(
           ({ descriptor }) => descriptor.annotations?.[sourceDiffIdAnnotation] === diffId,
         );

@@ -77,7 +77,7 @@ class KeptDocuments {
 }
 
 /** The document's own word; what has none is told apart by what it lists. */
-function mediaTypeOf(bytes: Buffer): string {
+export function mediaTypeOf(bytes: Buffer): string {
   const document = parseJsonObject(bytes, 'manifest');
   if (typeof document['mediaType'] === 'string') return document['mediaType'];
   return 'manifests' in document ? mediaTypes.ociIndex : mediaTypes.ociManifest;
