@@ -85,16 +85,24 @@ async function finishTar(run: LayerRun, call: LayerCall, file: BlobFile): Promis
           descriptor.digest,
           (hot?.found ?? []).map((i) => paths[i]!),
         );
-      const hides = await hiddenBelow(asByteSource(image, file.name), paths);
-      call.onHides?.(hides);
+      // Beside the encoding: the layers below wait for it, and this one need not.
+      const hiding = hiddenBelow(asByteSource(image, file.name), paths);
+      hiding.then(call.onHides, () => undefined); // awaited below, unless encoding fails first
+      const checkAll = async (): Promise<void> => {
+        await hiding; // it reads the image, which is closed then
+        await check();
+      };
       const finished = await wrap(
         run,
         call,
         run.settings,
         { image, hotEnd: hot?.end ?? 0, tar: diffId },
-        check,
+        checkAll,
       );
-      return { ...finished, layer: { ...finished.layer, hides } };
+      return {
+        ...finished,
+        layer: { ...finished.layer, hides: paths.length > 0 ? await hiding : undefined },
+      };
     });
   } catch (error) {
     throw await causeOf(error, file, descriptor, call.options);
