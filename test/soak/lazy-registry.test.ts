@@ -104,7 +104,7 @@ describe.skipIf(reason !== null)(titleOf('lazy mounts, and faults', reason), () 
       async (context) => {
         const eager = await mountEager();
         await mount('--io-timeout', '2');
-        const readers = new Readers(eager, { ioTimeout: 2, allowed: ['EIO'] });
+        const readers = await Readers.start(eager, { ioTimeout: 2, allowed: ['EIO'] });
         for (let i = 0; i < 10; i++) {
           harm(...[...faults, ...lasting, 'status 403' as const].filter(() => Math.random() < 0.2));
           proxy.rate = Math.random();
@@ -123,7 +123,7 @@ describe.skipIf(reason !== null)(titleOf('lazy mounts, and faults', reason), () 
     test('it is killed and started again while four readers compare', again(20), async (context) => {
       const eager = await mountEager();
       await mount('--io-timeout', '2');
-      const readers = new Readers(eager, { ioTimeout: 2, allowed: ['EIO'] });
+      const readers = await Readers.start(eager, { ioTimeout: 2, allowed: ['EIO'] });
       for (let i = 0; i < 3; i++) {
         await sleep(Math.random() * 100);
         await registry.stop();

@@ -125,7 +125,7 @@ describe.skipIf(reason !== null)(titleOf('stores of lazy mounts', reason), () =>
     async (context) => {
       const eager = await mountEager();
       await mount('--background', 'auto');
-      const readers = new Readers(eager, { ioTimeout: 60, count: 8 });
+      const readers = await Readers.start(eager, { ioTimeout: 60, count: 8 });
       for (let i = 0; i < 20; i++) {
         dropCaches();
         await sleep(100);

@@ -1,6 +1,7 @@
 """Compares random ranges of all files of two trees until told to stop: compare.py SEED LIMIT STOP LAZY EAGER [ERRNO...]
 
-Of the first tree nothing is taken from the page cache. It ends when the file STOP appears, and prints what it did as JSON. It fails at the
+Of the first tree nothing is taken from the page cache. It prints a line when it begins, ends when the file STOP appears, and prints what it
+did as JSON. It fails at the
 first byte that differs, when a read took longer than LIMIT seconds, and at any error that is not among the names ERRNO.
 """
 
@@ -32,6 +33,7 @@ def read(path, offset, length):
         os.close(file)
 
 
+print("begun", flush=True)
 while not os.path.exists(stop):
     name = rng.choice(names)
     size = os.path.getsize(os.path.join(eager, name))

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -51,7 +52,15 @@ export class Readers {
   /** Milliseconds after which readers that were told to stop hang. */
   private readonly limit: number;
 
-  constructor(eager: string, { ioTimeout, allowed = [], count = 4 }: ReadersOptions) {
+  /** Resolves when all of them have begun. */
+  static async start(eager: string, options: ReadersOptions): Promise<Readers> {
+    const readers = new Readers(eager, options);
+    const began = readers.children.map((child) => once(child.stdout, 'data'));
+    await Promise.race([Promise.all(began), readers.all]);
+    return readers;
+  }
+
+  private constructor(eager: string, { ioTimeout, allowed = [], count = 4 }: ReadersOptions) {
     this.children = Array.from({ length: count }, (_, i) => {
       const seed = `${Math.floor(Math.random() * 1e9)}-${i}`;
       const args = [seed, `${ioTimeout + grace}`, this.stop, target, eager, ...allowed];
@@ -63,8 +72,8 @@ export class Readers {
     this.all = Promise.all(
       this.children.map(async (child) => {
         const [output, errors] = await Promise.all([text(child.stdout), text(child.stderr)]);
-        if (output === '') throw new Error(`a reader failed: ${errors}`);
-        return JSON.parse(output) as Reading;
+        if (!output.endsWith('}\n')) throw new Error(`a reader failed: ${errors}`);
+        return JSON.parse(output.trimEnd().split('\n').at(-1)!) as Reading;
       }),
     );
     this.all.catch(() => undefined); // whoever finishes is told
