@@ -32,7 +32,7 @@ export class PullAhead {
   private readonly taken = new Set<number>();
 
   constructor(
-    private readonly mounts: LayerMounts,
+    private readonly mounts: Pick<LayerMounts, 'ensure' | 'remove'>,
     private readonly database: SnapshotDatabase,
     private readonly log: DoorLog,
   ) {}

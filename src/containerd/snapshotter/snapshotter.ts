@@ -17,7 +17,7 @@ import { usageOf } from './usage';
 export interface SnapshotterParts {
   database: SnapshotDatabase;
   folders: SnapshotFolders;
-  mounts: LayerMounts;
+  mounts: Pick<LayerMounts, 'ensure' | 'remove'>;
   images: Pick<PulledImages, 'find'>;
   /** Of decoded layers and stores of lazy ones, for their sizes. */
   content: string;
