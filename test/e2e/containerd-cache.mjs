@@ -29,12 +29,11 @@ async function inside(directory, bin, groups, noCrictl) {
   writeSharingImages(at('unseen'), { count: 0, bytes: 2 ** 20 });
   const registry = await startRegistry(directory);
   const mirror = `127.0.0.1:${await freePort()}`;
-  writeHosts(at('certs'), registry.host, mirror);
   const flags = ['--erofs-cache', at('cache'), '--registry', mirror, '--upstream', registry.host];
   const server = await startServer(directory, {}, flags);
   const test = { server, registry, groups, at, noCrictl };
   await comesUp(test);
-  test.daemon = await startContainerd({ bin, directory, pause: PAUSE, extra: configuration(at('certs')) });
+  test.daemon = await startContainerd({ bin, directory, pause: PAUSE, extra: configuration(test, flags) });
   importPause(test);
   const wanted = process.env.SCENARIOS?.split(',');
   try {
@@ -52,19 +51,36 @@ async function inside(directory, bin, groups, noCrictl) {
   assert.deepEqual(readdirSync(at('cache')), [], 'nothing is left where the cache was shown');
 }
 
-const scenarios = { pullLazily, sameTree, byCri, bothForms, bothFormsByCri, hostile, removed, killed };
+const scenarios = {
+  pullLazily,
+  sameTree,
+  specProfile,
+  byCri,
+  bothForms,
+  bothFormsByCri,
+  hostile,
+  removed,
+  killed,
+};
 
-const configuration = (certs) => `
-[plugins.'io.containerd.cri.v1.images'.registry]
-  config_path = '${certs}'
-[plugins.'io.containerd.transfer.v1.local']
-  config_path = '${certs}'
-`;
-
-function writeHosts(certs, host, mirror) {
-  mkdirSync(join(certs, host), { recursive: true });
-  const text = `[host.'http://${mirror}']\n  capabilities = ['pull', 'resolve']\n`;
-  writeFileSync(join(certs, host, 'hosts.toml'), text);
+/** What `serve` prints for these flags, less what the test's containerd has already; its files for mirrors are written. */
+function configuration({ at, registry }, flags) {
+  const printed = cli('serve', ...flags, '--print-config', 'containerd').replaceAll(
+    '/etc/containerd/certs.d',
+    at('certs'),
+  );
+  const [config, hosts] = printed.split(/^# For .*hosts\.toml.*$/m);
+  mkdirSync(join(at('certs'), registry.host), { recursive: true });
+  writeFileSync(join(at('certs'), registry.host, 'hosts.toml'), hosts.replaceAll(/^# /gm, ''));
+  const there = ["snapshotter.v1.erofs']", "diff-service']", "cri.v1.images']"];
+  const sections = config.split(/\n(?=\[)/).slice(1);
+  assert.ok(sections.some((section) => section.includes(`layer_content_caches = ['${at('cache')}']`)));
+  return sections
+    .filter(
+      (section) =>
+        !there.some((name) => section.startsWith('[') && section.split('\n')[0].endsWith(name)),
+    )
+    .join('\n');
 }
 
 /** Three layers, through ctr: what is fetched at the pull is next to nothing. */
@@ -86,6 +102,18 @@ function sameTree(test) {
   assert.ok(theirs.split('\n').length > 20);
   assert.equal(ours, theirs);
   console.log("ok: the tree of a lazy image is overlayfs's of its source");
+}
+
+/** Layers of the draft specification, which containerd takes for layers by its configuration. */
+function specProfile(test) {
+  const image = convert(test, 'spec', 'sharing:2', '--profile', 'erofs-image-spec', '--chunk-size', '64KiB');
+  const fetched = fetchedBy(test, () => pull(test, 'spec', image));
+  const layers = layersOf(test, image);
+  const bytes = fetched.reduce((sum, request) => sum + request.bytes, 0);
+  const size = layers.reduce((sum, layer) => sum + layer.size, 0);
+  assert.ok(bytes < size / 4, `${bytes} bytes of ${size} were fetched at the pull`);
+  assert.equal(run(test, 'spec', image, '/bin/sh', '-c', 'read own < /own; echo $own; sleep 1'), '2\n');
+  console.log('ok: an image of profile erofs-image-spec is pulled lazily, and run');
 }
 
 /** By the interface that Kubernetes uses. */
