@@ -1,5 +1,7 @@
 import { spawn, spawnSync, execFile, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { open as openFile } from 'node:fs/promises';
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -65,6 +67,8 @@ import ctypes, sys
 libc = ctypes.CDLL(None, use_errno=True)
 sys.exit(libc.mount(sys.argv[1].encode(), sys.argv[2].encode(), b'erofs', 1, None) and ctypes.get_errno())
 `;
+
+const digestOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
 /** A file's digest, read by a process of its own. */
 async function sum(file: string): Promise<string> {
@@ -142,6 +146,29 @@ describe.skipIf(reason !== null)(titleOf('serve --erofs-cache', reason), () => {
     expect(() => readdirSync(cache)).toThrow('ENOTCONN');
     await serve();
     expect(statSync(fileOf(layers[3]!.diffId)).size).toBeGreaterThan(0);
+  });
+
+  test('a keeper that is killed: what is shown goes on, and stays where the next one takes over', async () => {
+    await serve();
+    const { layers } = await lazy<CachedImageStatus>('add', reference);
+    const ended = once(server, 'exit');
+    server.kill('SIGKILL');
+    await ended;
+    const files = layers.map(({ diffId }) => fileOf(diffId));
+    const before = await sum(files[0]!);
+    const open = await openFile(files[3]!);
+    try {
+      const read = async () =>
+        digestOf((await open.read({ buffer: Buffer.alloc(4096), position: 200_000 })).buffer);
+      await serve();
+      const first = await read();
+      dropCaches();
+      expect([await read(), await sum(files[0]!)]).toEqual([first, before]);
+    } finally {
+      await open.close();
+    }
+    await stop();
+    expect([readdirSync(cache), leftovers()]).toEqual([[], []]);
   });
 
   test.each([

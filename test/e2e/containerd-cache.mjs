@@ -77,8 +77,7 @@ function configuration({ at, registry }, flags) {
   assert.ok(sections.some((section) => section.includes(`layer_content_caches = ['${at('cache')}']`)));
   return sections
     .filter(
-      (section) =>
-        !there.some((name) => section.startsWith('[') && section.split('\n')[0].endsWith(name)),
+      (section) => !there.some((name) => section.startsWith('[') && section.split('\n')[0].endsWith(name)),
     )
     .join('\n');
 }

@@ -39,7 +39,8 @@ export async function prepareCacheMount(path: string, mountPoint: string): Promi
   const [own] = mountsAt(mounts, mountPoint);
   for (const { type, device } of mountsAt(mounts, target)) {
     if (type !== lazyMountType) break;
-    if (device !== own?.device && (await isAlive(target))) {
+    if (await isAlive(target)) {
+      if (device === own?.device) return target; // of a server without a keeper: it is taken over
       throw failure('FAILED', target, 'another lazy server shows its layers there', 'use another folder');
     }
     unmountCache(target);
@@ -56,8 +57,10 @@ export async function prepareCacheMount(path: string, mountPoint: string): Promi
 export async function showCacheAt(target: string, mountPoint: string): Promise<void> {
   const mounts = await readMounts();
   const [own] = mountsAt(mounts, mountPoint);
-  const [there] = mountsAt(mounts, target);
-  if (there !== undefined && there.device === own?.device) return;
+  for (const there of mountsAt(mounts, target)) {
+    if (there.device === own?.device) return;
+    if (there.type === lazyMountType) unmountCache(target);
+  }
   try {
     native.sys.mount({ source: cacheFolderIn(mountPoint), target, type: 'none', flags: bind, data: '' });
   } catch (error) {
