@@ -122,6 +122,11 @@ export class LazyLayer implements FetchTarget {
     if (!isHere) this.parts.queue.want(this, chunk, urgency, runEnd);
   }
 
+  /** The first chunks are read whatever is going to be wanted: nothing is read ahead for that. */
+  foresee(count: number): void {
+    for (let chunk = 0; chunk < count; chunk++) this.foreseen.add(chunk, true);
+  }
+
   /** Asks for the next missing chunks, some MiB of them. False when all are here. */
   wantInBackground(): boolean {
     const { starts } = this.parts.chunks;

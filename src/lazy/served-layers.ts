@@ -372,5 +372,8 @@ async function fetchMetadata(layer: LazyLayer, size: number, hotChunks: number):
   }
   await layer.fetchNow(0, usual);
   const end = Math.min(await metadataSize(layer.asSource(size)), maxMetadata);
-  if (end > 0) await layer.fetchNow(0, chunkAt(layer.starts, end - 1) + 1);
+  if (end === 0) return;
+  const count = chunkAt(layer.starts, end - 1) + 1;
+  await layer.fetchNow(0, count);
+  layer.foresee(count);
 }
