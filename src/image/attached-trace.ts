@@ -50,9 +50,14 @@ export async function attachTrace(
 
 /**
  * The newest trace that is attached to the image with the manifest `digest`; null when there is none.
+ * @param maxSize bytes of its file
  * @throws MISMATCH, CORRUPT, UNSUPPORTED for one that is damaged, too large or of a later version
  */
-export async function findTrace(store: SourceStore, digest: string): Promise<AttachedTrace | null> {
+export async function findTrace(
+  store: SourceStore,
+  digest: string,
+  maxSize = maxTraceSize,
+): Promise<AttachedTrace | null> {
   const listed = (await store.referrers?.(digest, mediaTypes.trace)) ?? [];
   const time = ({ annotations }: Descriptor): number =>
     Date.parse(annotations?.[createdAnnotation] ?? '') || 0;
@@ -60,7 +65,7 @@ export async function findTrace(store: SourceStore, digest: string): Promise<Att
     .filter(({ mediaType }) => isManifestType(mediaType))
     .sort((a, b) => time(b) - time(a));
   for (const entry of newest.slice(0, maxLookedAt)) {
-    const found = await readAttached(store, digest, entry);
+    const found = await readAttached(store, digest, entry, maxSize);
     if (found !== null) return found;
   }
   return null;
@@ -71,6 +76,7 @@ async function readAttached(
   store: SourceStore,
   subject: string,
   entry: Descriptor,
+  maxSize: number,
 ): Promise<AttachedTrace | null> {
   const manifest = await readManifestOf(store, entry);
   if (manifest?.subject?.digest !== subject || manifest.artifactType !== mediaTypes.trace) return null;
@@ -79,8 +85,8 @@ async function readAttached(
   if (layer === undefined || manifest.layers.length > 1) {
     throw failure('CORRUPT', what, `a trace has one layer, and this has ${manifest.layers.length}`);
   }
-  if (layer.size > maxTraceSize)
-    throw failure('UNSUPPORTED', what, `${layer.size} bytes, the limit is ${maxTraceSize}`);
+  if (layer.size > maxSize)
+    throw failure('UNSUPPORTED', what, `${layer.size} bytes, the limit is ${maxSize}`);
   const blob = await store.openBlob(layer);
   try {
     const bytes = await blob.read(0, layer.size);

@@ -7,6 +7,9 @@ import type { LazyLayerRequest } from './messages';
 /** How long what was found is good for the other layers of an image, and other mounts of it; in milliseconds. */
 const lifetime = 60_000;
 
+/** Bytes of a trace that nobody asked for: some 10,000 files. Parsing it holds up all that the server does. */
+const maxSize = 2 << 20;
+
 /** The traces that are attached to the images of layers: asked for once for all layers of an image. */
 export class AttachedTraces {
   private readonly found = new Map<string, Promise<readonly TraceRead[]>>();
@@ -31,7 +34,7 @@ export class AttachedTraces {
 
   private async find(request: LazyLayerRequest, manifest: string): Promise<readonly TraceRead[]> {
     try {
-      const found = await this.sources.withStore(request, (store) => findTrace(store, manifest));
+      const found = await this.sources.withStore(request, (store) => findTrace(store, manifest, maxSize));
       return found?.trace.reads ?? [];
     } catch (error) {
       const why = error instanceof SeekableErofsError ? error.message : String(error);

@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { serializeTrace, type Trace } from '../../src/format/trace';
+import { findTrace } from '../../src/image/attached-trace';
+import { openSource } from '../../src/store/open';
 import { traceShare } from '../../src/image/trace-share';
 import { pullTrace, pushTrace } from '../../src/image/trace-transfer';
 import { convertImage } from '../../src/convert/image';
@@ -40,6 +42,7 @@ function write(name: string, trace: Trace): string {
   writeFileSync(at(name), serializeTrace(trace));
   return at(name);
 }
+const openStore = async (reference: string) => (await openSource(reference)).store;
 const read = (name: string): string => readFileSync(at(name), 'utf8');
 const later = () => new Promise((resolve) => setTimeout(resolve, 3)); // the newest counts, by its time
 
@@ -195,6 +198,15 @@ describe('a registry', () => {
     list(changes);
     expect(await caught(() => pullTrace(reference, at('pulled'), quick))).toMatchObject({ code });
     expect(existsSync(at('pulled'))).toBe(false);
+  });
+
+  test('that has one of more bytes than who asks can use is not asked for it', async () => {
+    list({});
+    const store = await openStore(`docker://${registry.host}/team/app:v1`);
+    registry.takeCalls();
+    expect(await caught(() => findTrace(store, image.digest, 100))).toMatchObject({ code: 'UNSUPPORTED' });
+    expect(registry.takeCalls().filter((call) => call.includes('/blobs/'))).toEqual([]);
+    await store.close();
   });
 
   test('that gives other bytes than it should is found out', async () => {
