@@ -1,8 +1,9 @@
-import type { WarningOptions } from '../job';
+import type { JobOptions, WarningOptions } from '../job';
 import { connectOrStart, connectToServer } from '../lazy/client';
 import { mountsHolder, type LazyConnection, type LazyLayerRequest, type LazyStatus } from '../lazy/messages';
 import type { VerityDevice } from './kernel/dm-verity';
 import { verityOf } from '../lazy/plain-verity';
+import { LazyProgress } from './lazy-progress';
 import type { VerityMode } from './plan';
 import { omit } from '../oci/json';
 import type { MountState } from './state';
@@ -46,11 +47,14 @@ export interface LazySource extends Pick<
 /** The layers of one mount, as the lazy server serves them. */
 export class LazyLayers {
   private server: Promise<LazyConnection> | null = null;
+  private readonly progress: LazyProgress;
 
   constructor(
     private readonly state: MountState,
-    private readonly options: LazyOptions & WarningOptions,
-  ) {}
+    private readonly options: LazyOptions & WarningOptions & JobOptions,
+  ) {
+    this.progress = new LazyProgress(options.onProgress);
+  }
 
   /** When the first layer needs it: all of them may be here. @throws MACHINE when no server comes up */
   private connection(): Promise<LazyConnection> {
@@ -71,16 +75,22 @@ export class LazyLayers {
     { key, diffId, mode, record }: Pick<LazyLayerRequest, 'key' | 'diffId' | 'record'> & { mode: VerityMode },
     lazy: LazySource,
   ): Promise<{ files: string[]; verity: VerityDevice | null; isFromDisk: boolean }> {
-    const source = omit(lazy, 'vouchers', 'ask');
+    const source = omit(lazy, 'vouchers', 'ask', 'devices');
     const withTree = mode === 'kernel';
     const layer = { key, diffId, withTree, record, vouchers: lazy.vouchers(mode), ...source };
-    const answer = await (await this.connection()).call('add', layer);
+    const server = await this.connection();
+    this.progress.add(server, key);
+    const answer = await server.call('add', layer);
     const { path, verity, isFromDisk = false } = answer;
     return { files: [path, ...(lazy.devices ?? [])], verity: verity && verityOf(verity), isFromDisk };
   }
 
+  /** When the mount is made, or was given up. */
   async close(): Promise<void> {
-    (await this.server?.catch(() => null))?.close();
+    const server = await this.server?.catch(() => null);
+    if (server == null) return;
+    await this.progress.end(server);
+    server.close();
   }
 }
 

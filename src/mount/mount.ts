@@ -147,7 +147,11 @@ interface MountingInputs {
 
 /** One mount being made, from the first entry in the journal to the last. The target is locked. */
 class Mounting {
-  constructor(private readonly given: MountingInputs) {}
+  private readonly lazy: LazyLayers;
+
+  constructor(private readonly given: MountingInputs) {
+    this.lazy = new LazyLayers(given.state, given.options);
+  }
 
   async run(): Promise<MountResult> {
     this.given.parts.onConfig(this.given.image.config);
@@ -155,7 +159,7 @@ class Mounting {
     await this.clearPlace();
     try {
       await this.step('record', () => this.begin(record));
-      const contents = await this.prepare(record);
+      const contents = await this.prepareEach(record);
       const looking = this.given.parts.onContents(
         record.layers.map(({ key }) => contents.get(key)!.files[0]!),
       );
@@ -167,6 +171,8 @@ class Mounting {
         this.warn(`not all of its mount could be undone: ${(left as Error).message}`);
       });
       throw error;
+    } finally {
+      await this.lazy.close();
     }
     await makeRoom(this.given.state.cachePlaces).catch((error: unknown) => {
       this.warn(`no room was made in the cache: ${(error as Error).message}`);
@@ -255,17 +261,8 @@ class Mounting {
     if (other) throw failure('FAILED', other.rw!, `${other.target} writes to it`, 'give another folder');
   }
 
-  private async prepare(record: MountRecord): Promise<Map<string, MountableLayer>> {
-    const lazy = new LazyLayers(this.given.state, this.given.options);
-    try {
-      return await this.prepareEach(record, lazy);
-    } finally {
-      await lazy.close();
-    }
-  }
-
   /** Lazy layers side by side, since they wait for the network; others in turn. */
-  private async prepareEach({ layers }: MountRecord, lazy: LazyLayers): Promise<Map<string, MountableLayer>> {
+  private async prepareEach({ layers }: MountRecord): Promise<Map<string, MountableLayer>> {
     const contents = new Map<string, MountableLayer>();
     const underWay: Promise<void>[] = [];
     for (const [i, { key, verity, diffId }] of layers.entries()) {
@@ -275,7 +272,7 @@ class Mounting {
         if (layer.lazy === null) return layer.prepare(this.given.state, key, verity);
         const known = await layer.cached(this.given.state, key, verity);
         const record = this.given.recording ?? undefined;
-        const content = known ?? (await lazy.content({ key, diffId, mode: verity, record }, layer.lazy));
+        const content = known ?? (await this.lazy.content({ key, diffId, mode: verity, record }, layer.lazy));
         if (content.isFromDisk) await layer.lazy.ask();
         return content;
       };

@@ -6,8 +6,17 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import type { MountResult } from '../../src/index';
+import { documentOf, runCli } from '../e2e/run-cli';
 import { at } from '../e2e/workspace';
-import { mountLazily, noiseLayer, pushImage, umount, useLazyMounts, whyNoLazyMounts } from './support/lazily';
+import {
+  harm,
+  mountLazily,
+  noiseLayer,
+  pushImage,
+  umount,
+  useLazyMounts,
+  whyNoLazyMounts,
+} from './support/lazily';
 import { titleOf } from './support/machine';
 import { state } from './support/mounting';
 
@@ -76,4 +85,40 @@ describe.skipIf(reason !== null)(titleOf('what a lazy mount shows', reason), () 
     await umount();
     await expect(fetch(`http://127.0.0.1:${port}/metrics`)).rejects.toThrow();
   });
+
+  test.each(['json', 'plain'])(
+    'how much is fetched is told while a mount is made (--progress %s)',
+    async (form) => {
+      const reference = await pushImage(noiseLayer('a', 20), noiseLayer('b', 20));
+      harm('slow');
+      const flags = [
+        '--lazy',
+        '--background',
+        'off',
+        '--verity',
+        'off',
+        '--state',
+        state,
+        '--progress',
+        form,
+      ];
+      const { exitCode, stderr } = await runCli(['mount', reference, at('target'), ...flags]);
+      expect(exitCode).toBe(0);
+      harm();
+      const lines = stderr.split('\n').filter((line) => line.includes('fetch'));
+      if (form === 'plain') {
+        expect(lines[0]).toMatch(/^fetch: [\d.]+ [kM]?B$/);
+      } else {
+        const events = lines.map((line) => JSON.parse(line) as { phase: string; done: number; unit: string });
+        const fetched = events.filter(({ phase }) => phase === 'fetch').map(({ done }) => done);
+        expect(fetched.length).toBeGreaterThan(0);
+        expect(fetched.toSorted((a, b) => a - b)).toEqual(fetched);
+        const [mount] = await documentOf<MountResult[]>(['mounts', '--state', state]);
+        const all = mount!.layers.reduce((sum, { lazy }) => sum + lazy!.bytesFetched, 0);
+        expect(fetched.at(-1)).toBeGreaterThan(100_000);
+        expect(fetched.at(-1)).toBeLessThanOrEqual(all);
+      }
+      await umount();
+    },
+  );
 });
