@@ -146,19 +146,18 @@ export class ChunkStore {
     return this.syncing;
   }
 
-  /** Forgets all chunks. No other name of the data's file may be in use, and no chunk be written meanwhile. */
+  /** Forgets all chunks. Their data stays until other data takes its place: reads of it may be under way. */
   async clear(): Promise<void> {
     await this.sync();
-    for (const bytes of [this.present, this.checked, this.digests]) bytes.fill(0);
-    this.count = this.bytes = 0;
+    this.digests.fill(0);
     try {
       await writeFully(this.digestFile.fd, this.digests, 0);
       await promisify(fdatasync)(this.digestFile.fd);
-      await this.data.truncate(0);
-      await this.data.truncate(this.starts.at(-1));
     } catch (error) {
       throw fromSystemError(this.folder, error);
     }
+    for (const bits of [this.present, this.checked]) bits.fill(0);
+    this.count = this.bytes = 0;
   }
 
   /** Syncs, and lets go of the files. */

@@ -168,8 +168,9 @@ export class ServedLayers {
   /** Forgets what is here of a layer; its readers wait for what is fetched anew. */
   async empty(served: ServedLayer): Promise<void> {
     const { request, opened, layer } = served;
-    this.parts.fuse.remove(layer.node);
     await opened.store.clear();
+    // At once, so that hardly a reader finds it gone.
+    this.parts.fuse.remove(layer.node);
     this.parts.fuse.add(fuseFile(request, opened));
     this.parts.onEmptied?.(served);
   }

@@ -80,13 +80,13 @@ test('another layer’s data is not touched when a store is made anew: it may be
   expect(await readFile(join(folder, 'image'))).toEqual(Buffer.concat([...Array(10).keys()].map(chunk)));
 });
 
-test('a store that is cleared has no chunk, here and on disk, and takes them again', async () => {
+test('a store that is cleared has no chunk, here and on disk, but for reads under way, and takes them again', async () => {
   const store = await ChunkStore.open(folder, starts);
   for (let index = 0; index < 10; index++) await store.write(index, chunk(index));
   await store.clear();
   expect([store.count, store.bytes, store.isComplete]).toEqual([0, 0, false]);
   expect(await onDisk()).toEqual([]);
-  expect((await readFile(join(folder, 'data'))).equals(Buffer.alloc(950))).toBe(true);
+  expect(await readFile(join(folder, 'data'))).toEqual(Buffer.concat([...Array(10).keys()].map(chunk)));
   await store.write(3, chunk(3));
   await store.close();
   expect(await onDisk()).toEqual([3]);
