@@ -11,6 +11,7 @@ import { again } from '../support/rounds';
 import {
   compareByFour,
   digests,
+  dropAllCaches,
   dropCaches,
   files,
   harm,
@@ -131,7 +132,7 @@ describe.skipIf(reason !== null)(titleOf('the lazy server', reason), () => {
     rmSync(join(state, 'content/lazy'), { recursive: true }); // the next server has nothing of it
     process.kill(pid, 'SIGKILL');
     while ((await pidOfServer()) === pid) await sleep(20);
-    dropCaches();
+    dropAllCaches();
     proxy.delay = 100;
     const program = [
       'import os, signal, sys',

@@ -14,7 +14,7 @@ import { FaultyProxy, type Fault } from '../../support/faulty-proxy';
 import { tarBytes } from '../../support/tar-bytes';
 import { LayoutBuilder } from './image';
 import { whyNoMounts, whyWithout } from './machine';
-import { dir, state, threeLayers } from './mounting';
+import { dir, state, support, threeLayers } from './mounting';
 
 // An image in a registry behind a proxy that does harm, and its lazy mounts.
 
@@ -94,7 +94,14 @@ export const seekable = (...args: string[]) => runCli([...args, '--state', state
 export const mountsOf = () => documentOf<MountResult[]>(['mounts', '--state', state]);
 /** What `mounts` says of a lazy layer; that with the noise is the fourth. */
 export const lazyOf = async (layer = 3) => (await mountsOf())[0]!.layers[layer]!.lazy!;
-export const dropCaches = () => execFileSync('sh', ['-c', 'echo 3 > /proc/sys/vm/drop_caches']);
+
+/** What the page cache has of the mount goes, and of the layers' files below it. Not all: every other test would read its programs anew. */
+export function dropCaches(): void {
+  execFileSync('python3', [join(support, 'drop_caches.py'), target, join(state, 'lazy/layers')]);
+}
+
+/** All of the machine's, for what has no file: names, and inodes. */
+export const dropAllCaches = () => execFileSync('sh', ['-c', 'echo 3 > /proc/sys/vm/drop_caches']);
 
 /** Processes of the running test's state folder. */
 export function processesOf(program: string): number[] {
