@@ -12,6 +12,7 @@ import { logLine } from './log-line';
 import { LazyMetrics } from './metrics';
 import { serveMetrics } from './metrics-server';
 import { deviceDescriptor } from './orphan';
+import { isLoopback } from '../store/registry/origin';
 import { LazyServer } from './server';
 
 const defaultIoTimeout = 60; // seconds
@@ -45,6 +46,8 @@ async function mirrorFor(server: LazyServer, options: LazyServeOptions): Promise
   if (listen === undefined || images === null) return nothing;
   const { startMirror } = await import('./mirror/registry-mirror.js');
   const access = { authFile, certDir, insecureHttp };
+  if (!isLoopback(listen))
+    warn(`${listen}: whoever can reach it can pull what this server's credentials can`);
   return startMirror({ listen, upstreams, access, images, onWarning: warn }).catch((error: unknown) => {
     warn(`${(error as Error).message}; there is no mirror`);
     return nothing;

@@ -2,6 +2,7 @@ import { spawn, execFile, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { request } from 'node:http';
+import { writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -63,6 +64,8 @@ const errorOf = ({ status, body }: Answer): [number, string] => [
   (JSON.parse(body.toString()) as { errors: { code: string }[] }).errors[0]!.code,
 ];
 
+const credentials = 'mirror:of its own';
+
 interface Descriptor {
   digest: string;
   size: number;
@@ -81,8 +84,12 @@ describe.skipIf(reason !== null)(titleOf('serve --registry', reason), () => {
   useLazyImage();
   beforeEach(async () => {
     port = await freePort();
+    const auths = { [proxy.host]: { auth: Buffer.from(credentials).toString('base64') } };
+    writeFileSync(at('auth.json'), JSON.stringify({ auths }), { mode: 0o600 });
     const flags = ['--background', 'off', '--erofs-cache', at('cache'), '--state', state];
     const mirror = [
+      '--authfile',
+      at('auth.json'),
       '--registry',
       `127.0.0.1:${port}`,
       '--upstream',
@@ -211,6 +218,21 @@ describe.skipIf(reason !== null)(titleOf('serve --registry', reason), () => {
       404, 404, 400, 404, 404, 405, 405, 404, 400, 400, 404, 421, 414,
     ]);
     for (const refusal of refusals) expect(errorOf(refusal)[1]).toMatch(/^[A-Z_]+$/);
+  });
+
+  test('credentials are its own: a client has none, and what it sends goes nowhere', async () => {
+    const seen = new Set<string>();
+    proxy.deny = ({ headers: { authorization } }) => {
+      if (authorization !== undefined) seen.add(authorization);
+      const isRight = authorization === `Basic ${Buffer.from(credentials).toString('base64')}`;
+      return isRight ? null : 'Basic realm="test"';
+    };
+    const { status, body } = await get('manifests/latest', { authorization: 'Basic b2Y6Y2xpZW50' });
+    expect(status).toBe(200);
+    const { config } = JSON.parse(body.toString()) as { config: Descriptor };
+    expect((await get(`blobs/${config.digest}`)).status).toBe(200);
+    expect(await shown()).toHaveLength(1);
+    expect([...seen]).toEqual([`Basic ${Buffer.from(credentials).toString('base64')}`]);
   });
 
   test('what the upstream refuses is refused, without its challenge', async () => {
