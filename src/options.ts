@@ -223,6 +223,7 @@ export const optionsOf = {
     snapshotter: { kind: 'file', flag: 'snapshotter' },
     differ: { kind: 'file', flag: 'differ' },
     containerdRoot: { kind: 'file', flag: 'containerd-root' },
+    containerdAddress: { kind: 'file', flag: 'containerd-address' },
     authFile: registry.authFile,
     certDir: registry.certDir,
     insecureHttp: registry.insecureHttp,

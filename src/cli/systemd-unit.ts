@@ -5,7 +5,16 @@ type Setting = string | number | boolean | readonly string[] | undefined;
 type Settings = Readonly<Record<string, Setting>>;
 
 /** Settings that are relative to where this runs. */
-const paths = ['state', 'erofsCache', 'snapshotter', 'differ', 'containerdRoot', 'authfile', 'certDir'];
+const paths = [
+  'state',
+  'erofsCache',
+  'snapshotter',
+  'differ',
+  'containerdRoot',
+  'containerdAddress',
+  'authfile',
+  'certDir',
+];
 /** Settings whose flags have other names. */
 const flagNames: Readonly<Record<string, string>> = { upstreams: '--upstream' };
 

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { SeekableErofsError } from '../errors';
 import { cachePlacesOf, documentsFolder } from '../lazy/cache-room';
+import { ContentClient, type StoredImage } from './content-client';
 import { applyLayer, type ApplyRequest } from './differ';
 import { DoorLog } from './door-log';
 import type { Door, DoorMessage, DoorSettings } from './doors';
@@ -39,9 +40,22 @@ async function openSnapshotter(): Promise<GrpcServer> {
     content: join(root, 'io.containerd.content.v1.content'),
     documents: documentsFolder(cachePlacesOf(state)),
   });
-  const snapshotter = new Snapshotter({ database, folders, mounts, images, content, log });
+  const snapshotter = new Snapshotter({ database, folders, mounts, images, ask, content, log });
   await snapshotter.cleanup();
   return openGrpc('snapshots', logged(snapshotCalls(snapshotter)));
+}
+
+/** Of a containerd that can't be asked nothing is known: its layers are unpacked. */
+async function ask(namespace: string, chainId: string): Promise<StoredImage[]> {
+  const client = new ContentClient(settings.address, namespace);
+  try {
+    return await client.findImage(chainId);
+  } catch (error) {
+    log.warning(`containerd was not asked which image ${chainId} is of: ${(error as Error).message}`);
+    return [];
+  } finally {
+    client.close();
+  }
 }
 
 function openDiffer(): GrpcServer {

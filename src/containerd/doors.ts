@@ -15,6 +15,8 @@ export interface DoorSettings {
   differ?: string | undefined;
   /** Where containerd keeps its data. */
   root: string;
+  /** Its own socket. */
+  address: string;
   /** How registries are spoken to. */
   access: RegistryOptions;
   /** A JSON object for each line of the log. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { SeekableErofsError, failure, type ErrorCode } from '../errors';
 
 /** A service of containerd that this program offers, or asks. */
-export type ServiceName = 'snapshots' | 'diff';
+export type ServiceName = 'snapshots' | 'diff' | 'content' | 'images';
 
 /** Answers one call; what it throws becomes a status that containerd understands. */
 export type Handler = (request: never) => Promise<unknown>;

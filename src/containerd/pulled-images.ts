@@ -28,7 +28,6 @@ export interface WantedLayer {
   /** As it was pulled, without a transport. */
   reference: string;
   manifest: string;
-  layer: string;
   diffId: string;
 }
 
@@ -67,11 +66,7 @@ export class PulledImages {
     const image = await this.remembered(wanted);
     const layer = image.layers.find(({ diffId }) => diffId === wanted.diffId);
     if (layer !== undefined) return image;
-    throw failure(
-      'MISMATCH',
-      wanted.reference,
-      `layer ${wanted.layer} has no DiffID ${wanted.diffId} in its manifest`,
-    );
+    throw failure('MISMATCH', wanted.reference, `its manifest has no layer with the DiffID ${wanted.diffId}`);
   }
 
   private remembered(wanted: WantedLayer): Promise<PulledImage> {

@@ -11,6 +11,8 @@ export interface ServeOptions extends Omit<KeeperOptions, 'untilIdle'> {
   differ?: string | undefined;
   /** Where containerd keeps its data; default: `/var/lib/containerd`. */
   containerdRoot?: string | undefined;
+  /** containerd's own socket; default: `/run/containerd/containerd.sock`. */
+  containerdAddress?: string | undefined;
   /** Of the snapshotter: file with credentials for registries, as `skopeo login --authfile` writes it. */
   authFile?: string | undefined;
   /** Of the snapshotter: folder with certificates of authorities to trust. */
@@ -24,6 +26,7 @@ export interface ServeOptions extends Omit<KeeperOptions, 'untilIdle'> {
 }
 
 const defaultContainerdRoot = '/var/lib/containerd';
+const defaultContainerdAddress = '/run/containerd/containerd.sock';
 
 /**
  * Runs the machine's lazy server until `signal` is aborted: mounts with `lazy: true` and the same state folder use it instead of starting one
@@ -85,6 +88,7 @@ function doorSettings(options: ServeOptions) {
     snapshotter,
     differ,
     root: containerdRoot,
+    address: options.containerdAddress ?? defaultContainerdAddress,
     access: { authFile, certDir, insecureHttp, concurrency },
     json: jsonLog,
   };

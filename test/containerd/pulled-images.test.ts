@@ -43,7 +43,7 @@ function push(mediaType: string): { wanted: WantedLayer; documents: Buffer[] } {
     registry.manifests.set(`team/app ${name}`, { mediaType: mediaTypes.ociManifest, bytes: manifest });
   const reference = `${registry.host}/team/app:one`;
   return {
-    wanted: { reference, manifest: digestOf(manifest), layer, diffId },
+    wanted: { reference, manifest: digestOf(manifest), diffId },
     documents: [manifest, config],
   };
 }

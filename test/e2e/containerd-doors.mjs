@@ -22,7 +22,7 @@ import { treeOf } from './support/tree.mjs';
 const HOST = `linux/${{ x64: 'amd64' }[process.arch] ?? process.arch}`;
 const EROFS = HOST.replace('/', '(+erofs)/');
 const PAUSE = 'example.test/pause:1';
-const SHARING = { count: 10, bytes: 64 * 2 ** 20 };
+const SHARING = { count: 10, bytes: 96 * 2 ** 20 };
 const SNAPSHOTTER = 'seekable';
 const TIMEOUT = 5 * 60_000;
 
@@ -68,7 +68,7 @@ async function inside(directory, bin, groups, noCrictl) {
   writeSharingImages(at('unseen'), { count: 0, bytes: 2 ** 20 });
   const sockets = { snapshotter: at('snapshotter.sock'), differ: at('differ.sock') };
   const registry = await startRegistry(directory);
-  const server = await startServer(directory, sockets);
+  const server = await startServer(directory, sockets, ['--containerd-address', at('socket')]);
   const daemon = await startContainerd({
     bin,
     directory,
@@ -112,14 +112,20 @@ const scenarios = {
 
 /** Three layers, through ctr: what is fetched at the pull is next to nothing. */
 function pullLazily(test) {
-  const image = convert(test, 'three', 'sharing:three', '--dm-verity');
-  const fetched = fetchedBy(test, () => pull(test, 'lazy', image));
-  const bytes = fetched.reduce((sum, request) => sum + request.bytes, 0);
-  const size = layersOf(test, 'three').reduce((sum, layer) => sum + layer.size, 0);
-  assert.ok(bytes < size * 0.02, `${bytes} bytes of ${size} were fetched at the pull`);
-  assert.equal(run(test, 'lazy', image), EXPECTED_OUTPUT);
-  expectSnapshots(test, 'lazy');
-  console.log('ok: an image is pulled lazily, and run');
+  for (const [name, ...flags] of [
+    ['three', '--dm-verity'],
+    ['spec', '--profile', 'erofs-image-spec', '--dm-verity'],
+    ['lone', '--profile', 'erofs-image-spec', '--index', 'standalone'],
+  ]) {
+    const image = convert(test, name, 'sharing:three', ...flags);
+    const fetched = fetchedBy(test, () => pull(test, 'lazy', image));
+    const bytes = fetched.reduce((sum, request) => sum + request.bytes, 0);
+    const size = layersOf(test, name).reduce((sum, layer) => sum + layer.size, 0);
+    assert.ok(bytes < size * 0.02, `${name}: ${bytes} bytes of ${size} were fetched at the pull`);
+    assert.equal(run(test, 'lazy', image), EXPECTED_OUTPUT, name);
+    expectSnapshots(test, 'lazy');
+    console.log(`ok: an image is pulled lazily, and run (${name})`);
+  }
 }
 
 /** The tree is the one that containerd's overlayfs snapshotter makes of the source image. */

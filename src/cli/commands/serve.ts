@@ -27,6 +27,7 @@ interface Flags extends CommonFlags, ServerFlags, RegistryFlags {
   snapshotter?: string;
   differ?: string;
   containerdRoot?: string;
+  containerdAddress?: string;
   printConfig?: 'systemd' | 'containerd';
 }
 
@@ -61,9 +62,20 @@ type Given = Omit<Flags, 'printConfig' | 'progress'>;
 
 function serverSettings(flags: Given) {
   const { state, background, ioTimeout, cacheSize, keep, metrics } = flags;
-  const { erofsCache, registry, upstream: upstreams, snapshotter, differ, containerdRoot } = flags;
-  const doors = { erofsCache, registry, upstreams, snapshotter, differ, containerdRoot };
-  return { state, background, ioTimeout, cacheSize, keep, metrics, ...doors };
+  const { erofsCache, registry, upstream: upstreams, snapshotter, differ } = flags;
+  const { containerdRoot, containerdAddress } = flags;
+  const doors = { erofsCache, registry, upstreams, snapshotter, differ };
+  return {
+    state,
+    background,
+    ioTimeout,
+    cacheSize,
+    keep,
+    metrics,
+    ...doors,
+    containerdRoot,
+    containerdAddress,
+  };
 }
 
 function registrySettings({ authfile, certDir, insecureHttp, concurrency }: Given) {
@@ -119,6 +131,11 @@ function addDoorOptions(command: Command): void {
     .option(
       '--containerd-root <dir>',
       'where containerd keeps its data (default: /var/lib/containerd)',
+      parseFileName,
+    )
+    .option(
+      '--containerd-address <socket>',
+      "containerd's own socket (default: /run/containerd/containerd.sock)",
       parseFileName,
     );
 }

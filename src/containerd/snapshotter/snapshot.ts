@@ -32,5 +32,4 @@ export const label = {
   diffId: 'containerd.io/snapshot/diff-id',
   image: 'containerd.io/snapshot/cri.image-ref',
   manifest: 'containerd.io/snapshot/cri.manifest-digest',
-  layer: 'containerd.io/snapshot/cri.layer-digest',
 } as const;

@@ -2,7 +2,8 @@ import { Mutex } from 'async-mutex';
 import { join } from 'node:path';
 import { StatusError } from '../grpc-server';
 import type { DoorLog } from '../door-log';
-import type { LayerOrigin, PulledImages } from '../pulled-images';
+import type { StoredImage } from '../content-client';
+import type { LayerOrigin, PulledImage, PulledImages } from '../pulled-images';
 import type { WireMount } from '../wire';
 import type { SnapshotDatabase } from './database';
 import { parseFilters } from './filter';
@@ -19,6 +20,11 @@ export interface SnapshotterParts {
   folders: SnapshotFolders;
   mounts: Pick<LayerMounts, 'ensure' | 'remove'>;
   images: Pick<PulledImages, 'find'>;
+  /**
+   * Asks containerd which image has a layer of which it does not say that: those of profile "erofs-image-spec" are no layers to it there. Nothing
+   * when it is not known, several where it may be of several.
+   */
+  ask: (namespace: string, chainId: string) => Promise<StoredImage[]>;
   /** Of decoded layers and stores of lazy ones, for their sizes. */
   content: string;
   log: DoorLog;
@@ -202,7 +208,7 @@ export class Snapshotter {
       return true;
     }
     const began = performance.now();
-    const found = await this.find(wanted.labels);
+    const found = await this.find(target, wanted);
     if (found === null) return false;
     const { image, layer } = await this.ahead.take(found, (mounted) =>
       this.keepLayer(target, wanted, mounted),
@@ -237,16 +243,30 @@ export class Snapshotter {
   }
 
   /** Null of a layer that has to be unpacked. */
-  private async find(labels: Record<string, string>): Promise<LayerOrigin[] | null> {
-    const [reference, manifest, layer, diffId] = [label.image, label.manifest, label.layer, label.diffId].map(
-      (name) => labels[name],
-    );
-    if (reference === undefined || manifest === undefined || layer === undefined || diffId === undefined)
-      return null;
-    const { layers } = await this.parts.images.find({ reference, manifest, layer, diffId });
+  private async find(target: string, { key, labels }: NewSnapshot): Promise<LayerOrigin[] | null> {
+    const diffId = labels[label.diffId];
+    if (diffId === undefined) return null;
+    const named = imageOf(labels);
+    const candidates = named === null ? await this.parts.ask(namespaceOf(key), target) : [named];
+    const image = await this.firstFound(candidates, diffId);
+    if (image === null) return null;
+    const { layers } = image;
     const from = layers.findIndex((known) => known.diffId === diffId);
     if (layers[from]!.origin === null) return null;
     return layers.slice(from).flatMap(({ origin }) => origin ?? []);
+  }
+
+  private async firstFound(candidates: readonly StoredImage[], diffId: string): Promise<PulledImage | null> {
+    let fault: unknown;
+    for (const image of candidates) {
+      try {
+        return await this.parts.images.find({ ...image, diffId });
+      } catch (error) {
+        fault ??= error;
+      }
+    }
+    if (fault !== undefined) throw fault as Error;
+    return null;
   }
 
   private async mountsOf({ id, kind, parent }: Snapshot): Promise<WireMount[]> {
@@ -305,6 +325,17 @@ export class Snapshotter {
     if (found.kind === 'COMMITTED') return found;
     throw new StatusError('INVALID_ARGUMENT', `snapshot ${name} is not committed: it can't be a parent`);
   }
+}
+
+/** What containerd says of a layer that it takes for one. */
+function imageOf(labels: Record<string, string>): StoredImage | null {
+  const [reference, manifest] = [labels[label.image], labels[label.manifest]];
+  return reference === undefined || manifest === undefined ? null : { reference, manifest };
+}
+
+/** Keys begin with the namespace of who asks. */
+function namespaceOf(key: string): string {
+  return key.slice(0, Math.max(0, key.indexOf('/')));
 }
 
 function changedLabels(

@@ -17,6 +17,8 @@ let image: PulledImage;
 let mounted: Set<number>;
 /** DiffIDs of layers that can't be mounted. */
 let broken: Set<string>;
+/** What containerd answers, by namespace and chain ID. */
+let asked: Map<string, { reference: string; manifest: string }[]>;
 
 const origin = (diffId: string): LayerOrigin => ({
   image: 'docker://r/i@sha256:1',
@@ -44,6 +46,7 @@ async function start(): Promise<void> {
       },
     },
     images: { find: () => Promise.resolve(image) },
+    ask: (namespace, chainId) => Promise.resolve(asked.get(`${namespace} ${chainId}`) ?? []),
     content: root,
     log: new DoorLog(),
   });
@@ -52,6 +55,7 @@ async function start(): Promise<void> {
 beforeEach(async () => {
   root = join(mkdtempSync(join(tmpdir(), 'snapshotter-')), 'containerd');
   [mounted, broken] = [new Set(), new Set()];
+  asked = new Map();
   image = { layers: ['a', 'b', 'c'].map((diffId) => ({ diffId, origin: origin(diffId) })) };
   await start();
 });
@@ -65,7 +69,11 @@ const labelsOf = (diffId: string, target: string): Record<string, string> => ({
   'containerd.io/snapshot/diff-id': diffId,
   'containerd.io/snapshot/cri.image-ref': 'r/i:tag',
   'containerd.io/snapshot/cri.manifest-digest': 'sha256:1',
-  'containerd.io/snapshot/cri.layer-digest': `blob of ${diffId}`,
+});
+
+const bare = (diffId: string, target: string): Record<string, string> => ({
+  'containerd.io/snapshot.ref': target,
+  'containerd.io/snapshot/diff-id': diffId,
 });
 
 const pull = (diffId: string, target: string, parent: string) =>
@@ -184,4 +192,16 @@ test('the next server goes on, and removes what no snapshot has', async () => {
   expect(mounted.size).toBe(0);
   await snapshotter.mounts('c');
   expect(mounted.size).toBe(3);
+});
+
+test('containerd is asked which image a layer is of when its labels do not say', async () => {
+  asked.set('ns A', [{ reference: 'r/i@sha256:1', manifest: 'sha256:1' }]);
+  const labels = bare('a', 'A');
+  const own = { kind: 'ACTIVE', parent: '', labels } as const;
+  await expect(snapshotter.prepare({ ...own, key: 'ns/1/extract' })).rejects.toMatchObject({
+    status: 'ALREADY_EXISTS',
+  });
+  // Of another namespace nothing is known: that layer is unpacked.
+  const other = { ...own, labels: bare('b', 'B'), key: 'other/2/extract' };
+  expect(await snapshotter.prepare(other)).toMatchObject([{ type: 'bind' }]);
 });
