@@ -20,6 +20,7 @@ let descriptor: string;
 let badDescriptor: string;
 let tar: string;
 let layout: string;
+const cwd = process.cwd();
 
 beforeAll(async () => {
   vi.stubEnv('SEEKABLE_EROFS_DEBUG', '1'); // stacks and causes as well
@@ -38,8 +39,10 @@ beforeAll(async () => {
   layout = `oci:${join(root, 'src')}`;
   await writeLayout(join(root, 'src'), [bytes]);
   await mkdir(join(root, 'mnt'));
+  process.chdir(root); // some of the references are taken for names of folders, which are made
 });
 afterAll(async () => {
+  process.chdir(cwd);
   vi.unstubAllEnvs();
   await server.stop();
   await rm(root, { recursive: true });
