@@ -34,7 +34,7 @@ const USAGE = `usage: npm run bench [-- CLAIM… [options]]
   --threads N      our threads (default: all cores)
   --long           growth: up to 10 GB and 1 000 000 files (20 GB of disk, 10 minutes more)
   --build-peers    build containerd, nydus-image, stargz and SOCI where they are missing (some minutes, once)
-  --chunk-size S   lazy: of the blobs that are mounted lazily (default 256KiB)
+  --chunk-size S   lazy: of the blobs that are mounted lazily (default 512KiB)
   --case TEXT      only cases with this in their names; with --who KEY,KEY only these programs: nothing is written to the results
   --results DIR    where the results go (default: bench/results)
   --cli FILE       another build's main.js
@@ -62,7 +62,7 @@ function parseOptions() {
       threads: text(),
       long: flag,
       'build-peers': flag,
-      'chunk-size': text('256KiB'),
+      'chunk-size': text('512KiB'),
       case: text(),
       who: text(),
       results: text(RESULTS),

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { goContestants } from '../lib/contestants.mjs';
+import { goContestants, REFERENCE_CHUNKS } from '../lib/contestants.mjs';
 import { compressed, whole } from '../lib/corpus.mjs';
 import { layerBytes, writeLayout } from '../lib/layout.mjs';
 import { writeSynthetic } from '../lib/synthetic.mjs';
@@ -75,6 +75,7 @@ function batch(context, layouts) {
         source: `oci:${path}`,
         destination: `oci:${join(out, String(i))}:bench`,
         'dm-verity': true,
+        'chunk-size': REFERENCE_CHUNKS[1],
       }));
       writeFileSync(list, JSON.stringify(jobs));
     },
@@ -89,7 +90,7 @@ function oneByOne(context, layouts) {
   const out = context.inputs.scratch('out-single');
   const [node, program] = context.ours(['convert']);
   const script =
-    'out=$1 node=$2 program=$3; shift 3; i=0; for image; do i=$((i + 1)); "$node" "$program" convert --dm-verity --quiet "oci:$image" "oci:$out/$i:bench" || exit; done';
+    'out=$1 node=$2 program=$3; shift 3; i=0; for image; do i=$((i + 1)); "$node" "$program" convert --dm-verity --chunk-size 4MiB --quiet "oci:$image" "oci:$out/$i:bench" || exit; done';
   return {
     key: 'single',
     rounds: 1,

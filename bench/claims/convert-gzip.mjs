@@ -1,6 +1,6 @@
 // Claim: an image of six tar.gz layers, as registries have them, is converted near to what is possible: inflation, which is serial in each
 // layer, hides behind the compression of the others.
-import { goContestants, oursWriting } from '../lib/contestants.mjs';
+import { goContestants, oursWriting, REFERENCE_CHUNKS } from '../lib/contestants.mjs';
 import { layerBytes } from '../lib/layout.mjs';
 
 export const title = 'convert: image of 6 tar.gz layers → seekable blobs with dm-verity';
@@ -36,7 +36,7 @@ export async function* packedImage(context, compression) {
 export function converting(context, layout, { verity = true } = {}) {
   const contestant = oursWriting(context, [], { result: () => ({}) });
   const out = context.inputs.scratch('out-ours');
-  const flags = [...(verity ? ['--dm-verity'] : []), '--json', '--quiet'];
+  const flags = [...REFERENCE_CHUNKS, ...(verity ? ['--dm-verity'] : []), '--json', '--quiet'];
   return {
     ...contestant,
     argv: context.ours(['convert', `oci:${layout}`, `oci:${out}:bench`, ...flags]),

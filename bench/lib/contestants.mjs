@@ -1,13 +1,17 @@
 // Contestants that several claims have.
 import { existsSync, mkdirSync, rmSync, statSync } from 'node:fs';
 
-/** Our program writing one output file; `argv` gets its path. */
+/** The reference's chunks, which ours are compared with: as large as its. */
+export const REFERENCE_CHUNKS = ['--chunk-size', '4MiB'];
+
+/** Our program writing one output file; `argv` gets its path. What it encodes has chunks of the reference's size. */
 export function oursWriting(context, args, { key = 'ours', label = 'ours', threads, result } = {}) {
   const out = context.inputs.scratch(`out-${key}`);
+  const size = args[0] === 'encode' ? REFERENCE_CHUNKS : [];
   return {
     key,
     label,
-    argv: context.ours([...args, out, '--json', '--quiet'], { threads }),
+    argv: context.ours([...args, out, ...size, '--json', '--quiet'], { threads }),
     before: () => rmSync(out, { recursive: true, force: true }),
     after: () => rmSync(out, { recursive: true, force: true }),
     result: (output) => result(JSON.parse(output), out),

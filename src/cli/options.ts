@@ -48,7 +48,7 @@ export interface EncodeFlags extends BuildFlags {
 export function addEncodeOptions(command: Command): Command {
   const flags = [
     flagOf(rules.profile, 'blob format (default: containerd)', 'name'),
-    flagOf(rules.chunkSize, 'uncompressed bytes of a frame, a multiple of 4096 (default: 4MiB)', 'size'),
+    flagOf(rules.chunkSize, 'uncompressed bytes of a frame, a multiple of 4096 (default: 512KiB)', 'size'),
     flagOf(rules.level, 'zstd level (default: 3)', 'n'),
     flagOf(rules.dmVerity, 'append a dm-verity Merkle tree'),
     flagOf(rules.dmVerityBlockSize, '512, 1024, 2048 or 4096 (default: 4096)', 'size'),

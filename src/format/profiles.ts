@@ -9,8 +9,8 @@ export type Profile = 'containerd' | 'erofs-image-spec';
 /** Profile names in the order in which help and errors list them. Exported for its test. */
 export const profiles: readonly Profile[] = ['containerd', 'erofs-image-spec'];
 
-/** Chunk size when none is asked for, in bytes. */
-const defaultChunkSize = 4 << 20;
+/** Chunk size when none is asked for, in bytes: docs/adr/0021-chunks-of-512-kib.md. */
+const defaultChunkSize = 512 << 10;
 /** Chunk sizes are multiples of this … */
 const chunkSizeStep = 4096;
 /** … and at most this. */

@@ -141,9 +141,9 @@ describe.skipIf(reason !== null)(titleOf('the tree of a distribution', reason), 
       expect(annotation('dmverity.offset')).toBe(String(blob.verity!.offset));
       const { size } = statSync(at('image'));
       expect(blob.uncompressedSize).toBe(size);
-      expect(blob.chunkSize).toBe(4 << 20);
+      expect(blob.chunkSize).toBe(512 << 10);
       expect(blob.frames[0]!.offset).toBe(0);
-      expect(blob.frames.length).toBe(Math.ceil(size / (4 << 20)));
+      expect(blob.frames.length).toBe(Math.ceil(size / (512 << 10)));
       expect(blob.frames.length).toBeGreaterThan(40);
       for (const { checksum, bytes } of blob.frames) {
         expect(bytes.readUInt32LE(0)).toBe(0xfd2fb528);

@@ -6,7 +6,7 @@ import { refusal } from '../support/refusal';
 
 describe('encode options', () => {
   it('have defaults', () => {
-    const common = { profile: 'containerd', chunkSize: 4_194_304, level: 3 };
+    const common = { profile: 'containerd', chunkSize: 524_288, level: 3 };
     const settings = { ...common, compression: 'zstd', index: 'embedded', verity: null };
     expect(validateEncodeOptions({})).toEqual(settings);
     expect(validateEncodeOptions({ dmVerity: true })).toEqual({
