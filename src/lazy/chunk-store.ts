@@ -15,6 +15,12 @@ const digestsName = 'digests';
 /** Bytes of a chunk's digest: the first of its SHA-256. Zeros: the chunk is not here. */
 const digestSize = 16;
 
+/** Stores that this process has closed, by their folders, the oldest first: what of them was compared, and what their files were like. */
+const closedStores = new Map<string, { stamp: string; checked: Uint8Array }>();
+const maxClosedStores = 1000;
+/** More than a tick of any kernel's, in milliseconds. */
+const clockTick = 50;
+
 /** Where a chunk goes. `name` is for errors. */
 export interface ChunkPlace {
   fd: number;
@@ -26,7 +32,8 @@ export interface ChunkPlace {
  * The chunks of one layer that are here: a sparse file with each chunk at its place, and a file with the digest of each. A digest is written
  * only after its data was synced, so a crash costs what came last. Chunks that another process wrote are compared with their digests before
  * this one gives them out: a disk that lost what it had synced, or files that were set back, cost chunks as well, and never serve wrong ones.
- * One process writes at a time: the lazy server.
+ * What this process had compared when it closed a store counts again if nobody has changed the files since. One process writes at a time: the
+ * lazy server.
  */
 export class ChunkStore {
   /** Chunks in the file, synced or not: a bit each. */
@@ -68,7 +75,9 @@ export class ChunkStore {
       const kept = await openKept(folder, sizes);
       const files = kept ?? (await makeAnew(folder, sizes));
       if (kept !== null) await kept.digests.read(digests, 0, digests.length, 0);
-      return new ChunkStore(folder, files.data, files.digests, starts, digests);
+      const store = new ChunkStore(folder, files.data, files.digests, starts, digests);
+      if (kept !== null) await store.recall();
+      return store;
     } catch (error) {
       throw fromSystemError(folder, error);
     }
@@ -165,10 +174,38 @@ export class ChunkStore {
     try {
       await Promise.allSettled(this.checking.values());
       await this.sync();
+      await this.remember();
     } finally {
       await this.data.close();
       await this.digestFile.close();
     }
+  }
+
+  private async remember(): Promise<void> {
+    closedStores.delete(this.folder);
+    const { stamp, changedAt } = await this.stamp();
+    // Another change within a tick of the clock that stamps files might not show.
+    if (Date.now() - changedAt > clockTick) closedStores.set(this.folder, { stamp, checked: this.checked });
+    for (const folder of closedStores.keys()) {
+      if (closedStores.size <= maxClosedStores) break;
+      closedStores.delete(folder);
+    }
+  }
+
+  private async recall(): Promise<void> {
+    const known = closedStores.get(this.folder);
+    closedStores.delete(this.folder);
+    if (known?.checked.length !== this.checked.length) return;
+    if (known.stamp !== (await this.stamp()).stamp) return;
+    for (const [i, bits] of known.checked.entries()) this.checked[i] = bits & this.present[i]!;
+  }
+
+  /** `stamp` is another after any change of the files, and when others are in their place. */
+  private async stamp(): Promise<{ stamp: string; changedAt: number }> {
+    const files = [this.data, this.digestFile].map((file) => file.stat({ bigint: true }));
+    const stats = await Promise.all(files);
+    const changedAt = Math.max(...stats.map(({ ctimeMs }) => Number(ctimeMs)));
+    return { stamp: stats.map(({ dev, ino, ctimeNs }) => `${dev} ${ino} ${ctimeNs}`).join(' '), changedAt };
   }
 
   private async syncOnce(): Promise<void> {

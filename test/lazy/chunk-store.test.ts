@@ -131,6 +131,26 @@ test('what an earlier process wrote is compared before it is given out; what is 
   await last.close();
 });
 
+test('what this process has compared counts again after it closed the store, unless the files were changed since', async () => {
+  const sleep = () => new Promise((resolve) => setTimeout(resolve, 100)); // the stamps of files are to be old
+  const store = await ChunkStore.open(folder, starts);
+  for (const index of [0, 1]) await store.write(index, chunk(index));
+  await store.close(); // and with that just changed
+  let again = await ChunkStore.open(folder, starts);
+  expect([again.isChecked(0), await again.check(0)]).toEqual([false, true]);
+  await sleep();
+  await again.close();
+  again = await ChunkStore.open(folder, starts);
+  expect([again.isChecked(0), again.isChecked(1)]).toEqual([true, false]);
+  await again.close();
+  const data = await open(join(folder, 'data'), 'r+');
+  await data.write(chunk(5), 0, 1, 10);
+  await data.close();
+  again = await ChunkStore.open(folder, starts);
+  expect([again.isChecked(0), await again.check(0)]).toEqual([false, false]);
+  await again.close();
+});
+
 test('what the disk does not give back is absent', async () => {
   const store = await ChunkStore.open(folder, starts);
   await store.write(0, chunk(0));
