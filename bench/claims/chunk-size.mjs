@@ -2,16 +2,12 @@
 import { statSync } from 'node:fs';
 import { bytesOf, lazyImages, PROGRAMS } from '../lib/lazy-images.mjs';
 import { coldRun, converted, recorded, tagged, tags } from '../lib/lazy-layout.mjs';
-import { fingerprint, LazyRegistry, registryMissing } from '../lib/lazy-registry.mjs';
+import { fingerprint, LazyRegistry, registryMissing, NETWORKS } from '../lib/lazy-registry.mjs';
 import { snapshotterVersions } from '../lib/snapshotters.mjs';
 
 export const title = 'chunk-size: starts, blob sizes and conversions by the size of chunks';
 
 const SIZES = ['64KiB', '128KiB', '256KiB', '512KiB', '1MiB', '4MiB'];
-const NETWORKS = [
-  { name: '10 ms, 100 MB/s', rtt: '10ms', bandwidth: 100e6 },
-  { name: '50 ms, 20 MB/s', rtt: '50ms', bandwidth: 20e6 },
-];
 /** How an image is started: what it is made with, and what the mount is told. */
 const FORMS = [
   { form: 'ordered', label: 'laid out by a trace (--order)', tag: tags.ordered },

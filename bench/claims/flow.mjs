@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { LazyRegistry, registryMissing } from '../lib/lazy-registry.mjs';
 import { layerBytes } from '../lib/layout.mjs';
 import { ROOT } from '../lib/paths.mjs';
-import { which } from '../lib/programs.mjs';
+import { quoted, which } from '../lib/programs.mjs';
 
 export const title =
   'flow: tar.gz image → seekable blobs, from registry to registry, through a network of 100 MB/s each way';
@@ -43,14 +43,14 @@ async function flow(context, registry, name, tag, tars) {
       part(registry, {
         key: 'ours',
         label: 'convert',
-        script: `${words(context.ours(['convert', place.source]))} ${target(place)} --quiet`,
+        script: `${quoted(context.ours(['convert', place.source]))} ${target(place)} --quiet`,
       }),
       alone('download', 'fetching alone', fetching(place, packed.path)),
       alone('inflate', 'inflating alone, and SHA-256 of what comes out', inflating(context, packed.files)),
       alone(
         'encode',
         'building and encoding alone, of plain tars in a layout',
-        `rm -rf ${encoded} && ${words(context.ours(['convert', `oci:${plain.path}:bench`, `oci:${encoded}:x`, '--quiet']))}`,
+        `rm -rf ${encoded} && ${quoted(context.ours(['convert', `oci:${plain.path}:bench`, `oci:${encoded}:x`, '--quiet']))}`,
       ),
       alone('upload', 'sending what that made, alone', sending(place, encoded)),
       ...(which('skopeo') === null
@@ -73,7 +73,6 @@ function part(registry, { key, label, script }) {
 
 /** A repository that nothing is in: each run is a shell of its own. */
 const target = ({ host }) => `docker://${host}/flow/target-$$:x`;
-const words = (argv) => argv.map((word) => `'${word}'`).join(' ');
 
 function fetching({ host }, layout) {
   const urls = layersOf(layout).map(({ digest }) => `http://${host}/v2/${REPOSITORY}/blobs/${digest}`);
@@ -85,7 +84,7 @@ function inflating(context, files) {
   const job = join(ROOT, 'bench', 'jobs', 'inflate.mjs');
   const addon = join(context.directory, 'inflate.node');
   context.parts.source(files[0], { compression: 'gzip' }); // which builds it
-  return `printf '%s\\n' ${words(files)} | xargs -P ${context.cores} -n 1 ${words([process.execPath, job, addon])}`;
+  return `printf '%s\\n' ${quoted(files)} | xargs -P ${context.cores} -n 1 ${quoted([process.execPath, job, addon])}`;
 }
 
 /** By the distribution specification's POST and PUT. */

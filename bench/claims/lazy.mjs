@@ -13,19 +13,16 @@ import {
   updateCase,
   updated,
 } from '../lib/lazy-layout.mjs';
-import { fingerprint, LazyRegistry, registryMissing } from '../lib/lazy-registry.mjs';
+import { fingerprint, LazyRegistry, registryMissing, NETWORKS } from '../lib/lazy-registry.mjs';
 import { rivals } from '../lib/lazy-rivals.mjs';
 import { snapshotterVersions } from '../lib/snapshotters.mjs';
 import { sequentialCase } from '../lib/lazy-sequential.mjs';
 import { returnsCase } from '../lib/lazy-returns.mjs';
+import { quoted } from '../lib/programs.mjs';
 
 export const title =
   'lazy: from nothing to the first output of a program in a container, through a slow network; rivals go through containerd, ours does not';
 
-const NETWORKS = [
-  { name: '10 ms, 100 MB/s', rtt: '10ms', bandwidth: 100e6 },
-  { name: '50 ms, 20 MB/s', rtt: '50ms', bandwidth: 20e6 },
-];
 const IMAGES = ['python', 'node'];
 
 export async function* cases(context) {
@@ -156,5 +153,3 @@ function wholeImage(context, registry, image, network) {
     ],
   };
 }
-
-const quoted = (argv) => argv.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');

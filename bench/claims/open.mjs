@@ -1,6 +1,7 @@
 // Claim: what is in a layer can be read at once: the table and one chunk are fetched, not the blob.
 import { inputFile } from '../lib/contestants.mjs';
 import { serve } from '../lib/peers.mjs';
+import { quoted } from '../lib/programs.mjs';
 
 export const title =
   'open to first byte: seconds from nothing to the first 4 KiB, and to the listing of the root folder';
@@ -38,7 +39,6 @@ function wholeBlob(context, blob, location) {
   const out = context.inputs.scratch('out-whole');
   const fetched = context.inputs.scratch('out-fetched');
   const decode = context.ours(['decode', '--quiet', '--descriptor', blob.descriptorPath, fetched, out]);
-  const quoted = (argv) => argv.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
   const fetch = location.startsWith('http')
     ? ['curl', '-sf', '-o', fetched, location]
     : ['cp', location, fetched];

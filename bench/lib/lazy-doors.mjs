@@ -1,17 +1,13 @@
 // Contestants of the claim `lazy` that are ours and go through stock containerd: by the layer content cache behind a mirror, by the proxy
 // snapshotter, by the proxy differ (docs/containerd.md). The image is pulled and run as of the rivals.
-import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { dropCaches } from './cold.mjs';
 import { ColdContainerd, programsFor } from './lazy-rivals.mjs';
 import { OurState } from './lazy-ours.mjs';
+import { comesUp, freePort } from './ports.mjs';
 
 const PLATFORM = { x64: 'linux(+erofs)/amd64', arm64: 'linux(+erofs)/arm64' }[process.arch];
-const STARTS = 600;
-const PAUSE = 50; // milliseconds
 
 const DOORS = [
   { key: 'cacheDoor', label: 'ours through containerd: layer content cache and mirror', open: cacheDoor },
@@ -37,7 +33,7 @@ export function doors(context, registry, image, network, tag) {
         state.renew();
         const { flags, addresses, extra } = await door.settings();
         await state.serve(...flags);
-        for (const address of addresses) await answers(address);
+        for (const address of addresses) await comesUp(address);
         state.mountOnce(`docker://${registry.host}/${image.repository}:${tag}`);
         await daemon.start(door.snapshotter, extra);
         dropCaches([...daemon.files, ...state.programs]);
@@ -126,26 +122,3 @@ const unpacking = (snapshotter, differ) => `
   snapshotter = '${snapshotter}'
   differ = '${differ}'
 `;
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-async function answers(address) {
-  for (let i = 0; i < STARTS; i++) {
-    const socket = connect(address);
-    const isThere = await Promise.race([
-      once(socket, 'connect').then(() => true),
-      once(socket, 'close').then(() => false),
-    ]).catch(() => false);
-    socket.destroy();
-    if (isThere) return;
-    await sleep(PAUSE);
-  }
-  throw new Error(`nobody answers at ${JSON.stringify(address)}`);
-}

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { coldOurs, OurState } from './lazy-ours.mjs';
+import { quoted } from './programs.mjs';
 
 /** A reference of an image (`{repository}`) under a tag of the registry at `host`. */
 export const tagged = (host, { repository }, tag) => `docker://${host}/${repository}:${tag}`;
@@ -169,5 +170,3 @@ export async function orderCase(context, image, tars) {
     contestants: [convert('ours', 'convert --order', '--order', image.trace), convert('plain', 'convert')],
   };
 }
-
-const quoted = (argv) => argv.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');

@@ -1,15 +1,11 @@
 // Contestants of the claim `lazy` that are ours: mounts and containers with nothing kept of earlier ones.
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { coldFolder, dropCaches } from './cold.mjs';
 import { ROOT } from './paths.mjs';
+import { comesUp } from './ports.mjs';
 import { which } from './programs.mjs';
-
-const ATTEMPTS = 300;
-const PAUSE = 50; // milliseconds
 
 /** Our program with a state folder of its own. */
 export class OurState {
@@ -58,12 +54,8 @@ export class OurState {
 
   async serve(...flags) {
     const [program, ...args] = this.command('serve', ...flags);
-    spawn(program, args, { stdio: 'ignore' });
-    for (let i = 0; i < ATTEMPTS; i++) {
-      if (await answers(this.at('state/lazy/socket'))) return;
-      await sleep(PAUSE);
-    }
-    throw new Error('the lazy server did not come up');
+    spawn(program, args, { stdio: 'ignore' }).unref(); // its folder's end is its own
+    await comesUp(this.at('state/lazy/socket'));
   }
 
   /** The files of which a start reads some. */
@@ -101,15 +93,4 @@ export function coldOurs(context, registry, contestant) {
     result: async (output) => ({ ...(timed && JSON.parse(output)), traffic: await registry.counts() }),
     after: () => state.clear(),
   };
-}
-
-function answers(path) {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
 }

@@ -3,13 +3,19 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createReadStream, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from './ports.mjs';
 import { buildGo, which } from './programs.mjs';
 
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const STARTS = 100;
+
+/** The networks of the claims about lazy mounts, the better one first. */
+export const NETWORKS = [
+  { name: '10 ms, 100 MB/s', rtt: '10ms', bandwidth: 100e6 },
+  { name: '50 ms, 20 MB/s', rtt: '50ms', bandwidth: 20e6 },
+];
 
 /** Why there is no registry here; undefined when there can be one. */
 export function registryMissing(directory) {
@@ -125,15 +131,6 @@ export class LazyRegistry {
     }
     throw new Error('docker-registry did not come up');
   }
-}
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** What the names of converted images depend on: a registry's data outlives the run that pushed them. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startContainerd } from '../../test/e2e/support/containerd-daemon.mjs';
 import { coldFolder, dropCaches } from './cold.mjs';
-import { which } from './programs.mjs';
+import { quoted, which } from './programs.mjs';
 
 const LONGEST = 600_000;
 /** Seconds that stargz watches a container for what it reads. */
@@ -146,7 +146,7 @@ export class ColdContainerd {
         ? join(this.programs.stargz, 'containerd-stargz-grpc')
         : join(this.programs.soci, 'soci-snapshotter-grpc');
     const args = ['--address', socket, '--config', configuration, '--root', this.#folder.at(`${name}-root`)];
-    spawn(program, args, { stdio: 'ignore' });
+    spawn(program, args, { stdio: 'ignore' }).unref();
     for (let i = 0; i < 100 && !existsSync(socket); i++) await sleep(100);
   }
 }
@@ -188,5 +188,3 @@ function conversion(daemon, tag, [program, ...args], source, target) {
 function run([program, ...args]) {
   execFileSync(program, args, { stdio: QUIET, timeout: LONGEST });
 }
-
-const quoted = (argv) => argv.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');

@@ -31,3 +31,6 @@ export function which(program) {
   const { status, stdout } = spawnSync('sh', ['-c', 'command -v "$1"', 'sh', program], { encoding: 'utf8' });
   return status === 0 ? stdout.trim() : null;
 }
+
+/** A command line for a shell. */
+export const quoted = (argv) => argv.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');

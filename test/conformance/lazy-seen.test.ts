@@ -1,6 +1,4 @@
 import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
@@ -19,6 +17,7 @@ import {
 } from './support/lazily';
 import { titleOf } from './support/machine';
 import { state } from './support/mounting';
+import { freePort } from '../support/free-port';
 
 // What a lazy mount shows of itself while it is read: to Prometheus, and to who watches.
 
@@ -27,15 +26,6 @@ useLazyMounts(reason !== null);
 
 const exec = promisify(execFile);
 const program = resolve(__dirname, '../../dist/cli/main.js');
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** Samples of a metric, its labels as they are written. */
 async function metric(port: number, name: string): Promise<Map<string, number>> {

@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -14,6 +13,7 @@ import { at } from '../e2e/workspace';
 import { harm, local, proxy, registry, useLazyImage, whyNoLazyMounts } from './support/lazy-image';
 import { titleOf } from './support/machine';
 import { root, state, useMounts } from './support/mounting';
+import { freePort } from '../support/free-port';
 
 // The claim: `serve --registry` hands on what the named registries have, checked and unchanged, and nothing else; images of ours are in the
 // cache before their manifest's answer ends.
@@ -69,15 +69,6 @@ const credentials = 'mirror:of its own';
 interface Descriptor {
   digest: string;
   size: number;
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port: free } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return free;
 }
 
 describe.skipIf(reason !== null)(titleOf('serve --registry', reason), () => {
