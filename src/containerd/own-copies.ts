@@ -1,8 +1,6 @@
-import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestOf, isDigest, parseDigest } from '../format/digest';
-import { maxDocumentSize } from '../format/json';
-import { mediaTypeOf } from '../mount/kept-documents';
+import { isDigest, parseDigest } from '../format/digest';
+import { mediaTypeOf, readDocument } from '../mount/kept-documents';
 import type { SourceStore } from '../oci/store';
 
 /**
@@ -28,15 +26,8 @@ export function withOwnCopies(store: SourceStore, folder: string): SourceStore {
   };
 }
 
-/** Null unless it is there, and what its digest says. */
+/** Null unless it is there, and what its digest says: the registry has it then. */
 async function readCopy(folder: string, digest: string): Promise<Buffer | null> {
   const { algorithm, hex } = parseDigest(digest);
-  const path = join(folder, 'blobs', algorithm, hex);
-  try {
-    if ((await stat(path)).size > maxDocumentSize) return null;
-    const bytes = await readFile(path);
-    return digestOf(bytes, algorithm) === digest ? bytes : null;
-  } catch {
-    return null; // the registry has it
-  }
+  return readDocument(join(folder, 'blobs', algorithm, hex), digest).catch(() => null);
 }

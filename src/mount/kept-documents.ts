@@ -48,11 +48,9 @@ class KeptDocuments {
   async read(digest: string): Promise<Buffer | null> {
     const path = this.path(digest);
     try {
-      if ((await stat(path)).size > maxDocumentSize) return null;
-      const bytes = await readFile(path);
-      if (digestOf(bytes, parseDigest(digest).algorithm) !== digest) return null;
+      const bytes = await readDocument(path, digest);
       const now = new Date();
-      await utimes(path, now, now);
+      if (bytes !== null) await utimes(path, now, now);
       return bytes;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
@@ -74,6 +72,13 @@ class KeptDocuments {
     const { algorithm, hex } = parseDigest(digest);
     return join(this.folder, `${algorithm}-${hex}.json`);
   }
+}
+
+/** A copy of a document; null when it is not what its digest says. Errors are the system's. */
+export async function readDocument(path: string, digest: string): Promise<Buffer | null> {
+  if ((await stat(path)).size > maxDocumentSize) return null;
+  const bytes = await readFile(path);
+  return digestOf(bytes, parseDigest(digest).algorithm) === digest ? bytes : null;
 }
 
 /** The document's own word; what has none is told apart by what it lists. */
