@@ -313,6 +313,12 @@ export const BARS = [
     between('lazy', 'sequential read', 'ours', 'plain'),
     { least: 0.45, unit: '×' },
   ],
+  [
+    'sequential read over a loop device',
+    'of what is here, through a lazy file, against EROFS on a plain file',
+    between('lazy', 'sequential read', 'loop', 'plain'),
+    { least: 0.8, unit: '×' },
+  ],
 ].map(([work, what, value, limits]) => ({ work, what, value, ...limits }));
 
 function startMilliseconds(key) {

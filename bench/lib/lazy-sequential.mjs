@@ -22,20 +22,27 @@ export async function sequentialCase(context, registry) {
     runs: Math.max(ROUNDS, context.runs),
     contestants: [
       reading(context, reference, { key: 'ours', label: 'mount --lazy, mounted again', lazy: true }),
+      reading(context, reference, {
+        key: 'loop',
+        label: 'the same, over a loop device',
+        lazy: true,
+        loop: true,
+      }),
       reading(context, reference, { key: 'plain', label: 'mount: EROFS on a plain file', lazy: false }),
     ],
   };
 }
 
 /** Mounted anew for each run; what lies below the mount is in the page cache, what the mount itself had of it is not. */
-function reading(context, reference, { key, label, lazy }) {
+function reading(context, reference, { key, label, lazy, loop = false }) {
   const state = new OurState(context);
+  const mountPoint = () => state.at(loop ? 'over-loop' : 'mnt');
   let isHere = false;
   const mount = () => state.run('mount', ...(lazy ? ['--lazy'] : []), reference, state.at('mnt'));
   return {
     key,
     label,
-    argv: context.job('sequential', state.at('mnt/file')),
+    argv: context.job('sequential', join(mountPoint(), 'file')),
     async before() {
       if (!isHere) {
         state.renew();
@@ -48,10 +55,27 @@ function reading(context, reference, { key, label, lazy }) {
       dropCaches([]);
       readAll(state.at('state/content'));
       mount();
+      if (loop) mountOverLoop(state.at('mnt'), mountPoint());
     },
     result: (output) => JSON.parse(output),
-    after: () => state.run('umount', state.at('mnt')),
+    after() {
+      if (loop) execFileSync('umount', [mountPoint()]);
+      state.run('umount', state.at('mnt'));
+    },
   };
+}
+
+/** As a layer that dm-verity checks is mounted, without dm-verity: this kernel may have none. */
+function mountOverLoop(mounted, target) {
+  mkdirSync(target, { recursive: true });
+  const file = execFileSync('findmnt', ['--noheadings', '--output', 'SOURCE', mounted], { encoding: 'utf8' });
+  const set = ['--find', '--show', '--read-only', '--direct-io=on', file.trim()];
+  const device = execFileSync('losetup', set, { encoding: 'utf8' }).trim();
+  try {
+    execFileSync('mount', ['-t', 'erofs', '-o', 'ro', device, target]);
+  } finally {
+    execFileSync('losetup', ['--detach', device]); // goes with its last user, the mount
+  }
 }
 
 function readAll(folder) {
