@@ -68,9 +68,9 @@ export type { ConvertOptions } from './convert/convert-options';
 export type { LeftOut } from './convert/companions';
 export type { ConvertResult } from './convert/convert-result';
 export { ConversionPool } from './convert/pool';
+export type { BatchError } from './convert/batch/batch-error';
 export {
   convertBatch,
-  type BatchError,
   type BatchJobEvent,
   type BatchJobResult,
   type BatchOptions,

@@ -1,19 +1,19 @@
 import { availableParallelism } from 'node:os';
-import { failure, fromSystemError, SeekableErofsError, type ErrorCode } from '../../errors';
+import { failure, SeekableErofsError } from '../../errors';
 import { openFilesLimit } from '../../fs/open-files';
 import type { ProgressEvent, ResourceOptions, WarningOptions } from '../../job';
-import { withRetries, type RetryOptions } from '../../source/retry';
 import { checkOptions } from '../../options';
 import { publicName } from '../../public-name';
 import { listRepositories, listTags } from '../../store/registry/names';
+import { messageOf, type BatchError } from './batch-error';
+import type { JobQueue } from './job-queue';
 import { planJobs, type BatchJob } from './jobs';
+import { JournalQueue, type LocalParts } from './journal-queue';
 import { BatchTally, type BatchSummary } from './tally';
 import type { RegistryNames } from './template';
 import type { ConvertOptions } from '../convert-options';
 import type { ConvertResult } from '../convert-result';
 import { convertImage } from '../image';
-import { Journal } from './journal';
-import { ConversionPool } from '../pool';
 import { runTogether } from '../together';
 
 /** How far one job of a batch is; `job` is its place in the list (from 0), templates expanded. */
@@ -35,12 +35,6 @@ export interface BatchJobEvent {
   /** How many jobs have an end now, and how many there are. */
   ended: number;
   total: number;
-}
-
-/** Why a job failed; `code` as of SeekableErofsError. */
-export interface BatchError {
-  code: ErrorCode;
-  message: string;
 }
 
 /** How a batch is run. */
@@ -69,15 +63,15 @@ export interface BatchResult {
   summary: BatchSummary;
 }
 
-/** What a batch is made of; tests put other things in their places. Exported for its test. */
-export interface BatchParts {
-  convert: (source: string, destination: string, options: ConvertOptions) => Promise<ConvertResult>;
+/** What a batch is made of; tests, and batches of a fleet, put other things in their places. */
+export interface BatchParts extends LocalParts {
   registryFor: (options: ConvertOptions) => RegistryNames;
-  retry: RetryOptions;
+  /** What works on the jobs; this process with a journal, where nothing is said. */
+  openQueue?: (file: string, options: BatchOptions) => Promise<JobQueue>;
 }
 
 /** The stores try a request a few times by themselves: what fails in spite of that needs a longer pause. */
-const parts: BatchParts = {
+export const batchParts: BatchParts = {
   convert: convertImage,
   registryFor: (options) => ({
     catalogue: (host) => listRepositories(host, options),
@@ -93,10 +87,10 @@ const parts: BatchParts = {
  * used; CANCELLED
  */
 export function convertBatch(file: string, options: BatchOptions = {}): Promise<BatchResult> {
-  return runBatch(file, options, parts);
+  return runBatch(file, options, batchParts);
 }
 
-/** convertBatch() with other parts. Exported for its test. */
+/** convertBatch() with other parts. */
 export async function runBatch(file: string, options: BatchOptions, using: BatchParts): Promise<BatchResult> {
   checkOptions('convertBatch', options);
   checkOptions('convertImage', options.defaults ?? {});
@@ -106,18 +100,16 @@ export async function runBatch(file: string, options: BatchOptions, using: Batch
   const jobs = await planJobs(list, options.defaults ?? {}, (chosen) =>
     using.registryFor({ ...chosen, signal: options.signal }),
   );
-  const journal = await Journal.open(journalPath(file), { restart: options.restart === true });
+  const { threads, tmpDir, restart } = options;
+  const queue = await (using.openQueue?.(file, options) ??
+    JournalQueue.open(file, { atOnce: imagesAtOnce(options), threads, tmpDir, restart }, using));
   try {
-    const run = new BatchRun(file, jobs, journal, options, using);
+    const run = new BatchRun(file, jobs, queue, options);
     await run.all();
     return run.result((performance.now() - started) / 1000);
   } finally {
-    await journal.close();
+    await queue.close();
   }
-}
-
-function journalPath(file: string): string {
-  return `${file}.journal`;
 }
 
 /** What the program and the layers under way have open, whatever the number of images. */
@@ -133,8 +125,15 @@ export function maxImagesAtOnce(limit = openFilesLimit()): number {
 /** Most of what a small image takes is waiting for the disk: others fill the cores meanwhile. */
 const defaultJobs = (): number => Math.min(16, 4 * availableParallelism());
 
+/** USAGE for a number that is none. */
+export function imagesAtOnce({ jobs = defaultJobs() }: Pick<BatchOptions, 'jobs'>): number {
+  if (!Number.isSafeInteger(jobs) || jobs < 1) {
+    throw failure('USAGE', 'jobs', `${jobs} is no number of images`, 'give 1 or more');
+  }
+  return Math.min(jobs, maxImagesAtOnce());
+}
+
 class BatchRun {
-  private readonly pool: ConversionPool;
   private readonly tally = new BatchTally();
   private readonly results: BatchJobResult[] = [];
   private next = 0;
@@ -143,21 +142,14 @@ class BatchRun {
   constructor(
     private readonly file: string,
     private readonly jobs: BatchJob[],
-    private readonly journal: Journal,
+    private readonly queue: JobQueue,
     private readonly options: BatchOptions,
-    private readonly using: BatchParts,
-  ) {
-    this.pool = new ConversionPool(options);
-  }
+  ) {}
 
-  /** Ends with the first error that is not a job's own: cancellation, and a journal that can't be written. */
+  /** Ends with the first error that is not a job's own: cancellation, and a queue that can't be used. */
   async all(): Promise<void> {
-    const { jobs: atOnce = defaultJobs(), signal } = this.options;
-    if (!Number.isSafeInteger(atOnce) || atOnce < 1) {
-      throw failure('USAGE', 'jobs', `${atOnce} is no number of images`, 'give 1 or more');
-    }
-    const workers = Array.from({ length: Math.min(atOnce, maxImagesAtOnce(), this.jobs.length) });
-    await runTogether(workers, signal, (_worker, runSignal) => this.work(runSignal));
+    const workers = Array.from({ length: Math.min(this.queue.atOnce, this.jobs.length) });
+    await runTogether(workers, this.options.signal, (_worker, runSignal) => this.work(runSignal));
   }
 
   result(seconds: number): BatchResult {
@@ -177,49 +169,30 @@ class BatchRun {
   }
 
   private async runJob(index: number, job: BatchJob, signal: AbortSignal): Promise<void> {
-    const { key } = job;
-    const { source, destination } = namesOf(job);
-    const digest = this.journal.digestOf(key);
+    const names = namesOf(job);
+    const digest = await this.queue.digestOf(job);
     if (digest !== undefined) {
-      this.end(index, { source, destination, status: 'skipped', digest });
+      this.end(index, { ...names, status: 'skipped', digest });
       return;
     }
-    await this.journal.append({ event: 'start', key, source, destination });
-    this.tell(index, 'started');
-    const outcome = await this.attempt(index, job, signal);
+    const { onWarning, onProgress } = this.options;
+    const outcome = await this.queue.perform(job, {
+      signal,
+      onWarning: (line) => onWarning?.(`${names.source}: ${line}`),
+      onProgress: (event) => onProgress?.({ ...event, job: index }),
+      onStart: () => {
+        this.tell(index, 'started');
+      },
+      onRetry: () => {
+        this.tell(index, 'retried');
+      },
+    });
     if (outcome instanceof SeekableErofsError) {
       const error = { code: outcome.code, message: messageOf(outcome) };
-      await this.journal.append({ event: 'failed', key, ...error });
-      this.end(index, { source, destination, status: 'failed', error }, { error });
+      this.end(index, { ...names, status: 'failed', error }, { error });
     } else {
-      const { digest: done, summary } = outcome;
-      await this.journal.append({ event: 'done', key, digest: done, sourceDigest: summary.sourceDigest });
       this.tally.add(outcome);
-      this.end(index, { source, destination, status: 'done', digest: done }, { result: outcome });
-    }
-  }
-
-  /** The conversion's result, or the error that ended it. Rejects when the run is cancelled, or by a fault of the program. */
-  private async attempt(
-    index: number,
-    { source, destination, options }: BatchJob,
-    signal: AbortSignal,
-  ): Promise<ConvertResult | SeekableErofsError> {
-    const { threads, tmpDir, onWarning, onProgress } = this.options;
-    const inputs = [this.file, journalPath(this.file)];
-    const all: ConvertOptions = { ...options, threads, tmpDir, signal, inputs, pool: this.pool };
-    all.onWarning = (line) => onWarning?.(`${publicName(source)}: ${line}`);
-    all.onProgress = (event) => onProgress?.({ ...event, job: index });
-    let attempts = 0;
-    const convert = (): Promise<ConvertResult> => {
-      if (attempts++ > 0) this.tell(index, 'retried');
-      return this.using.convert(source, destination, all);
-    };
-    try {
-      return await withRetries(convert, this.using.retry, signal);
-    } catch (error) {
-      if (signal.aborted || !isExpected(error)) throw error;
-      return fromSystemError(source, error);
+      this.end(index, { ...names, status: 'done', digest: outcome.digest }, { result: outcome });
     }
   }
 
@@ -247,13 +220,4 @@ class BatchRun {
 /** What people are told of a job. */
 function namesOf({ source, destination }: BatchJob): Pick<BatchJob, 'source' | 'destination'> {
   return { source: publicName(source), destination: publicName(destination) };
-}
-
-/** An error that inputs and machines bring about; everything else is a fault of the program, and not to be hidden in a list. */
-function isExpected(error: unknown): boolean {
-  return error instanceof SeekableErofsError || (error as NodeJS.ErrnoException).syscall !== undefined;
-}
-
-function messageOf({ what, why, hint }: SeekableErofsError): string {
-  return `${what}: ${why}${hint === undefined ? '' : ` (${hint})`}`;
 }
