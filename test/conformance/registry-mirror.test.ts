@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { CachedImageStatus } from '../../src/index';
 import { documentOf } from '../e2e/run-cli';
 import { at } from '../e2e/workspace';
-import { harm, local, proxy, registry, useLazyImage, whyNoLazyMounts } from './support/lazy-image';
+import { harm, local, proxy, reference, registry, useLazyImage, whyNoLazyMounts } from './support/lazy-image';
 import { titleOf } from './support/machine';
 import { root, state, useMounts } from './support/mounting';
 import { freePort } from '../support/free-port';
@@ -69,6 +69,45 @@ const credentials = 'mirror:of its own';
 interface Descriptor {
   digest: string;
   size: number;
+}
+
+/** What the upstream is asked from now on: method and path. */
+function upstreamRequests(): () => string[] {
+  const lines: string[] = [];
+  proxy.deny = ({ method, url }) => {
+    lines.push(`${method} ${url!.split('?')[0]}`);
+    return null;
+  };
+  return () => [...lines];
+}
+
+/** Copies the only image of an OCI layout to `NAME:v1`, as it is. */
+async function pushLayout(folder: string, name: string): Promise<void> {
+  const flags = ['copy', '--quiet', '--dest-tls-verify=false', '--insecure-policy'];
+  await exec('skopeo', [...flags, `oci:${folder}:image`, `docker://${registry.host}/${name}:v1`]);
+}
+
+/** Makes `NAME:v1` an index of the image `local` for this machine, and of one for another. */
+async function pushIndexOf(name: string): Promise<void> {
+  await pushLayout(local.replace(/^oci:(.*):image$/, '$1'), name);
+  const at = (reference: string) => `http://${registry.host}/v2/${name}/manifests/${reference}`;
+  const answer = await fetch(at('v1'), { headers: { accept } });
+  const bytes = Buffer.from(await answer.arrayBuffer());
+  const mediaType = answer.headers.get('content-type')!;
+  const entry = (architecture: string) => ({
+    mediaType,
+    digest: digestOf(bytes),
+    size: bytes.length,
+    platform: { os: 'linux', architecture },
+  });
+  const architecture = { x64: 'amd64' }[process.arch as string] ?? process.arch;
+  const body = JSON.stringify({
+    schemaVersion: 2,
+    mediaType: 'application/vnd.oci.image.index.v1+json',
+    manifests: [entry('s390x'), entry(architecture)],
+  });
+  const headers = { 'content-type': 'application/vnd.oci.image.index.v1+json' };
+  expect((await fetch(at('v1'), { method: 'PUT', headers, body })).status).toBe(201);
 }
 
 describe.skipIf(reason !== null)(titleOf('serve --registry', reason), () => {
@@ -166,6 +205,63 @@ describe.skipIf(reason !== null)(titleOf('serve --registry', reason), () => {
     expect(image!.layers.map(({ diffId }) => diffId).slice(4)).toEqual(config.rootfs.diff_ids);
     for (const { digest } of manifests) await of(`manifests/${digest}`);
     expect(await shown()).toEqual([image]);
+  });
+
+  test('who has the manifest from before asks for the tag alone: its layers are in the cache, and nobody asks for it twice', async () => {
+    const asked = upstreamRequests();
+    const head = () =>
+      ask(`/v2/image/manifests/latest?ns=${proxy.host}`, { method: 'HEAD', headers: { accept } });
+    const { headers } = await head();
+    const digest = headers['docker-content-digest'] as string;
+    const [image] = await shown();
+    expect([image?.reference, image?.layers.length]).toEqual([`docker://${proxy.host}/image:latest`, 4]);
+    const manifests = ['HEAD /v2/image/manifests/latest', `GET /v2/image/manifests/${digest}`];
+    expect(asked().filter((line) => line.includes('/manifests/'))).toEqual(manifests);
+    const before = asked();
+    const manifest = await get(`manifests/${digest}`);
+    expect([digestOf(manifest.body), manifest.headers['docker-content-digest']]).toEqual([digest, digest]);
+    expect(manifest.headers['content-type']).toBe(headers['content-type']);
+    expect(asked()).toEqual(before);
+    await documentOf(['lazy', 'rm', reference, '--state', state]);
+    await head();
+    expect(await shown()).toEqual([image]);
+    expect(asked().filter((line) => line.includes('/manifests/'))).toEqual([...manifests, manifests[0]]);
+  });
+
+  test('the same of an index: the pair in it, or the image for this machine', async () => {
+    const tars = local.replace(/local:image$/, 'tars:image');
+    await documentOf(['convert', tars, `docker://${proxy.host}/pair:v1`, '--append-to-index']);
+    await pushIndexOf('lone');
+    for (const [name, layers] of [
+      ['pair', 8],
+      ['lone', 4],
+    ] as const) {
+      const asked = upstreamRequests();
+      const of = (path: string, method = 'GET') =>
+        ask(`/v2/${name}/${path}?ns=${proxy.host}`, { method, headers: { accept } });
+      const named = await of('manifests/v1', 'HEAD');
+      const found = (await shown()).find((image) => image.reference === `docker://${proxy.host}/${name}:v1`);
+      expect([found?.digest, found?.layers.length]).toEqual([named.headers['docker-content-digest'], layers]);
+      const before = asked();
+      const { manifests } = JSON.parse((await of(`manifests/${found!.digest}`)).body.toString()) as {
+        manifests: Descriptor[];
+      };
+      for (const { digest } of manifests)
+        expect(digestOf((await of(`manifests/${digest}`)).body)).toBe(digest);
+      expect(asked()).toEqual(before);
+      expect((await shown()).filter((image) => image.reference.includes(`/${name}`))).toEqual([found]);
+    }
+  });
+
+  test('of what is none of ours the manifest is read once, however often its tag is asked for', async () => {
+    const tars = local.replace(/^oci:/, '').replace(/local:image$/, 'tars');
+    await pushLayout(tars, 'plain');
+    const asked = upstreamRequests();
+    for (let i = 0; i < 3; i++)
+      await ask(`/v2/plain/manifests/v1?ns=${proxy.host}`, { method: 'HEAD', headers: { accept } });
+    expect(await shown()).toEqual([]);
+    const head = 'HEAD /v2/plain/manifests/v1';
+    expect(asked()).toEqual([head, expect.stringMatching(/^GET .v2.plain.manifests.sha256:/), head, head]);
   });
 
   test('an index by its digest alone is not believed', async () => {

@@ -15,7 +15,7 @@ import { entriesInUse } from './in-use';
 
 const day = 86_400_000;
 const defaultKeep = 30;
-/** That an image is mounted is noted on disk so often; in milliseconds. */
+/** That an image is in use is noted on disk so often; in milliseconds. */
 const noteInterval = day / 24;
 
 interface CachedImagesParts {
@@ -105,6 +105,22 @@ export class CachedImages {
     return Promise.all(this.images.map((image) => this.statusOf(image)));
   }
 
+  /**
+   * Whether all layers of an image are shown, which counts as asking for it.
+   * @param digest of what its reference named
+   * @param reference of the image; any when it is undefined
+   */
+  async isShown(digest: string, reference?: string): Promise<boolean> {
+    const found = this.images.filter(
+      (image) =>
+        image.digest === digest &&
+        (reference === undefined || image.reference === reference) &&
+        image.layers.every(({ name }) => this.tree.keyOf(name) !== undefined),
+    );
+    await this.changing.runExclusive(() => this.noteUse(found));
+    return found.length > 0;
+  }
+
   /** Takes an image away. @throws NOT_FOUND, FAILED when something is mounted that no other image shows */
   async remove(reference: string): Promise<void> {
     await this.changing.runExclusive(async () => {
@@ -127,17 +143,13 @@ export class CachedImages {
     for (const image of this.images) await this.reopen(image);
     const inUse = await entriesInUse();
     await this.changing.runExclusive(async () => {
-      const now = Date.now();
-      const noted: CachedImage[] = [];
-      for (const image of this.images) {
-        if ((await this.mountedOf(image, inUse, { shared: true })).length === 0) continue;
-        if (now - image.lastUse > noteInterval) noted.push(image);
-        image.lastUse = now;
-      }
-      const oldest = now - (this.parts.keep ?? defaultKeep) * day;
+      const mounted: CachedImage[] = [];
+      for (const image of this.images)
+        if ((await this.mountedOf(image, inUse, { shared: true })).length > 0) mounted.push(image);
+      await this.noteUse(mounted);
+      const oldest = Date.now() - (this.parts.keep ?? defaultKeep) * day;
       const old = this.images.filter(({ lastUse }) => lastUse < oldest);
       if (old.length > 0) await this.drop(old);
-      else if (noted.length > 0) await writeImages(this.parts.folder.images, this.images);
     });
   }
 
@@ -182,6 +194,14 @@ export class CachedImages {
       `${layer.name}: ${here} has another layer for it than ${first}, which was here first and stays`,
     );
     return known;
+  }
+
+  /** On disk as well, now and then. */
+  private async noteUse(images: readonly CachedImage[]): Promise<void> {
+    const now = Date.now();
+    const isOld = images.some(({ lastUse }) => now - lastUse > noteInterval);
+    for (const image of images) image.lastUse = now;
+    if (isOld) await writeImages(this.parts.folder.images, this.images);
   }
 
   /** What the reference named before stays under its digest: containers may run from it. */

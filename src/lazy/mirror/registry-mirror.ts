@@ -12,6 +12,7 @@ import type { CachedImages } from '../erofs-cache/cached-images';
 import type { LazyAccess } from '../messages';
 import { parseListen } from '../metrics-server';
 import { isOwnHost, MirrorError, parseRequest, type MirrorRequest } from './request';
+import { ManifestMemory, type KnownManifest } from './manifest-memory';
 import { SeenManifests } from './seen-manifests';
 import { Upstreams, type Repository } from './upstream';
 
@@ -41,7 +42,7 @@ interface MirrorOptions {
   /** Registries that are asked on behalf of clients, and no others. */
   upstreams: readonly string[];
   access: LazyAccess;
-  images: Pick<CachedImages, 'put' | 'list'>;
+  images: Pick<CachedImages, 'put' | 'isShown'>;
   onWarning: (line: string) => void;
 }
 
@@ -60,6 +61,7 @@ class RegistryMirror {
   private readonly server: Server;
   private readonly upstreams: Upstreams;
   private readonly seen: SeenManifests;
+  private readonly memory = new ManifestMemory();
   private readonly upstreamHosts: string[];
 
   constructor(private readonly options: MirrorOptions) {
@@ -126,11 +128,20 @@ class RegistryMirror {
     const repository = await this.upstreams.repository(asked.host, asked.repository);
     const { client } = repository;
     const { kind, reference, query, method } = asked;
+    const isRead = method === 'GET' && kind === 'manifests';
+    const known = isRead ? this.memory.get(placeOf(asked), reference) : undefined;
+    if (known !== undefined) return this.giveManifest(asked, known, repository, response);
     const url = new URL(`${client.url(`${kind}/${reference}`).href}${query}`);
     const answer = await client.send(url, { method, headers: headersFor(asked, incoming), signal });
     if (answer.status !== 200 && answer.status !== 206) return this.passRefusal(answer, response);
-    if (method === 'HEAD') return this.passHead(asked, answer, response);
-    if (kind === 'manifests') return this.passManifest(asked, answer, repository, response);
+    if (method === 'HEAD') {
+      await answer.discard();
+      if (kind === 'manifests') await this.foresee(asked, answer, repository, incoming);
+      response.writeHead(answer.status, passedHeaders(answer)).end();
+      return;
+    }
+    if (kind === 'manifests')
+      return this.giveManifest(asked, await this.readManifest(asked, answer), repository, response);
     const headers = passedHeaders(answer);
     response.writeHead(answer.status, headers);
     const isWhole = kind === 'blobs' && answer.status === 200;
@@ -138,45 +149,90 @@ class RegistryMirror {
     await pipeline(body, response, { signal });
   }
 
-  private async passHead(
+  /**
+   * A client that has the manifest from before asks only what a tag names, and for layers next: these are in the cache before it has its answer.
+   * The manifest is read for that, once, and given to the client if it asks for it after all.
+   */
+  private async foresee(
     asked: MirrorRequest,
     answer: HttpResponse,
-    response: ServerResponse,
+    repository: Repository,
+    incoming: IncomingMessage,
   ): Promise<void> {
-    await answer.discard();
-    const digest = answer.header('docker-content-digest');
-    const { kind, reference } = asked;
-    if (kind === 'manifests' && !isDigest(reference) && digest !== undefined && isDigest(digest))
-      this.seen.onTag(placeOf(asked), reference, digest);
-    response.writeHead(answer.status, passedHeaders(answer)).end();
+    const { reference } = asked;
+    const place = placeOf(asked);
+    const isByDigest = isDigest(reference);
+    const digest = isByDigest ? reference : answer.header('docker-content-digest');
+    if (digest === undefined || !isDigest(digest)) return;
+    if (!isByDigest) this.seen.onTag(place, reference, digest);
+    await this.inTime(`${place}, ${reference}`, async () => {
+      if (await this.seen.isSettled(place, digest)) return;
+      const known = this.memory.get(place, digest);
+      const manifest =
+        known ?? (await this.fetchManifest({ ...asked, reference: digest }, repository, incoming));
+      await this.addLayers({ ...asked, reference: digest }, manifest, repository);
+    });
   }
 
-  private async passManifest(
+  private async fetchManifest(
     asked: MirrorRequest,
-    answer: HttpResponse,
-    { store }: Repository,
-    response: ServerResponse,
-  ): Promise<void> {
+    { client }: Repository,
+    incoming: IncomingMessage,
+  ): Promise<KnownManifest> {
+    const url = client.url(`manifests/${asked.reference}`);
+    const answer = await client.send(url, { method: 'GET', headers: headersFor(asked, incoming) });
+    if (answer.status === 200) return this.readManifest(asked, answer);
+    throw await client.refused(placeOf(asked), answer);
+  }
+
+  private async readManifest(asked: MirrorRequest, answer: HttpResponse): Promise<KnownManifest> {
     const { reference } = asked;
     const what = `${placeOf(asked)}, ${reference}`;
     const bytes = await readUpTo(answer, maxDocumentSize, what);
+    if (isDigest(reference)) checkDigestOf(what, reference, bytes);
+    const manifest = { bytes, headers: passedHeaders(answer) };
+    this.memory.set(placeOf(asked), isDigest(reference) ? reference : digestOf(bytes), manifest);
+    return manifest;
+  }
+
+  private async giveManifest(
+    asked: MirrorRequest,
+    manifest: KnownManifest,
+    repository: Repository,
+    response: ServerResponse,
+  ): Promise<void> {
+    const { reference } = asked;
+    const { bytes, headers } = manifest;
+    await this.inTime(`${placeOf(asked)}, ${reference}`, () => this.addLayers(asked, manifest, repository));
+    const digest = isDigest(reference) ? reference : digestOf(bytes);
+    const own = { 'content-length': bytes.length, 'docker-content-digest': digest };
+    response.writeHead(200, { ...headers, ...own }).end(bytes);
+  }
+
+  private async addLayers(
+    asked: MirrorRequest,
+    { bytes, headers }: KnownManifest,
+    { store }: Repository,
+  ): Promise<void> {
+    const { reference } = asked;
+    const place = placeOf(asked);
     const isByDigest = isDigest(reference);
-    if (isByDigest) checkDigestOf(what, reference, bytes);
     const digest = isByDigest ? reference : digestOf(bytes);
-    const contentType = answer.header('content-type') ?? '';
-    const descriptor = { mediaType: typeOf(bytes, contentType), digest, size: bytes.length };
-    const seen = { place: placeOf(asked), tag: isByDigest ? null : reference, descriptor, bytes };
-    // An image that can't be read lazily is the client's to pull, and to check, as from the upstream itself.
-    const adding = this.seen.onManifest(seen, store).catch((error: unknown) => {
+    const descriptor = {
+      mediaType: typeOf(bytes, headers['content-type'] ?? ''),
+      digest,
+      size: bytes.length,
+    };
+    const seen = { place, tag: isByDigest ? null : reference, descriptor, bytes };
+    await this.seen.onManifest(seen, this.memory.over(place, store));
+  }
+
+  /** Waits for layers, but not for ever. An image that can't be read lazily is the client's to pull, and to check, as from the upstream itself. */
+  private async inTime(what: string, add: () => Promise<void>): Promise<void> {
+    const adding = add().catch((error: unknown) => {
       this.options.onWarning(`${what}: not in the cache: ${(error as Error).message}`);
     });
     await Promise.race([adding, sleep(addTime, undefined, { ref: false })]);
-    const headers = {
-      ...passedHeaders(answer),
-      'content-length': bytes.length,
-      'docker-content-digest': digest,
-    };
-    response.writeHead(200, headers).end(bytes);
   }
 
   /** The upstream's status without its challenge: credentials are the mirror's, and the client has none to give. */

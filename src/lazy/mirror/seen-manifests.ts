@@ -1,14 +1,16 @@
 import { isErofsLayer, isIndexType, isManifestType, layerFormat } from '../../format/media-types';
 import { layersOf } from '../../image/image-layers';
-import { readEntry } from '../../image/image-set';
+import { readEntry, type Image } from '../../image/image-set';
 import { isSeekableLayer } from '../../layer/seekable';
+import { erofsFeature } from '../../oci/config';
 import { pairsOf, type ImagePair } from '../../oci/erofs-platform';
-import { parseIndex, parseManifest } from '../../oci/manifest';
-import { hostPlatform, platformMatches } from '../../oci/platform';
+import { parseIndex, readManifest } from '../../oci/manifest';
+import { choosePlatform, hostPlatform, platformMatches } from '../../oci/platform';
 import type { SourceStore } from '../../oci/store';
 import type { Descriptor, Manifest } from '../../oci/types';
 import { ownLayers, tarLayers } from '../erofs-cache/cache-image';
 import type { CachedImages } from '../erofs-cache/cached-images';
+import type { CachedLayer } from '../erofs-cache/image-list';
 import type { LazyAccess } from '../messages';
 
 /** Names and manifests that are remembered; an answer with thousands of them must not push out all others' at once. */
@@ -27,6 +29,14 @@ export interface SeenManifest {
   bytes: Buffer;
 }
 
+/** An index as it is looked at, with the tag that led to it. */
+interface NamedIndex {
+  place: string;
+  /** What its images are called in the cache. */
+  reference: string;
+  digest: string;
+}
+
 /**
  * What the mirror makes of the manifests that go through it: images of ours come into the cache before the client has their manifest. Of an
  * index that a tag names, an image of tars is shown as the EROFS image beside it, before the client has the index; no other index, and no index
@@ -37,16 +47,24 @@ export class SeenManifests {
   private readonly tagged = new Bounded<string>(maxRemembered);
   /** Manifests, `place@digest`, whose images came into the cache with an index, and that one's digest. */
   private readonly covered = new Bounded<string>(maxRemembered);
+  /** `place@digest` of manifests, and of indexes that a tag named, in which nothing is for the cache. */
+  private readonly others = new Bounded<true>(maxRemembered);
   private readonly adding = new Map<string, Promise<void>>();
 
   constructor(
-    private readonly images: Pick<CachedImages, 'put' | 'list'>,
+    private readonly images: Pick<CachedImages, 'put' | 'isShown'>,
     private readonly access: LazyAccess,
   ) {}
 
   /** A registry says what a tag names. */
   onTag(place: string, tag: string, digest: string): void {
     this.tagged.set(`${place}@${digest}`, `docker://${place}:${tag}`);
+  }
+
+  /** Whether all that is to be made of what a tag or a digest names has been made of it. */
+  async isSettled(place: string, digest: string): Promise<boolean> {
+    const key = `${place}@${digest}`;
+    return this.others.get(key) === true || this.isShown(key, digest);
   }
 
   /** Resolves when the layers of an image of ours are in the cache, or it is none. @throws what is wrong with it */
@@ -56,58 +74,98 @@ export class SeenManifests {
     const isIndex = isIndexType(descriptor.mediaType);
     if (!isIndex && !isManifestType(descriptor.mediaType)) return;
     const key = `${place}@${descriptor.digest}`;
-    const add = isIndex ? this.addIndex(seen, store) : this.addManifest(seen, store);
+    const reference = this.tagged.get(key);
+    const add = async (): Promise<void> => {
+      if (await this.isSettled(place, descriptor.digest)) return;
+      const isAdded = isIndex ? await this.addIndex(seen, store) : await this.addManifest(seen, store);
+      // An index by its digest alone may be named by a tag later.
+      if (!isAdded && (!isIndex || reference !== undefined)) this.others.set(key, true);
+    };
     // Clients ask at the same time: for several pods, or one after its time-out.
-    const adding = this.adding.get(key) ?? add().finally(() => this.adding.delete(key));
-    this.adding.set(key, adding);
+    const name = `${key} ${reference ?? ''}`;
+    const adding = this.adding.get(name) ?? add().finally(() => this.adding.delete(name));
+    this.adding.set(name, adding);
     await adding;
   }
 
-  private addIndex({ place, descriptor, bytes }: SeenManifest, store: Store): () => Promise<void> {
-    return async () => {
-      const reference = this.tagged.get(`${place}@${descriptor.digest}`);
-      if (reference === undefined) return;
-      const host = hostPlatform();
-      const { manifests } = parseIndex(bytes, descriptor.digest);
-      const fitting = manifests.filter(
-        ({ platform }) => platform !== undefined && platformMatches(platform, host),
-      );
-      for (const { digest } of fitting.slice(0, maxPairs)) this.tagged.set(`${place}@${digest}`, reference);
-      for (const pair of pairsOf(fitting).slice(0, maxPairs)) {
-        await this.addPair(pair, { place, reference, digest: descriptor.digest }, store);
-      }
-    };
+  private isShown(key: string, digest: string): Promise<boolean> {
+    const index = this.covered.get(key);
+    return this.images.isShown(index ?? digest, this.tagged.get(key));
   }
 
-  private async addPair(
-    { tar, erofs }: ImagePair,
-    { place, reference, digest }: { place: string; reference: string; digest: string },
-    store: Store,
-  ): Promise<void> {
-    const [tars, converted] = await Promise.all([readEntry(store, tar), readEntry(store, erofs)]);
-    if (!isOurs(converted.manifest)) return;
-    const origin = this.originOf(place, erofs.digest);
+  /** Whether something of the index came into the cache. */
+  private async addIndex({ place, descriptor, bytes }: SeenManifest, store: Store): Promise<boolean> {
+    const { digest } = descriptor;
+    const reference = this.tagged.get(`${place}@${digest}`);
+    const host = hostPlatform();
+    const { manifests } = parseIndex(bytes, digest);
+    const fitting = manifests.filter(
+      ({ platform, mediaType }) =>
+        platform !== undefined && isManifestType(mediaType) && platformMatches(platform, host),
+    );
+    const pairs = pairsOf(fitting).slice(0, maxPairs);
+    if (pairs.length === 0) {
+      if (fitting.length === 0) return false;
+      const index = { place, reference: reference ?? `docker://${place}@${digest}`, digest };
+      return this.addOwn(choosePlatform(fitting, host, digest, erofsFeature), index, store);
+    }
+    if (reference === undefined) return false;
+    for (const entry of fitting.slice(0, maxPairs)) this.tagged.set(`${place}@${entry.digest}`, reference);
+    let isAdded = false;
+    for (const pair of pairs) {
+      isAdded = (await this.addPair(pair, { place, reference, digest }, store)) || isAdded;
+    }
+    return isAdded;
+  }
+
+  private async addPair({ tar, erofs }: ImagePair, index: NamedIndex, store: Store): Promise<boolean> {
+    const [tars, converted] = await Promise.all([readEntry(store, tar), readOurs(store, erofs)]);
+    if (converted === null) return false;
+    const origin = this.originOf(index.place, erofs.digest);
     const layers = tarLayers(layersOf(tars), layersOf(converted), origin) ?? [];
-    await this.images.put({ reference, digest, layers: [...ownLayers(converted, origin), ...layers] });
-    this.covered.set(`${place}@${erofs.digest}`, digest);
+    await this.putOf(index, erofs, [...ownLayers(converted, origin), ...layers]);
+    return true;
   }
 
-  private addManifest({ place, descriptor, bytes }: SeenManifest, store: Store): () => Promise<void> {
-    return async () => {
-      const { digest } = descriptor;
-      const key = `${place}@${digest}`;
-      const index = this.covered.get(key);
-      if (index !== undefined && (await this.images.list()).some((image) => image.digest === index)) return;
-      if (!isOurs(parseManifest(bytes, digest))) return;
-      const layers = ownLayers(await readEntry(store, descriptor), this.originOf(place, digest));
-      await this.images.put({ reference: this.tagged.get(key) ?? `docker://${key}`, digest, layers });
-    };
+  /** Clients that have the manifest from before ask for the index alone. */
+  private async addOwn(entry: Descriptor, index: NamedIndex, store: Store): Promise<boolean> {
+    const image = await readOurs(store, entry);
+    if (image === null) return false;
+    await this.putOf(index, entry, ownLayers(image, this.originOf(index.place, entry.digest)));
+    return true;
+  }
+
+  private async putOf(
+    { place, reference, digest }: NamedIndex,
+    entry: Descriptor,
+    layers: CachedLayer[],
+  ): Promise<void> {
+    await this.images.put({ reference, digest, layers });
+    this.covered.set(`${place}@${entry.digest}`, digest);
+    this.tagged.set(`${place}@${entry.digest}`, reference);
+  }
+
+  private async addManifest({ place, descriptor }: SeenManifest, store: Store): Promise<boolean> {
+    const { digest } = descriptor;
+    const key = `${place}@${digest}`;
+    const image = await readOurs(store, descriptor);
+    if (image === null) return false;
+    const layers = ownLayers(image, this.originOf(place, digest));
+    await this.images.put({ reference: this.tagged.get(key) ?? `docker://${key}`, digest, layers });
+    return true;
   }
 
   private originOf(place: string, digest: string) {
     const source = `docker://${place}@${digest}`;
     return { source, mirrors: [], access: this.access, allowUnverified: false };
   }
+}
+
+/** The image of a manifest, null when it is none whose layers can all be read lazily. */
+async function readOurs(store: Store, descriptor: Descriptor): Promise<Image | null> {
+  const document = await readManifest(store, descriptor);
+  if (document.kind !== 'manifest' || !isOurs(document.manifest)) return null;
+  return readEntry(store, descriptor);
 }
 
 /** Whether all layers of an image can be read lazily; chunk indexes that are layers of their own are looked at with theirs. */
