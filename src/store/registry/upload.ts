@@ -55,7 +55,7 @@ export class BlobPush {
   written(size: number): void {
     if (this.isEarlyOver) return;
     this.upload.available = size;
-    this.early ??= this.sendEarly();
+    if (this.upload.hasChunk) this.early ??= this.sendEarly();
   }
 
   /** Makes it a blob, and sends what is missing. One that the repository has already is given up. */

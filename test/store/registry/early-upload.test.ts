@@ -58,6 +58,17 @@ describe('a blob that is still being made', () => {
     expect(methods()).toEqual(['HEAD', 'POST', 'PATCH', 'PATCH', 'PATCH', 'PATCH', 'PUT']);
   });
 
+  it('is begun when it has one, whatever was told before', async () => {
+    await withDestination(async (store) => {
+      const draft = await makeSlowly(store, chunk - 1);
+      writeSync(draft.fd, bytes.subarray(chunk - 1, 2 * chunk));
+      draft.onWritten!(2 * chunk);
+      await sent(2);
+      await draft.discard();
+    });
+    expect(methods()).toEqual(['POST', 'PATCH', 'PATCH', 'DELETE']);
+  });
+
   it('is given up when the registry has it by then, or nobody wants it', async () => {
     await withDestination((store) => commitBlob(store, bytes));
     await withDestination(async (store) => {
