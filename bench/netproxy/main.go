@@ -48,6 +48,9 @@ type network struct {
 
 type connectionKey struct{}
 
+// lateness is how late a sleep may end on a busy machine.
+const lateness = 5 * time.Millisecond
+
 func main() {
 	if len(os.Args) != 2 {
 		fmt.Fprintln(os.Stderr, "usage: netproxy BACKEND")
@@ -198,8 +201,9 @@ func (n *network) pace(free *time.Time, size int) {
 		n.mutex.Unlock()
 		return
 	}
-	if now := time.Now(); free.Before(now) {
-		*free = now
+	// A sleep that ends late is no time that the line was idle.
+	if earliest := time.Now().Add(-lateness); free.Before(earliest) {
+		*free = earliest
 	}
 	*free = free.Add(time.Duration(float64(size) / n.bandwidth * float64(time.Second)))
 	wait := time.Until(*free)
