@@ -75,6 +75,8 @@ const convert = {
   order: { kind: 'file', flag: 'order', job: 'shapes' },
   replace: { kind: 'boolean', flag: 'replace', job: 'other' },
   cache: { kind: 'file', flag: 'cache', job: 'other' },
+  check: { kind: 'boolean', flag: 'check', job: 'other' },
+  fleet: { kind: 'object' },
   pool: { kind: 'object' },
   inputs: { kind: 'texts' },
 } satisfies Rules;
@@ -91,6 +93,7 @@ const registry = {
   concurrency: { ...threads, flag: 'concurrency', job: 'other' },
   retryTime: { kind: 'integer', min: 0, flag: 'retry-time', job: 'other' },
   retry: { kind: 'object' },
+  traffic: { kind: 'object' },
   timeout: { kind: 'integer', min: 1 },
   privateHosts: { kind: 'texts' },
 } satisfies Rules;

@@ -26,6 +26,7 @@ const allowed: Record<'src' | 'native', { shared: string[]; folders: Record<stri
       layer: ['format', 'native', 'source', 'fs', 'erofs', 'oci'],
       image: ['layer', 'store', 'erofs', 'oci', 'format', 'source', 'fs', 'native'],
       convert: ['image', 'layer', 'store', 'oci', 'format', 'source', 'fs', 'native'],
+      service: ['convert', 'image', 'layer', 'store', 'oci', 'format', 'source', 'fs', 'native'],
       lazy: ['image', 'layer', 'erofs', 'store', 'oci', 'format', 'source', 'fs', 'native'],
       mount: ['lazy', 'image', 'layer', 'erofs', 'store', 'oci', 'format', 'source', 'fs', 'native'],
       containerd: [
@@ -44,6 +45,7 @@ const allowed: Record<'src' | 'native', { shared: string[]; folders: Record<stri
       index: [
         ...[
           'containerd',
+          'service',
           'convert',
           'mount',
           'lazy',

@@ -25,6 +25,7 @@ export interface ConvertFlags extends EncodeFlags, RegistryFlags {
   order?: string;
   replace?: true;
   cache?: string;
+  check?: true;
   retryTime?: number;
 }
 
@@ -45,6 +46,7 @@ export function addConvertOptions(command: Command): Command {
       'say "erofs" in the os.features of an index, which containerd then must be asked for',
     ),
     flagOf(rules.cache, 'keep converted layers here, and take those that earlier runs kept', 'dir'),
+    flagOf(rules.check, 'compare image and source, every entry and byte, before the image is named'),
     flagOf(rules.retryTime, 'how long to wait for a registry that is away (default: 60)', 'seconds'),
   ];
   for (const flag of flags) command.addOption(flag);
@@ -54,8 +56,8 @@ export function addConvertOptions(command: Command): Command {
 
 /** The library's options for these flags. A flag that was not given stays absent. */
 export async function convertOptions(flags: ConvertFlags): Promise<ConvertOptions> {
-  const { platform, allPlatforms, appendToIndex, osFeatures, keepForeign, order, replace, cache, retryTime } =
-    flags;
+  const { platform, allPlatforms, appendToIndex, osFeatures, keepForeign, order, replace } = flags;
+  const { cache, check, retryTime } = flags;
   return {
     ...(await encodeOptions(flags)),
     ...registryOptions(flags),
@@ -68,6 +70,7 @@ export async function convertOptions(flags: ConvertFlags): Promise<ConvertOption
       order,
       replace,
       cache,
+      check,
       retryTime,
     }),
   };

@@ -1,10 +1,13 @@
 import type { PlatformSelection } from '../image/image-set';
 import type { EncodeOptions } from '../layer/encode';
 import type { RegistryOptions } from '../store/registry/options';
+import type { Fleet } from './fleet';
 import type { ConversionPool } from './pool';
 
 /** How an image is converted. */
 export interface ConvertOptions extends EncodeOptions, PlatformSelection, RegistryOptions {
+  /** What conversions in other processes share with this one: workers give it. @internal */
+  fleet?: Fleet | undefined;
   /** Shared by the conversions of one run, so that together they use no more threads than one, and convert a common layer once. */
   pool?: ConversionPool | undefined;
   /**
@@ -31,6 +34,10 @@ export interface ConvertOptions extends EncodeOptions, PlatformSelection, Regist
   replace?: boolean | undefined;
   /** Folder in which converted layers are kept, and found by later runs; default: none. */
   cache?: string | undefined;
+  /**
+   * Compare the image with its source before it is named: every entry, every byte, and the config. MISMATCH when anything was lost.
+   */
+  check?: boolean | undefined;
   /** Files that are read besides the image, such as a list of jobs: an archive that is written must not take their place. */
   inputs?: readonly string[] | undefined;
 }

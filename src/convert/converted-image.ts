@@ -6,13 +6,13 @@ import type { JobOptions } from '../job';
 import type { Descriptor, Platform } from '../oci/types';
 import { keepForeignLayer } from './foreign-layer';
 import { hasLayer } from './copy-blob';
-import { convertLayer } from './layer';
 import { layerKey } from './layer-key';
 import { LayerOrders } from './layer-orders';
 import type { ConvertedLayer } from './placed-layers';
 import { withErofsFeature, withoutErofsFeature } from '../oci/erofs-platform';
 import { rewriteImage, type RewrittenImage } from './rewrite';
 import { layerCall, type ConversionRun, type LayerCall, type LayerRun } from './run';
+import { shareLayer } from './shared-layer';
 import { runTogether } from './together';
 
 /** An image whose layers, config and manifest are at the destination. */
@@ -70,7 +70,7 @@ async function convertOnce(run: LayerRun, call: LayerCall, bottom: ImageLayer): 
   const key = layerKey({ settings, options }, layer);
   return pool.once(key, destination, {
     isThere: (made) => hasLayer(destination, made),
-    make: () => convertLayer(run, { ...call, options }, key),
+    make: () => shareLayer(run, { ...call, options }, key),
   });
 }
 

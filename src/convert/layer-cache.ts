@@ -1,27 +1,21 @@
-import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { copyFile, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failure, fromSystemError } from '../errors';
-import { isDigest } from '../format/digest';
 import { serializeJson } from '../format/json';
 import { syncFolder } from '../fs/atomic-file';
 import { checkFileName } from '../fs/file-name';
 import type { JobOptions } from '../job';
-import { native } from '../native/binding';
-import { parseDescriptor } from '../oci/descriptor';
-import { asObject, parseJsonObject } from '../oci/json';
+import { parseJsonObject } from '../oci/json';
 import { openFileSource, type FileSource } from '../source/file';
 import { LayoutWorkspace, type DraftFolder } from '../store/layout/workspace';
-import type { ConvertedLayer } from './placed-layers';
+import { layerName, layerVersion, parseLayerRecord, recordOf, type LayerRecord } from './layer-record';
 
-/** To be raised when the bytes that a conversion makes change, or what is recorded of them. */
-const version = 3;
 const maxRecordSize = 4 << 20;
 
-/** A layer as the cache has it: all but the source, which differs in nothing that matters. */
+/** A layer as the cache has it. */
 interface CachedLayer {
-  layer: Omit<ConvertedLayer, 'source' | 'reused'>;
+  layer: LayerRecord;
   /** Of `layer.index`. */
   indexPayload: Uint8Array | null;
   /** The blob, NOT checked against its digest; close it. */
@@ -73,9 +67,7 @@ export class LayerCache {
       await copyFile(`/proc/self/fd/${fd}`, blob, constants.COPYFILE_FICLONE);
       await sync(blob);
       if (indexPayload !== null) await writeSynced(join(folder, 'index'), indexPayload);
-      const { descriptor, diffId, index, uncompressedSize, hides } = layer;
-      const record = { descriptor, diffId, index: index ?? null, uncompressedSize, ...(hides && { hides }) };
-      await writeSynced(join(folder, 'layer.json'), serializeJson(record, folder));
+      await writeSynced(join(folder, 'layer.json'), serializeJson(recordOf(layer), folder));
       await syncFolder(folder);
       const entry = this.entryPath(key);
       await mkdir(join(entry, '..'), { recursive: true });
@@ -110,46 +102,26 @@ export class LayerCache {
   }
 
   private entryPath(key: string): string {
-    const hex = createHash('sha256')
-      .update(JSON.stringify([native.features().zstd, key]))
-      .digest('hex');
-    return join(this.path, `v${version}`, hex.slice(0, 2), hex);
+    const name = layerName(key);
+    return join(this.path, `v${layerVersion}`, name.slice(0, 2), name);
   }
 }
 
 /** What is added to a cache. */
 export interface NewCacheEntry {
   fd: number;
-  layer: CachedLayer['layer'];
+  layer: LayerRecord;
   indexPayload: Uint8Array | null;
 }
 
-async function readRecord(path: string): Promise<CachedLayer['layer']> {
+async function readRecord(path: string): Promise<LayerRecord> {
   const file = await openFileSource(path);
   try {
     if (file.size > maxRecordSize) throw failure('CORRUPT', path, `${file.size} bytes`);
-    return parseRecord(await file.read(0, file.size), path);
+    return parseLayerRecord(parseJsonObject(await file.read(0, file.size), path), path);
   } finally {
     await file.close();
   }
-}
-
-function parseRecord(bytes: Buffer, what: string): CachedLayer['layer'] {
-  const { uncompressedSize: size, index, hides, ...entry } = parseJsonObject(bytes, what);
-  if (hides !== undefined && !(Array.isArray(hides) && hides.every((i) => Number.isSafeInteger(i) && i >= 0)))
-    throw failure('CORRUPT', what, 'bad hides');
-  if (size !== null && !Number.isSafeInteger(size)) throw failure('CORRUPT', what, 'bad uncompressedSize');
-  return {
-    ...parseEntry(entry, what),
-    index: index === null ? null : parseEntry(asObject(index, what), what),
-    uncompressedSize: size as number | null,
-    hides: hides as number[] | undefined,
-  };
-}
-
-function parseEntry({ descriptor, diffId }: Record<string, unknown>, what: string) {
-  if (typeof diffId !== 'string' || !isDigest(diffId)) throw failure('CORRUPT', what, 'bad diffId');
-  return { descriptor: parseDescriptor(descriptor, what), diffId };
 }
 
 async function writeSynced(path: string, bytes: Uint8Array): Promise<void> {

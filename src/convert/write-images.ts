@@ -6,6 +6,7 @@ import { checkReferenceName, parseReference } from '../oci/reference';
 import type { Descriptor } from '../oci/types';
 import { openDestination } from '../store/open';
 import type { DestinationOptions, StoreOptions } from '../store/registry/options';
+import { checkConversion } from './check-conversion';
 import { companionsOf, leftOutOf } from './companions';
 import { convertOne, type ConvertedImage } from './converted-image';
 import { checkNothingLost, readExistingIndex } from './existing-index';
@@ -41,6 +42,7 @@ export async function writeImages(
     });
     const written = images.map(({ manifest }) => manifest.descriptor);
     if (replaced !== null) checkNothingLost(destination, replaced, set, asked, written);
+    if (asked.check === true) await checkConversion(storeRun, set, images, options);
     const root = await writeNamed(storeRun, set, images, { destination, reference: to.reference }, options);
     await to.close();
     const leftOut = leftOutOf(set, companionsOf(set, asked));
@@ -71,6 +73,7 @@ async function writeNamed(
           options,
         )
       : await writeRoot(run, set, images, companions, options);
+    await run.asked.fleet?.naming(root.digest);
     await run.destination.setReference(reference, root);
     return root;
   };

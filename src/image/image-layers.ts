@@ -63,7 +63,10 @@ function attachIndex(layer: ImageLayer | undefined, index: LayerEntry): void {
 }
 
 /** Reads a layer's lone index, checked against its descriptor; undefined when it has none. */
-export async function readIndexOf(store: SourceStore, { index }: ImageLayer): Promise<LoneIndex | undefined> {
+export async function readIndexOf(
+  store: Pick<SourceStore, 'openBlob'>,
+  { index }: ImageLayer,
+): Promise<LoneIndex | undefined> {
   if (index === null) return undefined;
   const { digest, size } = index.descriptor;
   const what = `chunk index ${digest}`;

@@ -58,8 +58,12 @@ export interface SourceStore {
 export interface DestinationStore {
   readonly name: string;
   has(descriptor: Descriptor): Promise<boolean>;
+  /** Has a blob taken over from another place of the same server; false where that can't be. Absent in stores that know no other places. */
+  takeOver?(descriptor: Descriptor, place: string): Promise<boolean>;
   createBlob(): Promise<BlobDraft>;
   writeBlob(descriptor: Descriptor, bytes: Uint8Array): Promise<void>;
+  /** A blob that has() says is there, as SourceStore.openFile() gives it: what was written can be looked at before it has a name. */
+  openWritten(descriptor: Descriptor, options?: JobOptions): Promise<BlobFile>;
   /** Points `reference` at a manifest or index that is in the store; the last step of every conversion. */
   setReference(reference: string | undefined, descriptor: Descriptor): Promise<void>;
   /**

@@ -6,7 +6,8 @@ import { openTemporary, type TemporaryFile } from '../../fs/temporary';
 import type { ResourceOptions } from '../../job';
 import { maxListSize, serializeJson } from '../../format/json';
 import { emptyIndex } from '../../oci/manifest';
-import type { BlobDraft, DestinationStore } from '../../oci/store';
+import type { BlobDraft, BlobFile, DestinationStore } from '../../oci/store';
+import { openFileSource } from '../../source/file';
 import type { Descriptor, Index } from '../../oci/types';
 import { openArchiveFile } from './open-archive';
 import { openArchiveFiles } from './tar-members';
@@ -93,6 +94,17 @@ export class OciArchiveDestination implements DestinationStore {
       throw fromSystemError(this.name, error);
     }
     await draft.commit(descriptor);
+  }
+
+  async openWritten(descriptor: Descriptor): Promise<BlobFile> {
+    const { fd, offset, size } = this.blobs.get(blobPath(descriptor))!;
+    const file = await openFileSource(`/proc/self/fd/${fd}`, `blob ${descriptor.digest}`);
+    return {
+      ...file,
+      offset,
+      size,
+      read: (start, length, signal) => file.read(offset + start, length, signal),
+    };
   }
 
   async setReference(reference: string | undefined, descriptor: Descriptor): Promise<void> {

@@ -10,7 +10,7 @@ import type { JobOptions } from '../../job';
 import { maxListSize, serializeJson } from '../../format/json';
 import { emptyIndex } from '../../oci/manifest';
 import { referrersTag, withReferrer } from '../../oci/referrers';
-import type { BlobDraft, DestinationStore } from '../../oci/store';
+import type { BlobDraft, BlobFile, DestinationStore } from '../../oci/store';
 import type { Descriptor, Index } from '../../oci/types';
 import { openFileSource } from '../../source/file';
 import { checkContent } from '../blob-content';
@@ -131,6 +131,14 @@ export class LayoutDestination implements DestinationStore {
     checkContent(descriptor, bytes);
     const path = await this.drafts.writeFile(bytes);
     this.pending.set(descriptor.digest, { path, descriptor });
+  }
+
+  async openWritten(descriptor: Descriptor): Promise<BlobFile> {
+    const draft = this.pending.get(descriptor.digest);
+    const name = `blob ${descriptor.digest}`;
+    return draft === undefined
+      ? folderFiles(this.path).open(blobPath(descriptor), name)
+      : openFileSource(draft.path, name);
   }
 
   async setReference(reference: string | undefined, descriptor: Descriptor): Promise<void> {

@@ -11,6 +11,7 @@ import { parseChallenges } from './challenge';
 import { chooseOrigin } from './origin';
 import { defaultConcurrency, type StoreOptions } from './options';
 import { Patience } from './patience';
+import { sendCounted, type HostTraffic } from './counted';
 import { readRefusal, refusalError, type Refusal } from './refusal';
 import { catalogueScope, repositoryScope, type Scope } from './token';
 import { identityOf, readCertificates, trustOf } from './trust';
@@ -29,6 +30,7 @@ const neverProxied = 'localhost,127.0.0.1,[::1]';
 export class RegistryClient {
   private readonly stopped = new AbortController();
   private readonly signal: AbortSignal;
+  private readonly traffic: HostTraffic | undefined;
 
   private constructor(
     /** What errors call it. */
@@ -41,7 +43,8 @@ export class RegistryClient {
     readonly options: StoreOptions,
     readonly patience: Patience,
   ) {
-    const { signal } = options;
+    const { signal, traffic } = options;
+    this.traffic = traffic && { host: hostOf(name), traffic };
     this.signal = signal === undefined ? this.stopped.signal : AbortSignal.any([signal, this.stopped.signal]);
   }
 
@@ -54,7 +57,7 @@ export class RegistryClient {
     const noProxy = proxyExceptions();
     const certificates = await readCertificates(host, options.certDir);
     const name = `docker://${host}/${repository}`;
-    const patience = new Patience(name, options);
+    const patience = new Patience(name, host, options);
     const identity = identityOf(certificates);
     const probe = (): Promise<URL> => chooseOrigin(host, { ...options, identity, noProxy });
     const origin = await patience.retrying(probe, options.signal);
@@ -143,7 +146,11 @@ export class RegistryClient {
       // A token is for all who need it, so that one who gives up must not end the asking.
       const signal = this.signal.aborted ? request.signal : this.signal;
       const authorization = isRegistry ? await this.auth.header([this.scope, ...scopes], signal) : null;
-      const response = await this.http.send(url, { ...request, authorization, body: body?.() });
+      const response = await sendCounted(this.traffic, this.http, url, {
+        ...request,
+        authorization,
+        body: body?.(),
+      });
       // Where a redirect led to, another server asks: it is told nothing.
       if (response.status !== 401 || attempt === 2 || response.url.origin !== this.origin.origin)
         return response;
@@ -158,6 +165,11 @@ export class RegistryClient {
       await response.discard();
     }
   }
+}
+
+/** Of `docker://HOST/REPO`. */
+function hostOf(name: string): string {
+  return new URL(name).host;
 }
 
 function proxyExceptions(): string {

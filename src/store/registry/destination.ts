@@ -3,7 +3,8 @@ import { Readable } from 'node:stream';
 import { failure } from '../../errors';
 import { openTemporary, type TemporaryFile } from '../../fs/temporary';
 import { parseReference, type RegistryReference } from '../../oci/reference';
-import type { BlobDraft, DestinationStore } from '../../oci/store';
+import type { BlobDraft, BlobFile, DestinationStore } from '../../oci/store';
+import type { JobOptions } from '../../job';
 import type { Descriptor } from '../../oci/types';
 import { isDigest } from '../../format/digest';
 import { checkContent, checkSize } from '../blob-content';
@@ -17,6 +18,7 @@ import { OpenUploads } from './open-uploads';
 import type { DestinationOptions, StoreOptions } from './options';
 import { BlobPush, type BlobRange } from './upload';
 import { taggedReferrers } from './referrers';
+import { RegistrySource } from './source';
 import { referrersTag, withReferrer } from '../../oci/referrers';
 
 /** What a registry is written with. Exported for its test. */
@@ -38,6 +40,7 @@ export class RegistryDestination implements DestinationStore {
 
   private constructor(
     private readonly client: RegistryClient,
+    private readonly reference: RegistryReference,
     /** Another repository of the same registry. */
     private readonly mountFrom: string | null,
     private readonly options: RegistryDestinationOptions,
@@ -59,7 +62,7 @@ export class RegistryDestination implements DestinationStore {
       );
     }
     const client = await RegistryClient.open(reference, 'pull,push', options);
-    return new RegistryDestination(client, neighbour(reference, options.source), options);
+    return new RegistryDestination(client, reference, neighbour(reference, options.source), options);
   }
 
   /** A blob of the source that the registry has in another repository is taken over from there. */
@@ -70,6 +73,15 @@ export class RegistryDestination implements DestinationStore {
       ? await hasManifest(this.client, descriptor)
       : await this.client.retrying(() => this.hasOrMounts(descriptor));
     if (isThere) this.present.add(digest);
+    return isThere;
+  }
+
+  /** @param place `docker://HOST/REPO` */
+  async takeOver(descriptor: Descriptor, place: string): Promise<boolean> {
+    const from = neighbour(this.reference, place);
+    if (from === null || this.present.has(descriptor.digest)) return this.has(descriptor);
+    const isThere = await this.client.retrying(() => mountBlob(this.client, descriptor, from, this.uploads));
+    if (isThere) this.present.add(descriptor.digest);
     return isThere;
   }
 
@@ -104,6 +116,10 @@ export class RegistryDestination implements DestinationStore {
         this.pushOf((start, end) => Buffer.from(bytes.subarray(start, end))),
         descriptor,
       );
+  }
+
+  openWritten(descriptor: Descriptor, options?: JobOptions): Promise<BlobFile> {
+    return RegistrySource.over(this.client).openFile(descriptor, options);
   }
 
   async setReference(reference: string | undefined, descriptor: Descriptor): Promise<void> {

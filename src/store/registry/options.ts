@@ -1,9 +1,22 @@
+import type { SeekableErofsError } from '../../errors';
 import type { ResourceOptions, WarningOptions } from '../../job';
 import type { InputFile } from '../../fs/same-file';
 import type { RetryOptions } from '../../source/retry';
 
+/** Watches, and slows down, what registries are asked; `host` as references have it. */
+export interface RegistryTraffic {
+  /** Resolves when a request may be sent. */
+  request(host: string, signal?: AbortSignal): Promise<void>;
+  /** Resolves when so many bytes may have gone, in either direction. */
+  bytes(host: string, count: number, signal?: AbortSignal): Promise<void>;
+  /** A request failed and is made again. */
+  retried(host: string, error: SeekableErofsError): void;
+}
+
 /** How registries (`docker://`) are spoken to. */
 export interface RegistryOptions {
+  /** Told of requests and bytes before they go, which may make them wait: limits that hold for many processes. @internal */
+  traffic?: RegistryTraffic | undefined;
   /** File with credentials, as `skopeo login --authfile` writes it; default: where Docker and Podman keep theirs. */
   authFile?: string | undefined;
   /**

@@ -13,6 +13,7 @@ export class Patience {
   constructor(
     /** What warnings call the registry. */
     private readonly name: string,
+    private readonly host: string,
     private readonly given: StoreOptions,
   ) {
     this.options = retryOptionsOf(given);
@@ -25,7 +26,9 @@ export class Patience {
     return result;
   }
 
-  readonly tell = (failed: number, { why }: SeekableErofsError): void => {
+  readonly tell = (failed: number, error: SeekableErofsError): void => {
+    const { why } = error;
+    this.given.traffic?.retried(this.host, error);
     if (this.isTold || failed < failuresToTell) return;
     this.isTold = true;
     const { time } = this.options;
