@@ -61,6 +61,7 @@ const encode = {
   },
   index: { kind: 'text', flag: 'index', choices: ['embedded', 'standalone'], job: 'shapes' },
   noCompress: { kind: 'boolean', flag: 'no-compress', job: 'shapes' },
+  chunking: { kind: 'text', flag: 'chunking', choices: ['fixed', 'files'], job: 'shapes' },
 } satisfies Rules;
 
 const platforms = {

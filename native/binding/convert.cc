@@ -55,6 +55,10 @@ std::vector<uint64_t> numbers(const Napi::Value& value) {
   return {array.Data(), array.Data() + array.ElementLength()};
 }
 
+std::vector<uint64_t> starts_of(const Napi::Object& options) {
+  return is_null(options, "starts") ? std::vector<uint64_t>{} : numbers(options.Get("starts"));
+}
+
 Napi::Value to_js(Napi::Env env, Bytes bytes) {
   return Napi::Buffer<uint8_t>::Copy(env, bytes.data(), bytes.size());
 }

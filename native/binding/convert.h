@@ -36,6 +36,8 @@ bool is_null(const Napi::Object& object, const char* key);
 // A view: valid until JavaScript runs again.
 MutableBytes view(const Napi::Value& typed_array);
 std::vector<uint8_t> copy(const Napi::Value& typed_array);
+// Where chunks begin, from `starts`: a Float64Array, or null for equal ones.
+std::vector<uint64_t> starts_of(const Napi::Object& options);
 // From a Float64Array of whole numbers.
 std::vector<uint64_t> numbers(const Napi::Value& typed_array);
 

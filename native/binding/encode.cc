@@ -13,6 +13,7 @@ namespace {
 
 layer::EncodeOptions encode_options(const Napi::Object& options) {
   layer::EncodeOptions result{.chunk_size = static_cast<uint32_t>(number_of(options, "chunkSize")),
+                              .starts = starts_of(options),
                               .level = static_cast<int>(number_of(options, "level")),
                               .threads = static_cast<unsigned>(number_of(options, "threads")),
                               .verity = std::nullopt,

@@ -63,10 +63,11 @@ Napi::Value plan_image(const Napi::CallbackInfo& info) {
        plan = erofs::PlanOptions{.block_size = static_cast<uint32_t>(number_of(options, "blockSize")),
                                  .hot = hot_files_of(options),
                                  .hot_border = number_of(options, "hotBorder")},
+       list_files = options.Get("listFiles").ToBoolean().Value(),
        tree = layer::TreeOptions{.bottom_layer = options.Get("bottomLayer").ToBoolean().Value(),
                                  .threads = static_cast<unsigned>(number_of(options, "threads")),
                                  .temporary_directory = string_of(options, "tmpDir")}](Job& job) {
-        return layer::build_image(tar, tree, plan, job);
+        return layer::build_image(tar, tree, plan, job, list_files);
       },
       [](Napi::Env env, layer::BuiltImage& built) {
         auto result = Napi::Object::New(env);
@@ -80,6 +81,7 @@ Napi::Value plan_image(const Napi::CallbackInfo& info) {
           found.Set(i, built.summary.hot_found[i]);
         result.Set("hotFound", found);
         result.Set("warnings", to_js(env, built.warnings));
+        result.Set("filePieces", to_js(env, built.file_pieces));
         return result;
       });
 }

@@ -44,6 +44,7 @@ Napi::Value store_image(const Napi::CallbackInfo& info) {
       info.Env(), JobHandle::of(info[3]),
       [image = SourceHandle::of(info[0]), sink = BlobSinkHandle::of(info[1]),
        options = layer::StoreOptions{.chunk_size = static_cast<uint32_t>(number_of(options, "chunkSize")),
+                                     .starts = starts_of(options),
                                      .threads = static_cast<unsigned>(number_of(options, "threads"))}](
           Job& job) { return layer::store_image(*image, *sink, options, job); },
       [](Napi::Env env, layer::StoredImage& stored) {

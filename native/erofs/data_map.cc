@@ -18,6 +18,13 @@ void DataMap::add_file(const Tree& tree, const Inode& inode, uint64_t from, uint
   }
 }
 
+std::vector<uint64_t> DataMap::file_pieces() const {
+  std::vector<uint64_t> pieces;
+  pieces.reserve(2 * runs_.size());
+  for (const Run& run : runs_) pieces.insert(pieces.end(), {run.offset, run.length});
+  return pieces;
+}
+
 Status DataMap::read(const ByteSource& source, uint64_t offset, MutableBytes out) const {
   SmallReads reads(source);
   return read(reads, offset, out);

@@ -20,6 +20,8 @@ class DataMap {
   }
   // The same for `length` bytes of a file from byte `from` of it on, as far as there are any.
   void add_file(const Tree& tree, const Inode& inode, uint64_t from, uint64_t length, uint64_t offset);
+  // Offset in the image and length of each piece of a file that lies together, in turn, by rising offset.
+  std::vector<uint64_t> file_pieces() const;
   // Fills `out` with the bytes of the image from `offset` on: zeros wherever no file's data is.
   Status read(const ByteSource& source, uint64_t offset, MutableBytes out) const;
   Status read(SmallReads& source, uint64_t offset, MutableBytes out) const;

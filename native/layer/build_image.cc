@@ -108,7 +108,7 @@ class ImageOfTar final : public ByteSource {
 }  // namespace
 
 Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const TreeOptions& tree_options,
-                               const erofs::PlanOptions& options, Job& job) {
+                               const erofs::PlanOptions& options, Job& job, bool list_files) {
   LayerTree layer = TRY(tar_to_tree(*tar, job, tree_options));
   std::unique_ptr<erofs::Image> image = TRY(erofs::plan_image(std::move(layer.tree), *tar, options, job));
   Metadata metadata = TRY(Metadata::of(*image, tree_options, job));
@@ -117,8 +117,9 @@ Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const Tree
   erofs::DataMap data = std::move(*image).take_data_map();
   image.reset();  // and with it the tree, before the chunks need memory
   return_freed_memory();
+  std::vector<uint64_t> pieces = list_files ? data.file_pieces() : std::vector<uint64_t>{};
   return BuiltImage{std::make_shared<ImageOfTar>(size, std::move(metadata), std::move(data), std::move(tar)),
-                    summary, std::move(layer.warnings)};
+                    summary, std::move(layer.warnings), std::move(pieces)};
 }
 
 }  // namespace seekable::layer

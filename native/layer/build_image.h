@@ -16,10 +16,11 @@ struct BuiltImage {
   std::shared_ptr<const ByteSource> image;  // keeps the tar alive
   erofs::ImageSummary summary;
   std::vector<std::string> warnings;
+  std::vector<uint64_t> file_pieces;  // as DataMap::file_pieces(); empty unless asked for
 };
 
 // The image's UUID is derived from its metadata (docs/format/erofs.md), so equal tars give equal images.
 Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const TreeOptions& tree_options,
-                               const erofs::PlanOptions& options, Job& job);
+                               const erofs::PlanOptions& options, Job& job, bool list_files = false);
 
 }  // namespace seekable::layer

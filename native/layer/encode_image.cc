@@ -5,6 +5,7 @@
 #include "base/buffer.h"
 #include "base/checked.h"
 #include "base/ordered_pipeline.h"
+#include "layer/chunk_cut.h"
 #include "layer/frame_hasher.h"
 #include "layer/slots.h"
 #include "zstd/frame.h"
@@ -31,7 +32,8 @@ class Encoder {
 
   Result<EncodedImage> run() {
     TRY(check_options());
-    const uint64_t chunks = ceil_divide(image_.size(), options_.chunk_size);
+    cut_.emplace(TRY(ChunkCut::of(image_.size(), options_.chunk_size, options_.starts)));
+    const uint64_t chunks = cut_->count();
     if (options_.verity) tree_.emplace(*options_.verity, options_.temporary_directory);
     TRY(allocate_slots(chunks));
     encoded_.checksums.resize(chunks * sizeof(hash::Sha512Digest));
@@ -60,6 +62,7 @@ class Encoder {
     if (!options_.verity) return ok();
     TRY(verity::check(*options_.verity));
     if (image_.size() == 0) return usage("dm-verity", "an empty image has no tree");
+    if (!options_.starts.empty()) return usage("dm-verity", "its tree is of equal chunks");
     if (options_.chunk_size % options_.verity->data_block_size != 0) {
       return usage("encode", "the chunk size is no multiple of the dm-verity block size");
     }
@@ -67,7 +70,7 @@ class Encoder {
   }
 
   Status allocate_slots(uint64_t chunks) {
-    const uint64_t largest = std::min<uint64_t>(options_.chunk_size, image_.size());
+    const size_t largest = cut_->largest();
     slots_.resize(slot_count(chunks, options_.threads, largest));
     for (Slot& slot : slots_) {
       slot.chunk = TRY(Buffer::allocate(largest));
@@ -79,9 +82,9 @@ class Encoder {
 
   // On any thread: reads the chunk, hashes its blocks while it is in the cache, compresses it.
   Status compress(uint64_t index, Slot& slot) {
-    const uint64_t offset = index * options_.chunk_size;
-    slot.chunk_length = std::min<uint64_t>(options_.chunk_size, image_.size() - offset);
-    const MutableBytes chunk = slot.chunk.first(slot.chunk_length);
+    const auto [offset, length] = cut_->range(index);
+    slot.chunk_length = length;
+    const MutableBytes chunk = slot.chunk.first(length);
     TRY(image_.read_at(offset, chunk));
     if (options_.verity) {
       const uint64_t blocks = ceil_divide(chunk.size(), options_.verity->data_block_size);
@@ -113,6 +116,7 @@ class Encoder {
   BlobSink& sink_;
   const EncodeOptions& options_;
   Job& job_;
+  std::optional<ChunkCut> cut_;
   std::vector<Slot> slots_;
   hash::Sha256 diff_id_;
   std::optional<verity::TreeBuilder> tree_;

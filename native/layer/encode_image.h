@@ -14,8 +14,9 @@
 namespace seekable::layer {
 
 struct EncodeOptions {
-  uint32_t chunk_size = 4 << 20;  // bytes, > 0; with verity a multiple of its data block
-  int level = 3;                  // zstd, 1..22
+  uint32_t chunk_size = 4 << 20;      // bytes, > 0; with verity a multiple of its data block
+  std::vector<uint64_t> starts = {};  // as ChunkCut::of() takes them; none with verity
+  int level = 3;                      // zstd, 1..22
   unsigned threads = 1;
   std::optional<verity::Parameters> verity;
   std::string temporary_directory;

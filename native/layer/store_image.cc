@@ -1,10 +1,8 @@
 #include "layer/store_image.h"
 
-#include <algorithm>
-
 #include "base/buffer.h"
-#include "base/checked.h"
 #include "base/ordered_pipeline.h"
+#include "layer/chunk_cut.h"
 #include "layer/slots.h"
 
 namespace seekable::layer {
@@ -22,11 +20,10 @@ struct Slot {
 
 Result<StoredImage> store_image(const ByteSource& image, BlobSink& sink, const StoreOptions& options,
                                 Job& job) {
-  if (options.chunk_size == 0 || options.threads == 0) {
-    return usage("encode", "chunk size and threads must not be 0");
-  }
-  const uint64_t chunks = ceil_divide(image.size(), options.chunk_size);
-  const uint64_t largest = std::min<uint64_t>(options.chunk_size, image.size());
+  if (options.threads == 0) return usage("encode", "threads must not be 0");
+  const ChunkCut cut = TRY(ChunkCut::of(image.size(), options.chunk_size, options.starts));
+  const uint64_t chunks = cut.count();
+  const size_t largest = cut.largest();
   std::vector<Slot> slots(slot_count(chunks, options.threads, largest));
   for (Slot& slot : slots) slot.chunk = TRY(Buffer::allocate(largest));
 
@@ -35,9 +32,9 @@ Result<StoredImage> store_image(const ByteSource& image, BlobSink& sink, const S
   hash::Sha256 diff_id;
   const auto read = [&](uint64_t index, unsigned number) -> Status {
     Slot& slot = slots[number];
-    const uint64_t offset = index * options.chunk_size;
-    slot.length = std::min<uint64_t>(options.chunk_size, image.size() - offset);
-    TRY(image.read_at(offset, slot.chunk.first(slot.length)));
+    const auto [offset, length] = cut.range(index);
+    slot.length = length;
+    TRY(image.read_at(offset, slot.chunk.first(length)));
     slot.checksum = hash::sha512(slot.chunk.first(slot.length));
     return ok();
   };

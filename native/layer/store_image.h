@@ -12,7 +12,8 @@
 namespace seekable::layer {
 
 struct StoreOptions {
-  uint32_t chunk_size = 4 << 20;  // bytes, > 0
+  uint32_t chunk_size = 4 << 20;      // bytes, > 0
+  std::vector<uint64_t> starts = {};  // as ChunkCut::of() takes them
   unsigned threads = 1;
 };
 

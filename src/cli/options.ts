@@ -43,6 +43,7 @@ export interface EncodeFlags extends BuildFlags {
   index?: 'embedded' | 'standalone';
   /** Commander makes it true where `--no-compress` is not given. */
   compress?: boolean;
+  chunking?: 'fixed' | 'files';
 }
 
 export function addEncodeOptions(command: Command): Command {
@@ -59,6 +60,11 @@ export function addEncodeOptions(command: Command): Command {
       'place',
     ),
     flagOf(rules.noCompress, 'erofs-image-spec: leave the data as it is'),
+    flagOf(
+      rules.chunking,
+      'erofs-image-spec: "files" cuts chunks where files begin, so that images share them (default: fixed)',
+      'kind',
+    ),
   ];
   for (const flag of flags) command.addOption(flag);
   return addBuildOptions(command);
@@ -78,6 +84,7 @@ export async function encodeOptions(flags: EncodeFlags): Promise<EncodeOptions> 
     dmVerityHash: flags.dmVerityHash,
     index: flags.index,
     noCompress: flags.compress === false ? true : undefined,
+    chunking: flags.chunking,
     ...buildOptions(flags),
   });
 }

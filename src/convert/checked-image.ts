@@ -64,7 +64,10 @@ function hasTree({ mediaType, annotations }: Descriptor): boolean {
 export async function withLayerImage<T>(
   file: BlobFile,
   { layer: { descriptor, diffId }, options }: LayerCall,
-  use: (layer: Pick<LayerImage, 'image' | 'hot' | 'built'>, check: () => Promise<void>) => Promise<T>,
+  use: (
+    layer: Pick<LayerImage, 'image' | 'hot' | 'built' | 'filePieces'>,
+    check: () => Promise<void>,
+  ) => Promise<T>,
 ): Promise<T> {
   const opened = await openLayerImage(file, options);
   const hashing = opened.sourceDigest === null ? startHashing(file, options) : null;

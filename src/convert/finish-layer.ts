@@ -9,12 +9,12 @@ import type { EncodeSettings } from '../format/profiles';
 import { openTemporary } from '../fs/temporary';
 import { hiddenBelow } from '../image/hidden-paths';
 import { readIndexOf } from '../image/image-layers';
-import { encodeErofs } from '../layer/encode';
+import { encodeErofs, type EncodableImage } from '../layer/encode';
 import type { EncodedLayer } from '../layer/encoded-layer';
 import { warnOfKeptOrder } from '../layer/layer-image';
 import { warnOfUnusedMkfs } from '../layer/mkfs/options';
 import { asByteSource } from '../layer/native-byte-source';
-import { native, type NativeSource } from '../native/binding';
+import { native } from '../native/binding';
 import { omit } from '../oci/json';
 import type { BlobDraft, BlobFile } from '../oci/store';
 import type { Descriptor } from '../oci/types';
@@ -58,7 +58,7 @@ export async function finishLayer(run: LayerRun, call: LayerCall): Promise<Finis
     try {
       warnOfUnusedMkfs(file.name, options);
       warnOfKeptOrder(file.name, options);
-      if (stored.kind !== 'seekable' || !matchesRequest(stored.blob, run, indexLayer)) {
+      if (stored.kind !== 'seekable' || !matchesRequest(stored.blob, layer, run, indexLayer)) {
         return await wrapStored(run, call, stored);
       }
       await stored.decode(null); // a layer that is passed on was checked as well
@@ -78,7 +78,7 @@ async function finishTar(run: LayerRun, call: LayerCall, file: BlobFile): Promis
   const { descriptor, diffId } = call.layer;
   const shown = { ...call, options: { ...call.options, ...progressOf(file, call.options.onProgress) } };
   try {
-    return await withLayerImage(file, shown, async ({ image, hot, built }, check) => {
+    return await withLayerImage(file, shown, async ({ image, hot, built, filePieces }, check) => {
       const paths = call.options.hot?.files.paths ?? [];
       if (built !== null)
         run.order?.add(
@@ -96,7 +96,7 @@ async function finishTar(run: LayerRun, call: LayerCall, file: BlobFile): Promis
         run,
         call,
         run.settings,
-        { image, hotEnd: hot?.end ?? 0, tar: diffId },
+        { image, filePieces, hotEnd: hot?.end ?? 0, tar: diffId },
         checkAll,
       );
       return {
@@ -140,7 +140,7 @@ async function wrap(
   { destination, pool }: StoreRun,
   { layer: { descriptor: old }, options }: LayerCall,
   settings: EncodeSettings,
-  { image, hotEnd, tar }: { image: NativeSource; hotEnd: number; tar: string | null },
+  { image, filePieces, hotEnd, tar }: EncodableImage & { hotEnd: number; tar: string | null },
   check: () => Promise<void>,
 ): Promise<FinishedLayer> {
   try {
@@ -148,7 +148,7 @@ async function wrap(
     const draft = await destination.createBlob();
     try {
       const encoded = await pool.compute(chunks, options.signal, (threads) =>
-        encodeErofs(image, draft, settings, { ...options, threads }, `blob ${old.digest}`),
+        encodeErofs({ image, filePieces }, draft, settings, { ...options, threads }, `blob ${old.digest}`),
       );
       await check();
       const descriptor = descriptorOf(withHotPart(encoded, hotEnd), { ...old, ...withOrigin(old, tar) });

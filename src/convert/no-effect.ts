@@ -9,7 +9,7 @@ type OptionName = keyof typeof optionsOf.convertImage & keyof ConvertOptions;
 /** A layer content cache has the images of layers … */
 const ofManifests = ['appendToIndex', 'osFeatures', 'keepForeign', 'replace', 'check'] as const;
 /** … and not in frames, of which some are fetched first. */
-const ofFrames = ['chunkSize', 'level', 'index', 'noCompress', 'cache', 'order'] as const;
+const ofFrames = ['chunkSize', 'level', 'index', 'noCompress', 'chunking', 'cache', 'order'] as const;
 
 /** Options that can do nothing in a conversion from one place to another. USAGE. */
 export function refuseNoEffect(

@@ -1,5 +1,7 @@
+import { chunkingAnnotation } from '../format/annotations';
 import type { EncodeSettings } from '../format/profiles';
 import type { ImageLayer } from '../image/image-layers';
+import { chunkingName } from '../layer/chunk-borders';
 import type { LoneIndex } from '../layer/chunk-index-section';
 import { settingsOf } from '../layer/encode';
 import { isCutInto, openSeekable, type SeekableBlob } from '../layer/seekable';
@@ -21,7 +23,7 @@ export async function findAtDestination(
   const file = await run.source.openBlob(descriptor);
   try {
     const blob = await unlessUnreadable(openSeekable(file, { ...options, descriptor, indexLayer }));
-    return blob !== null && matchesRequest(blob, run, indexLayer) ? passedThrough(blob, layer) : null;
+    return blob !== null && matchesRequest(blob, layer, run, indexLayer) ? passedThrough(blob, layer) : null;
   } finally {
     await file.close();
   }
@@ -35,6 +37,7 @@ export function passedThrough(blob: SeekableBlob, layer: ImageLayer): ConvertedL
 /** Whether a blob is as it was asked for. Options that were not given match anything. */
 export function matchesRequest(
   blob: SeekableBlob,
+  layer: Pick<ImageLayer, 'descriptor'>,
   { settings, asked }: ConversionRun,
   indexLayer: LoneIndex | undefined,
 ): boolean {
@@ -44,7 +47,7 @@ export function matchesRequest(
   const wanted = settings.verity;
   return (
     (asked.profile === undefined || settings.profile === profile) &&
-    (asked.chunkSize === undefined || isCutInto(blob, settings.chunkSize)) &&
+    isCutAsAsked(blob, layer, settings, asked) &&
     (asked.index === undefined || (settings.index === 'standalone') === (indexLayer !== undefined)) &&
     (asked.noCompress === undefined || settings.compression === section.frames.compression) &&
     (asked.dmVerity === undefined || asked.dmVerity === (vouched !== null)) &&
@@ -53,6 +56,18 @@ export function matchesRequest(
       wanted.blockSize === vouched?.dataBlockSize) &&
     (wanted === null || asked.dmVerityHash === undefined || wanted.algorithm === vouched?.algorithm)
   );
+}
+
+/** Of borders that were chosen by files, the table does not tell how: the descriptor does, or a layer is cut anew. */
+function isCutAsAsked(
+  blob: SeekableBlob,
+  { descriptor: { annotations = {} } }: Pick<ImageLayer, 'descriptor'>,
+  { chunking, chunkSize }: EncodeSettings,
+  asked: ConversionRun['asked'],
+): boolean {
+  if (chunking === 'files') return annotations[chunkingAnnotation] === chunkingName(chunkSize);
+  if (asked.chunkSize !== undefined) return isCutInto(blob, chunkSize);
+  return asked.chunking === undefined || blob.section.chunkSize !== null;
 }
 
 /** A layer that had a tree keeps one when nothing was said of that. */

@@ -31,11 +31,15 @@ export const hotAnnotation = 'dev.seekable-erofs.hot';
 /** Our own: the DiffID of the tar that an EROFS layer was built of. Whoever believes it believes the manifest (docs/containerd.md). */
 export const sourceDiffIdAnnotation = 'dev.seekable-erofs.source-diff-id';
 
+/** Our own, of profile "erofs-image-spec": how a layer was cut into chunks that begin where files do (docs/format/erofs-image-spec-profile.md). */
+export const chunkingAnnotation = 'dev.seekable-erofs.chunking';
+
 /** Every annotation that says something about a layer's encoding: what goes when the layer is encoded anew. Exported for its test. */
 export const seekableAnnotationNames: readonly string[] = [
   ...Object.values(containerdAnnotations),
   ...Object.values(specAnnotations),
   hotAnnotation,
+  chunkingAnnotation,
 ];
 
 /**

@@ -27,6 +27,10 @@ const maxLevel = 22;
 type IndexPlace = 'embedded' | 'standalone';
 const indexPlaces: readonly IndexPlace[] = ['embedded', 'standalone'];
 
+/** Where chunks begin: every so many bytes, or also where the data of files does, so that images share them. */
+type Chunking = 'fixed' | 'files';
+const chunkings: readonly Chunking[] = ['fixed', 'files'];
+
 interface VerityChoice {
   /** The default first. */
   hashes: readonly DigestAlgorithm[];
@@ -51,13 +55,16 @@ export interface EncodeChoices {
   index?: string | undefined;
   /** Profile "erofs-image-spec" only: leave the data as it is. */
   noCompress?: boolean | undefined;
+  /** "fixed" (the default), or, in profile "erofs-image-spec" only, "files". */
+  chunking?: string | undefined;
 }
 
 /** How a layer is to be encoded, all of it settled. */
 export interface EncodeSettings {
   profile: Profile;
-  /** Bytes. */
+  /** Bytes; of chunks that begin where files do, of the longest. */
   chunkSize: number;
+  chunking: Chunking;
   level: number;
   compression: 'zstd' | 'none';
   index: IndexPlace;
@@ -80,9 +87,10 @@ export function validateEncodeOptions(choices: EncodeChoices): EncodeSettings {
   return {
     profile,
     chunkSize,
+    chunking: checkName(choices.chunking ?? 'fixed', chunkings, 'chunking'),
     level,
     compression: choices.noCompress === true ? 'none' : 'zstd',
-    index: checkIndexPlace(choices.index ?? 'embedded'),
+    index: checkName(choices.index ?? 'embedded', indexPlaces, 'place of the index'),
     verity: choices.dmVerity === true ? { algorithm, blockSize, salt } : null,
   };
 }
@@ -96,9 +104,16 @@ function checkProfile(name: string): Profile {
 }
 
 /** A table that is not where readers look for it, or frames that are none, have no place in the other profile. */
-function checkSpecChoices(profile: Profile, { index, noCompress }: EncodeChoices): void {
+function checkSpecChoices(profile: Profile, { index, noCompress, chunking }: EncodeChoices): void {
   if (profile === 'erofs-image-spec') return;
-  const wrong = index !== undefined ? 'a place of the index' : noCompress === true ? 'no compression' : null;
+  const wrong =
+    index !== undefined
+      ? 'a place of the index'
+      : noCompress === true
+        ? 'no compression'
+        : chunking === 'files'
+          ? 'chunking by files'
+          : null;
   if (wrong === null) return;
   throw failure('USAGE', wrong, `profile ${profile} has no such choice`, 'profile erofs-image-spec has');
 }
@@ -119,11 +134,10 @@ function checkNeeds({ dmVerity, dmVerityBlockSize, dmVerityHash, noCompress, lev
   }
 }
 
-function checkIndexPlace(name: string): IndexPlace {
-  const place = indexPlaces.find((known) => known === name);
-  if (place === undefined)
-    throw failure('USAGE', 'place of the index', `there is no "${name}"`, indexPlaces.join(' or '));
-  return place;
+function checkName<T extends string>(name: string, names: readonly T[], what: string): T {
+  const found = names.find((known) => known === name);
+  if (found === undefined) throw failure('USAGE', what, `there is no "${name}"`, names.join(' or '));
+  return found;
 }
 
 function checkChunkSize(value: number | string): number {

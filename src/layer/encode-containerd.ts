@@ -40,7 +40,8 @@ async function writeParts(
   try {
     encoded = await runNative(
       options,
-      (job) => native.encodeImage(image, sink, { chunkSize, level, threads, tmpDir, verity }, job),
+      (job) =>
+        native.encodeImage(image, sink, { chunkSize, starts: null, level, threads, tmpDir, verity }, job),
       item,
     );
     const table = appendTable(sink, image.size, chunkSize, encoded);

@@ -1,5 +1,5 @@
 import { failure } from '../errors';
-import { writeSpecAnnotations } from '../format/annotations';
+import { chunkingAnnotation, writeSpecAnnotations } from '../format/annotations';
 import { chunkIndexHeaderSize, serializeChunkIndex } from '../format/chunk-index';
 import { digestOf, formatDigest } from '../format/digest';
 import { erofsMediaType, mediaTypes } from '../format/media-types';
@@ -10,7 +10,10 @@ import type { ResourceOptions } from '../job';
 import { native, type NativeBlobSink, type NativeSource } from '../native/binding';
 import { runNative } from '../native/run';
 import { writeBlobTo, type BlobTarget } from './blob-target';
+import { chunkBorders, chunkingName, type FilePieces } from './chunk-borders';
 import type { EncodedBlob, IndexLayer } from './encoded-layer';
+import { readFilePieces } from './file-pieces';
+import { asByteSource } from './native-byte-source';
 import { resourcesOf } from './resources';
 import { verityHead, verityParameters, type VeritySettings } from './verity-payload';
 
@@ -22,33 +25,44 @@ const maxChunks = 0xffff_ffff;
 
 /** Writes a blob as docs/format/erofs-image-spec-profile.md has it: image and tree in chunks as one, and the index last or apart. */
 export async function encodeSpec(
-  image: NativeSource,
+  { image, filePieces }: { image: NativeSource; filePieces: FilePieces | null },
   blob: BlobTarget,
   settings: EncodeSettings,
   options: ResourceOptions,
   item: string,
 ): Promise<EncodedBlob> {
-  checkSizes(image.size, settings);
-  const data = await joinTree(image, settings.verity, options, item);
+  const { chunkSize, chunking, verity } = settings;
+  if (verity !== null && image.size === 0)
+    throw failure('USAGE', 'dm-verity', 'an image of 0 bytes has no tree');
+  checkChunks(Math.ceil((image.size + treeSectionSize(image.size, verity)) / chunkSize), settings);
+  const pieces =
+    chunking === 'fixed'
+      ? null
+      : (filePieces ?? (await readFilePieces(asByteSource(image, item), options.signal)));
+  const data = await joinTree(image, verity, options, item);
   try {
-    return await writeBlobTo(blob, (sink) => writeParts(data, sink, settings, options, item));
+    const sizes = { imageSize: data.imageSize, dataSize: data.source.size, chunkSize };
+    const starts = pieces && chunkBorders(pieces, sizes);
+    if (starts !== null) checkChunks(starts.length - 1, settings);
+    return await writeBlobTo(blob, (sink) => writeParts({ ...data, starts }, sink, settings, options, item));
   } finally {
     data.close();
   }
 }
 
 async function writeParts(
-  data: ImageData,
+  data: ImageData & { starts: Float64Array | null },
   sink: NativeBlobSink,
   settings: EncodeSettings,
   options: ResourceOptions,
   item: string,
 ): Promise<EncodedBlob> {
-  const stored = await writeChunks(data.source, sink, settings, options, item);
+  const stored = await writeChunks(data, sink, settings, options, item);
   const { chunkSize, compression } = settings;
   const { offsets, checksums } = stored;
   const uncompressedSize = data.source.size;
-  const starts = Float64Array.from(offsets, (_, i) => Math.min(i * chunkSize, uncompressedSize));
+  const starts =
+    data.starts ?? Float64Array.from(offsets, (_, i) => Math.min(i * chunkSize, uncompressedSize));
   const index = { uncompressedSize, compression, offsets, starts, checksums, checksumSize } as const;
   const payload = serializeChunkIndex(index);
   const isEmbedded = settings.index === 'embedded';
@@ -61,7 +75,10 @@ async function writeParts(
     mediaType: erofsMediaType(settings.profile, compression),
     digest,
     size,
-    annotations: writeSpecAnnotations({ ...section, uncompressedDigest: diffId, verity: data.verity }),
+    annotations: {
+      ...writeSpecAnnotations({ ...section, uncompressedDigest: diffId, verity: data.verity }),
+      ...(data.starts && { [chunkingAnnotation]: chunkingName(chunkSize) }),
+    },
     diffId,
     uncompressedSize: data.imageSize,
     chunkSize,
@@ -71,10 +88,7 @@ async function writeParts(
 }
 
 /** Better refused now than after the work. */
-function checkSizes(imageSize: number, { chunkSize, verity, index, compression }: EncodeSettings): void {
-  if (verity !== null && imageSize === 0)
-    throw failure('USAGE', 'dm-verity', 'an image of 0 bytes has no tree');
-  const chunks = Math.ceil((imageSize + treeSectionSize(imageSize, verity)) / chunkSize);
+function checkChunks(chunks: number, { index, compression }: EncodeSettings): void {
   const isFramed = index === 'embedded' && compression === 'zstd';
   const limit = isFramed ? Math.floor((maxSkippablePayload - chunkIndexHeaderSize) / entrySize) : maxChunks;
   if (chunks <= limit) return;
@@ -131,14 +145,14 @@ async function joinTree(
 }
 
 async function writeChunks(
-  source: NativeSource,
+  { source, starts }: { source: NativeSource; starts: Float64Array | null },
   sink: NativeBlobSink,
   { compression, chunkSize, level }: EncodeSettings,
   options: ResourceOptions,
   item: string,
 ) {
   const { threads, tmpDir } = resourcesOf(options);
-  const settings = { chunkSize, level, threads, tmpDir, verity: null };
+  const settings = { chunkSize, starts, level, threads, tmpDir, verity: null };
   return runNative(
     options,
     (job) =>

@@ -8,6 +8,7 @@ import { checkOptions } from '../options';
 import type { ByteSource } from '../source/byte-source';
 import { openInputFile } from '../source/input-file';
 import type { BlobTarget } from './blob-target';
+import type { FilePieces } from './chunk-borders';
 import { encodeContainerd } from './encode-containerd';
 import type { EncodedBlob, EncodedLayer } from './encoded-layer';
 import { openLayerImage, type BuildOptions } from './layer-image';
@@ -43,7 +44,7 @@ export async function encodeLayer(
     try {
       const encoded = await writeOutput(
         blobPath,
-        ({ fd, name }) => encodeErofs(layer.image, { fd, name }, settings, options),
+        ({ fd, name }) => encodeErofs(layer, { fd, name }, settings, options),
         { ...options, inputs: [file] },
       );
       return omit(encoded, 'indexLayer');
@@ -78,9 +79,15 @@ function settingsOfTree(options: EncodeOptions, settings: EncodeSettings): Encod
   throw failure('USAGE', 'dm-verity block size', why, `leave it out, or give ${tarIndexBlockSize}`);
 }
 
+/** A raw EROFS image, and where the data of its files lies, when that is known: else it is looked for where it is needed. */
+export interface EncodableImage {
+  image: NativeSource;
+  filePieces?: FilePieces | null | undefined;
+}
+
 /** Writes the blob of a raw EROFS image to an empty file; progress calls it `item`. */
 export async function encodeErofs(
-  image: NativeSource,
+  { image, filePieces = null }: EncodableImage,
   blob: BlobTarget,
   settings: EncodeSettings,
   options: ResourceOptions,
@@ -88,7 +95,7 @@ export async function encodeErofs(
 ): Promise<EncodedBlob> {
   if (settings.profile === 'erofs-image-spec') {
     const { encodeSpec } = await import('./encode-spec.js');
-    return encodeSpec(image, blob, settings, options, item);
+    return encodeSpec({ image, filePieces }, blob, settings, options, item);
   }
   return { ...(await encodeContainerd(image, blob, settings, options, item)), indexLayer: null };
 }

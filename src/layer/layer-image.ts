@@ -6,6 +6,7 @@ import { native, type NativeSource, type Slice } from '../native/binding';
 import { reading } from '../native/native-error';
 import { runNative } from '../native/run';
 import type { ByteSource } from '../source/byte-source';
+import type { FilePieces } from './chunk-borders';
 import type { HotFiles } from './hot-files';
 import { mkfsSettings, warnOfUnusedMkfs, type MkfsChoices, type MkfsSettings } from './mkfs/options';
 import { asByteSource, nativeSourceOf } from './native-byte-source';
@@ -31,6 +32,8 @@ export interface LayerImage extends Omit<PlainLayer, 'content'> {
   built: { inodes: number; blockSize: number } | null;
   /** The hot part of what was built: where it ends, and which of the files it has; null when there is none. */
   hot: { end: number; found: number[] } | null;
+  /** Where the data of its files lies, if that was asked for and is known without reading the image. */
+  filePieces: FilePieces | null;
 }
 
 /** Opens a layer that is no seekable blob: gzip and zstd, told by content, are inflated into an unlinked file. */
@@ -66,6 +69,8 @@ export interface BuildOptions extends ResourceOptions, WarningOptions, MkfsChoic
 export interface PlannedBuildOptions extends BuildOptions {
   /** Files whose data comes first; zeros fill the image up to a multiple of `border` bytes behind it. */
   hot?: { files: HotFiles; border: number } | undefined;
+  /** "files": where the data of files lies is needed. */
+  chunking?: string | undefined;
 }
 
 /** Says that a layer is no tar, so that its data stays where it is. */
@@ -87,7 +92,7 @@ export async function openLayerImage(layer: Slice, options: PlannedBuildOptions)
     if (kind === 'erofs') {
       warnOfUnusedMkfs(layer.name, options);
       warnOfKeptOrder(layer.name, options);
-      return { ...rest, image: content, built: null, hot: null };
+      return { ...rest, image: content, built: null, hot: null, filePieces: null };
     }
     if (kind !== 'tar' && kind !== 'empty') throw await notALayer(source);
     return mkfs === null
@@ -104,8 +109,8 @@ async function planned(
   name: string,
   options: PlannedBuildOptions,
 ): Promise<LayerImage> {
-  const { bottomLayer = false, hot } = options;
-  const { threads, tmpDir } = resourcesOf(options);
+  const { bottomLayer = false, hot, chunking } = options;
+  const listFiles = chunking === 'files';
   const planning = runNative(
     options,
     (job) =>
@@ -114,11 +119,11 @@ async function planned(
         {
           blockSize: builtBlockSize,
           bottomLayer,
-          threads,
-          tmpDir,
+          ...resourcesOf(options),
           hotPaths: hot?.files.paths ?? [],
           hotRanges: hot?.files.ranges ?? [],
           hotBorder: hot?.border ?? builtBlockSize,
+          listFiles,
         },
         job,
       ),
@@ -135,6 +140,7 @@ async function planned(
     image: plan.source,
     built: { inodes: plan.inodes, blockSize: builtBlockSize },
     hot: hot === undefined ? null : { end: plan.hotEnd, found: plan.hotFound },
+    filePieces: listFiles ? plan.filePieces : null,
     close,
   };
 }
@@ -153,7 +159,7 @@ async function madeByMkfs(
     image.close();
   };
   const sourceDigest = rest.sourceDigest ?? tarDigest;
-  return { image, built, hot: null, sourceDigest, contentDigest, close };
+  return { image, built, hot: null, filePieces: null, sourceDigest, contentDigest, close };
 }
 
 async function notALayer(source: ByteSource): Promise<Error> {

@@ -106,6 +106,8 @@ interface PlannedImage {
   hotEnd: number;
   /** Indices of those of `hotPaths` that are files. */
   hotFound: number[];
+  /** Offset in the image and length of each piece of a file that lies together, in turn; none unless asked for. */
+  filePieces: Float64Array;
   warnings: string[];
 }
 
@@ -327,6 +329,8 @@ interface Addon {
       hotRanges: readonly Float64Array[];
       /** Zeros fill the image up to a multiple of so many bytes where the hot part ends. */
       hotBorder: number;
+      /** Say where the data of files lies. */
+      listFiles: boolean;
     },
     job: NativeJob,
   ): Promise<PlannedImage>;
@@ -342,6 +346,8 @@ interface Addon {
     sink: NativeBlobSink,
     options: {
       chunkSize: number;
+      /** Where chunks begin, and the size behind the last; null: every `chunkSize` bytes. */
+      starts: Float64Array | null;
       level: number;
       threads: number;
       tmpDir: string;
@@ -353,7 +359,7 @@ interface Addon {
   storeImage(
     source: NativeSource,
     sink: NativeBlobSink,
-    options: { chunkSize: number; threads: number },
+    options: { chunkSize: number; starts: Float64Array | null; threads: number },
     job: NativeJob,
   ): Promise<Omit<EncodedImage, 'verity'>>;
   /** Sources and bytes behind each other, as one source; the parts may be closed. */

@@ -51,6 +51,8 @@ describe('the key of a layer', () => {
     ['hash of dm-verity', { ...spec, dmVerity: true, dmVerityHash: 'sha512' }, { ...spec, dmVerity: true }],
     ['compression', { ...spec, noCompress: true }, spec],
     ['place of the index', { ...spec, index: 'standalone' }, spec],
+    ['chunking by files', { ...spec, chunking: 'files' }, spec],
+    ['chunking that is given, if only the default', { ...spec, chunking: 'fixed' }, spec],
     ['words of mkfs.erofs', { mkfs: '-zlz4' }, { mkfs: '' }],
     ['tar index', { mkfsTarIndex: true }, { mkfs: '' }],
   ])('depends on the %s', (_, one, other) => {

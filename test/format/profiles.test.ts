@@ -6,7 +6,7 @@ import { refusal } from '../support/refusal';
 
 describe('encode options', () => {
   it('have defaults', () => {
-    const common = { profile: 'containerd', chunkSize: 524_288, level: 3 };
+    const common = { profile: 'containerd', chunkSize: 524_288, chunking: 'fixed', level: 3 };
     const settings = { ...common, compression: 'zstd', index: 'embedded', verity: null };
     expect(validateEncodeOptions({})).toEqual(settings);
     expect(validateEncodeOptions({ dmVerity: true })).toEqual({
@@ -57,6 +57,8 @@ describe('encode options', () => {
     { dmVerityHash: 'sha256' },
     { dmVerityHash: 'md5' },
     { profile: 'erofs-image-spec', dmVerityHash: 'sha1' },
+    { profile: 'erofs-image-spec', chunking: 'names' },
+    { chunking: 'files' },
   ])('refuse %j', (choices) => {
     expect(() => validateEncodeOptions(choices)).toThrow(refusal('USAGE'));
     expect(() => validateEncodeOptions({ ...choices, dmVerity: true })).toThrow(refusal('USAGE'));

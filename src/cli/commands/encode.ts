@@ -32,16 +32,26 @@ export function encodeCommand(session: Session): Command {
     const stdoutTaken = takesOutput(paths[1], flags);
     const { encodeLayer } = await library();
     const document = await encodeLayer(...paths, { ...options, ...(await encodeOptions(flags)) });
-    return { document, text: [document.digest], summary: describe(document, elapsed()), stdoutTaken };
+    return {
+      document,
+      text: [document.digest],
+      summary: describe(document, flags, elapsed()),
+      stdoutTaken,
+    };
   });
 }
 
-function describe({ mediaType, size, annotations, ...layer }: EncodedLayer, seconds: number): string[] {
+function describe(
+  { mediaType, size, annotations, ...layer }: EncodedLayer,
+  { chunking }: EncodeFlags,
+  seconds: number,
+): string[] {
+  const most = chunking === 'files' ? 'at most ' : '';
   const rows = [
     ['media type', mediaType],
     ['size', `${size}`],
     ['diffId', layer.diffId],
-    ['uncompressed', `${layer.uncompressedSize} in ${layer.chunks} chunks of ${layer.chunkSize}`],
+    ['uncompressed', `${layer.uncompressedSize} in ${layer.chunks} chunks of ${most}${layer.chunkSize}`],
   ];
   const work = humanWork(layer.uncompressedSize, size, seconds);
   return [...table(rows), 'annotations', ...indent(table(Object.entries(annotations))), work];

@@ -100,6 +100,7 @@ async function epochOf({ source, name }: MkfsInput, options: ResourceOptions): P
           hotPaths: [],
           hotRanges: [],
           hotBorder: 4096,
+          listFiles: false,
         },
         job,
       ),
