@@ -10,6 +10,7 @@ const expected = [
   /^dist\/([a-z-]+\/)*[a-z0-9-]+\.(js|d\.ts)$/,
   /^dist\/mount\/container\/seccomp-profile\.json$/,
   /^dist\/containerd\/protos\/[a-z]+\.proto$/,
+  /^man\/seekable-erofs\.1$/,
   /^native\/(?!test\/)([a-z]+\/)+[a-z0-9_]+\.(cc|h|inc)$/,
   /^native\/(sources\.txt|binding\/exports\.map)$/,
   /^deps\/binding\.gyp$/,

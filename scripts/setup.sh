@@ -92,7 +92,7 @@ build() {
     mkdir -p build/Release
     cp "$addon" build/Release/new.node && mv build/Release/new.node build/Release/seekable_erofs.node
   fi
-  if newer_than dist/index.mjs src tsconfig.json tsconfig.build.json scripts/entry-points.mjs; then
+  if newer_than dist/index.mjs src tsconfig.json tsconfig.build.json scripts/entry-points.mjs scripts/man-page.mjs; then
     doing 'npm run build:ts' npm run --silent build:ts
   fi
 }

@@ -10,6 +10,16 @@ import { StatusReport } from './status-report';
 
 /** A command whose usage errors are thrown in this package's form instead of printed in commander's. */
 export class UsageCommand extends Command {
+  /** Lines of the program that show its use, without its name. */
+  examples: readonly string[] = [];
+
+  /** Puts examples first in the help. */
+  showExamples(examples: readonly string[], heading = ''): this {
+    this.examples = examples;
+    const lines = examples.map((example) => `  $ seekable-erofs ${example}\n`);
+    return this.addHelpText('before', `${heading}Examples:\n${lines.join('')}`);
+  }
+
   override createCommand(name?: string): Command {
     return new UsageCommand(name);
   }
@@ -39,6 +49,8 @@ export interface Context {
 export interface Session {
   streams: Streams;
   exitCode: number;
+  /** Every command there is, for those that tell of them. */
+  wholeProgram: () => Promise<Command>;
 }
 
 /** Starts a command's definition: its arguments, and its help with the examples first. */
@@ -46,8 +58,7 @@ export function defineCommand(usage: string, summary: string, examples: string[]
   const [name = '', ...args] = usage.split(' ');
   const command = new UsageCommand(name).summary(summary);
   for (const argument of args) command.argument(argument);
-  const lines = examples.map((example) => `  $ seekable-erofs ${example}\n`);
-  return command.addHelpText('before', `${summary}\n\nExamples:\n${lines.join('')}`);
+  return command.showExamples(examples, `${summary}\n\n`);
 }
 
 /** Ends a command's definition: the flags that all share, and its work between signals, progress and printing. */

@@ -30,6 +30,7 @@ export interface ConvertFlags extends EncodeFlags, RegistryFlags {
 }
 
 export function addConvertOptions(command: Command): Command {
+  command.optionsGroup('What is converted, and kept:');
   addPlatformOption(command, 'os/arch[/variant] to take from an index, repeatable (default: this machine)');
   const flags = [
     flagOf(rules.allPlatforms, 'convert the whole index, and keep it an index').conflicts('platform'),

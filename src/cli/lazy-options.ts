@@ -23,6 +23,7 @@ const maxSeconds = 86_400;
 /** Adds the flags of a mount that fetches what is read. */
 export function addLazyOptions(command: Command): void {
   command
+    .optionsGroup('Lazily:')
     .option('--lazy', 'mount at once and fetch what is read, by the lazy server (see serve)')
     .addOption(
       new Option('--mirror <host>', 'a registry that has the same blobs, repeatable').argParser(collect),

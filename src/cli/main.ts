@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import '../no-inspector';
 import { run } from './program';
 
 /** Exits by itself rather than when the last handle is closed: an idle keep-alive connection must not delay the shell. */

@@ -66,6 +66,7 @@ export function addEncodeOptions(command: Command): Command {
       'kind',
     ),
   ];
+  command.optionsGroup('The blobs:');
   for (const flag of flags) command.addOption(flag);
   return addBuildOptions(command);
 }
@@ -109,6 +110,7 @@ export function addBuildOptions(command: Command): Command {
   const description =
     'build by an installed mkfs.erofs (1.8 or newer; $MKFS_EROFS or on PATH) with these options';
   return command
+    .optionsGroup('Another builder:')
     .addOption(flagOf(rules.mkfs, description, 'options'))
     .addOption(
       flagOf(rules.mkfsTarIndex, 'by mkfs.erofs too: an index of the tar, then the tar').conflicts('mkfs'),
@@ -131,6 +133,7 @@ export interface ReadFlags {
 
 export function addReadOptions(command: Command): Command {
   return command
+    .optionsGroup('What vouches for it:')
     .option(
       '--descriptor <file>',
       'JSON of `encode --json`, or any OCI descriptor, to verify a bare blob against',

@@ -1,4 +1,5 @@
 // The process of the doors to containerd: gRPC services on Unix sockets. The lazy server is another: what mounts layers must not serve them.
+import '../no-inspector';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { SeekableErofsError } from '../errors';

@@ -12,7 +12,7 @@ import { parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
 import type { ByteSource } from '../source/byte-source';
 import { openFileSource } from '../source/file';
-import { openInputFile } from '../source/input-file';
+import { openNamedFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
@@ -129,7 +129,7 @@ async function openSingle(path: string, options: ViewOptions, resources: Resourc
   const opened: ByteSource[] = [];
   if (parseReference(path).transport === 'file') resources.inputs.push(...[path, ...devices].map(inputFile));
   for (const path of devices) {
-    const device = resources.keep(await openInputFile(path, options));
+    const device = resources.keep(await openNamedFile(path, options));
     resources.local.add(device, device);
     opened.push(device);
   }

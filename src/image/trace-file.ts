@@ -1,7 +1,7 @@
 import { parseTrace, maxTraceSize, type Trace } from '../format/trace';
 import { checkJsonSize } from '../format/json';
 import type { ResourceOptions } from '../job';
-import { openInputFile } from '../source/input-file';
+import { openNamedFile } from '../source/input-file';
 
 /** Reads a trace from a file; `-` is standard input. Errors as those of parseTrace(), and of the file. */
 export async function readTrace(path: string, options: ResourceOptions = {}): Promise<Trace> {
@@ -13,7 +13,7 @@ export async function readTraceFile(
   path: string,
   options: ResourceOptions,
 ): Promise<{ trace: Trace; bytes: Buffer }> {
-  const file = await openInputFile(path, options);
+  const file = await openNamedFile(path, options);
   try {
     checkJsonSize(file.name, file.size, maxTraceSize);
     const bytes = await file.read(0, file.size);

@@ -1,4 +1,5 @@
 // The keeper's process where a mount has started it: `serve` is the same in the foreground.
+import '../no-inspector';
 import { keepServer, type LazyServeOptions } from './keeper';
 import { logLine } from './log-line';
 

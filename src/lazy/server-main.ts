@@ -1,4 +1,5 @@
 // The process of the lazy server: started by its keeper, which holds the FUSE device as well.
+import '../no-inspector';
 import { closeSync } from 'node:fs';
 import {
   backgroundRate,

@@ -1,10 +1,11 @@
 import { pipeline } from 'node:stream/promises';
-import { failure, fromSystemError } from '../errors';
+import { failure, fromSystemError, SeekableErofsError } from '../errors';
 import { spaceGuard } from '../fs/disk-space';
 import { writeChunks } from '../fs/fd-chunks';
 import { openTemporary } from '../fs/temporary';
 import type { ResourceOptions } from '../job';
 import { openFileSource, type FileSource } from './file';
+import { imageMeantBy } from '../image-name';
 
 /** An unnamed temporary file of what `fill` writes to its descriptor. */
 export async function spooledFile(
@@ -63,8 +64,25 @@ async function openStandardInput(options: ResourceOptions): Promise<FileSource> 
 }
 
 /** A file that was named by a user: `-` is standard input. Errors as openFileSource() and openStandardInput(). */
-export function openInputFile(path: string, options: ResourceOptions): Promise<FileSource> {
+export function openNamedFile(path: string, options: ResourceOptions): Promise<FileSource> {
   return path === '-' ? openStandardInput(options) : openFileSource(path);
+}
+
+/** The same of a layer: where there is none, the error names the image that may have been meant. */
+export async function openInputFile(path: string, options: ResourceOptions): Promise<FileSource> {
+  try {
+    return await openNamedFile(path, options);
+  } catch (error) {
+    const image = imageMeantBy(path);
+    if (image === undefined || !(error instanceof SeekableErofsError) || error.code !== 'NOT_FOUND')
+      throw error;
+    throw failure(
+      'NOT_FOUND',
+      path,
+      error.why,
+      `a bare path is a layer; ${image} if it is an image in a registry`,
+    );
+  }
 }
 
 async function copyInput(fd: number, signal: AbortSignal | undefined): Promise<void> {

@@ -1,4 +1,5 @@
 import { failure, type SeekableErofsError } from '../errors';
+import { imageMeantBy } from '../image-name';
 import { checkReferenceName, parseReference } from '../oci/reference';
 import type { DestinationStore, SourceStore } from '../oci/store';
 import type { DestinationOptions, StoreOptions } from './registry/options';
@@ -117,5 +118,12 @@ function checkName(name: string | undefined): void {
 }
 
 function noImage(text: string): SeekableErofsError {
-  return failure('USAGE', text, 'it names no image', `oci:${text} if it is the folder of an image layout`);
+  const meant = imageMeantBy(text);
+  const registry = meant === undefined ? '' : `${meant} if it is in a registry, `;
+  return failure(
+    'USAGE',
+    text,
+    'it names no image',
+    `${registry}oci:${text} if it is the folder of an image layout`,
+  );
 }

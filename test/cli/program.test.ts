@@ -24,6 +24,14 @@ describe('--help', () => {
     expect(stdout.indexOf('Examples:')).toBe(0);
   });
 
+  test('has what belongs together under one heading', async () => {
+    const { stdout } = await runWith(['--help']);
+    const groups = stdout.split(/^(?=\S.*:$)/m).map((text) => text.split('\n')[0]);
+    expect(groups.slice(2, 5)).toEqual(['Convert:', 'Look, and check:', 'Read files, without mounting:']);
+    const { stdout: ofConvert } = await runWith(['convert', '--help']);
+    expect(ofConvert).toMatch(/^The blobs:\n {2}--profile/m);
+  });
+
   test.each(commands)('of %s has examples first, and the flags that all share', async (command) => {
     const { exitCode, stdout, stderr } = await runWith([command, '--help']);
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
@@ -87,6 +95,7 @@ describe('wrong usage is exit 2 and one line', () => {
     ['encode a b --profile other', /Allowed choices are containerd/],
     ['encode a b --dm-verity-hash md5', /Allowed choices are sha512, sha256/],
     ['convert layer.tar oci:b', /^error: layer\.tar: not an image reference \(.*encode and build\)\n$/],
+    ['convert alpine:3 oci:b', /\(docker:\/\/docker\.io\/library\/alpine:3 if it is in a registry; /],
     ['convert oci:a layer.blob', /^error: layer\.blob: not an image reference/],
     ['convert oci:a oci:b --platform linux/amd64 --all-platforms', /cannot be used with/],
     [
@@ -139,6 +148,16 @@ describe('wrong usage is exit 2 and one line', () => {
     expect(stderr).toContain('terminal');
   });
 });
+
+test.each(['ls', 'inspect', 'verify', 'encode'])(
+  '%s says what an image without a transport is called',
+  async (name) => {
+    const rest = name === 'encode' ? ['never.blob'] : [];
+    const { exitCode, stderr } = await runWith([name, 'ghcr.io/some/app:v1', ...rest]);
+    const hint = 'a bare path is a layer; docker://ghcr.io/some/app:v1 if it is an image in a registry';
+    expect([exitCode, stderr]).toEqual([1, expect.stringContaining(hint)]);
+  },
+);
 
 describe('what others call so', () => {
   test('-v and -V are the version', async () => {

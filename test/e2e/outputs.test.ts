@@ -178,6 +178,24 @@ test('SIGUSR1 shows how far a run is, and the run goes on', async () => {
   expect((await running.ended).exitCode).toBe(0);
 });
 
+test('SIGUSR1 does not open the debugger, also before a command begins', async () => {
+  // As the first of the program's modules is loaded, and as its largest one is.
+  await writeFile(
+    at('signal.cjs'),
+    `const { Module } = require('node:module');
+const load = Module._load;
+Module._load = (request, ...rest) => {
+  if (/program$|commander$/.test(request)) process.kill(process.pid, 'SIGUSR1');
+  return load(request, ...rest);
+};`,
+  );
+  const { exitCode, stderr } = await runCli(['doctor', '--help'], {
+    cwd: folder,
+    env: { NODE_OPTIONS: `--require ${at('signal.cjs')} --inspect-port=0` },
+  });
+  expect([exitCode, stderr]).toEqual([0, '']);
+});
+
 /** Runs the program by a shell, whose strings are bytes: `$'…'` of `sh` is `$(printf '…')`. */
 function runShell(command: string): { status: number | null; stderr: string } {
   const program = join(__dirname, '../../dist/cli/main.js');

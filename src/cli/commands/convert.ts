@@ -4,6 +4,7 @@ import type { ConvertResult } from '../../index';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { addConvertOptions, convertOptions, type ConvertFlags } from '../convert-options';
 import { library } from '../library';
+import { imageMeantBy } from '../../image-name';
 import { isImageReference, type CommonFlags } from '../options';
 import type { Streams } from '../output';
 import { humanCount, humanWork, leftOutLines } from '../text';
@@ -41,7 +42,10 @@ function checkReferences(source: string, destination: string, { json }: Flags, {
   const forms =
     'an image is docker://HOST/REPO, oci:DIR, oci-archive:FILE or docker-archive:FILE; for one layer see encode and build';
   for (const text of [source, destination]) {
-    if (!isImageReference(text)) throw failure('USAGE', text, 'not an image reference', forms);
+    if (isImageReference(text)) continue;
+    const meant = imageMeantBy(text);
+    const hint = meant === undefined ? forms : `${meant} if it is in a registry; ${forms}`;
+    throw failure('USAGE', text, 'not an image reference', hint);
   }
   const stdoutTaken = /^oci-archive:-(:|$)/.test(destination);
   if (stdoutTaken && json === true) {

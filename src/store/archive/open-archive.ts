@@ -5,7 +5,7 @@ import { failure } from '../../errors';
 import { compressionMagicSize, unreadCompression } from '../../format/compressions';
 import type { ResourceOptions } from '../../job';
 import type { FileSource } from '../../source/file';
-import { openInputFile, SpoolEnd, spooledFile } from '../../source/input-file';
+import { openNamedFile, SpoolEnd, spooledFile } from '../../source/input-file';
 import { readChunks } from '../../fs/fd-chunks';
 
 /**
@@ -13,7 +13,7 @@ import { readChunks } from '../../fs/fd-chunks';
  * (`-`, standard input) or gzip-compressed.
  */
 export async function openArchiveFile(path: string, options: ResourceOptions): Promise<FileSource> {
-  const file = await openInputFile(path, options);
+  const file = await openNamedFile(path, options);
   try {
     const first = await file.read(0, Math.min(compressionMagicSize, file.size));
     const magic = first.toString('hex');
