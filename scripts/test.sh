@@ -133,5 +133,6 @@ step start script node scripts/start.mjs
 step package script node scripts/check-package.mjs --prebuilt --compile
 step containerd script node test/e2e/containerd.mjs
 step containerd-doors script node test/e2e/containerd-doors.mjs
+step containerd-differ script node test/e2e/containerd-differ.mjs
 step containerd-cache script node test/e2e/containerd-cache.mjs
 finish

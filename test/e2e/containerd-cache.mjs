@@ -4,20 +4,37 @@
 // Prints SKIP and succeeds where the machine can't run containers. $CONTAINERD_BIN: a directory with containerd's programs.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startContainerd } from './support/containerd-daemon.mjs';
 import { runPod } from './support/cri-pod.mjs';
-import { program, startServer } from './support/lazy-server.mjs';
+import { startServer } from './support/lazy-server.mjs';
+import {
+  PAUSE,
+  cli,
+  convert,
+  exec,
+  fetchedBy,
+  importPause,
+  layerFiles,
+  layersOf,
+  manifestOf,
+  ns,
+  pull,
+  pulling,
+  removeContainer,
+  run,
+  runAll,
+  runOn,
+  sourceTree,
+  treeOfImage,
+} from './support/node.mjs';
 import { startRegistry } from './support/registry.mjs';
 import { EXPECTED_OUTPUT, writeMoreImages, writeSharingImages } from './support/sample-image.mjs';
 import { runScenario } from './support/scenario.mjs';
-import { treeOf } from './support/tree.mjs';
 
-const PAUSE = 'example.test/pause:1';
-const TIMEOUT = 5 * 60_000;
 const START_TIME = 30_000;
 
 async function inside(directory, bin, groups, noCrictl) {
@@ -31,23 +48,12 @@ async function inside(directory, bin, groups, noCrictl) {
   const mirror = `127.0.0.1:${await freePort()}`;
   const flags = ['--erofs-cache', at('cache'), '--registry', mirror, '--upstream', registry.host];
   const server = await startServer(directory, {}, flags);
-  const test = { server, registry, groups, at, noCrictl };
+  const pullFlags = ['--hosts-dir', at('certs')];
+  const test = { server, registry, groups, at, noCrictl, snapshotter: 'erofs', pullFlags };
   await comesUp(test);
   test.daemon = await startContainerd({ bin, directory, pause: PAUSE, extra: configuration(test, flags) });
   importPause(test);
-  const wanted = process.env.SCENARIOS?.split(',');
-  try {
-    for (const [name, run] of Object.entries(scenarios)) {
-      if (wanted === undefined || wanted.includes(name)) await run(test);
-    }
-  } catch (error) {
-    console.error(test.daemon.complaints, server.log);
-    throw error;
-  } finally {
-    registry.stop();
-    await test.daemon.stop();
-    await server.stop();
-  }
+  await runAll(test, scenarios);
   assert.deepEqual(readdirSync(at('cache')), [], 'nothing is left where the cache was shown');
 }
 
@@ -86,7 +92,7 @@ function configuration({ at, registry }, flags) {
 function pullLazily(test) {
   const image = convert(test, 'three', 'sharing:three');
   const fetched = fetchedBy(test, () => pull(test, 'lazy', image));
-  expectLittle(fetched, layersOf(test, image), 'at the pull');
+  expectLittle(fetched, layersOf(image), 'at the pull');
   assert.equal(run(test, 'lazy', image), EXPECTED_OUTPUT);
   assert.equal(layerFiles(test).length, 0, 'containerd has unpacked nothing');
   console.log('ok: an image is pulled lazily through the mirror, and run');
@@ -96,7 +102,7 @@ function pullLazily(test) {
 function sameTree(test) {
   const image = convert(test, 'tree', 'sharing:three');
   pull(test, 'tree', image);
-  const ours = treeOfImage(test, 'tree', 'erofs', image, 'ours');
+  const ours = treeOfImage(test, 'tree', image);
   const theirs = sourceTree(test);
   assert.ok(theirs.split('\n').length > 20);
   assert.equal(ours, theirs);
@@ -107,7 +113,7 @@ function sameTree(test) {
 function specProfile(test) {
   const image = convert(test, 'spec', 'sharing:2', '--profile', 'erofs-image-spec', '--chunk-size', '64KiB');
   const fetched = fetchedBy(test, () => pull(test, 'spec', image));
-  const layers = layersOf(test, image);
+  const layers = layersOf(image);
   const bytes = fetched.reduce((sum, request) => sum + request.bytes, 0);
   const size = layers.reduce((sum, layer) => sum + layer.size, 0);
   assert.ok(bytes < size / 4, `${bytes} bytes of ${size} were fetched at the pull`);
@@ -124,7 +130,7 @@ async function byCri(test) {
   }
   const image = convert(test, 'cri', 'sharing:three', '--chunk-size', '128KiB');
   const fetched = fetchedBy(test, () => daemon.crictl('pull', image));
-  expectLittle(fetched, layersOf(test, image), 'at the pull by CRI');
+  expectLittle(fetched, layersOf(image), 'at the pull by CRI');
   const printed = await runPod(daemon, { image, directory: at('pod'), cgroup: `/${groups}-cri` });
   assert.equal(printed, EXPECTED_OUTPUT);
   daemon.crictl('rmi', image);
@@ -135,12 +141,12 @@ async function byCri(test) {
 function bothForms(test) {
   const image = convert(test, 'both', 'sharing:1', '--append-to-index');
   const fetched = fetchedBy(test, () => pull(test, 'both', image));
-  expectNoTars(test, fetched, image);
+  expectNoTars(fetched, image);
   assert.equal(run(test, 'both', image, '/bin/sh', '-c', 'read own < /own; echo $own; sleep 1'), '1\n');
   const three = convert(test, 'both-three', 'sharing:three', '--append-to-index');
   pull(test, 'both', three);
   assert.equal(run(test, 'both', three), EXPECTED_OUTPUT);
-  assert.equal(treeOfImage(test, 'both', 'erofs', three, 'both-tree'), sourceTree(test));
+  assert.equal(treeOfImage(test, 'both', three), sourceTree(test));
   assert.equal(layerFiles(test).length, 0, 'containerd has unpacked nothing');
   console.log('ok: an index of both forms, by its plain tag: lazily from EROFS');
 }
@@ -153,7 +159,7 @@ async function bothFormsByCri(test) {
   }
   const image = convert(test, 'both-cri', 'more:index', '--append-to-index');
   const fetched = fetchedBy(test, () => daemon.crictl('pull', image));
-  expectNoTars(test, fetched, image);
+  expectNoTars(fetched, image);
   const printed = await runPod(daemon, { image, directory: at('pod-both'), cgroup: `/${groups}-both` });
   assert.equal(printed, EXPECTED_OUTPUT);
   assert.equal(layerFiles(test).length, 0, 'containerd has unpacked nothing');
@@ -164,7 +170,7 @@ async function bothFormsByCri(test) {
 function hostile(test) {
   const { registry } = test;
   const image = convert(test, 'hostile', 'unseen:three');
-  const [layer] = layersOf(test, image);
+  const [layer] = layersOf(image);
   const offset = Number(layer.annotations['dev.containerd.erofs.zstd.chunk_table_offset']) + 16;
   const restore = registry.damage(layer.digest, offset);
   const before = shownImages(test);
@@ -189,7 +195,7 @@ function removed(test) {
   lazy(test, 'rm', `docker://${registry.host}/sample:hostile`);
   const image = convert(test, 'sleeping', 'unseen:sleeping');
   pull(test, 'removed', image);
-  daemon.ctr(ns(test, 'removed'), 'run', '--detach', '--snapshotter', 'erofs', image, 'sleeper');
+  runOn(test, 'removed', image, 'sleeper');
   assert.equal(exec(test, 'removed', 'sleeper', 'read a < /data/kept; echo $a; sleep 1'), 'kept\n');
   assert.throws(() => lazy(test, 'rm', `docker://${registry.host}/sample:sleeping`), /is mounted/);
   removeContainer(test, 'removed', 'sleeper');
@@ -205,7 +211,7 @@ async function killed(test) {
   const rounds = Number(process.env.KILLS ?? 3);
   const image = convert(test, 'reader', 'sharing:sleeping', '--chunk-size', '128KiB');
   pull(test, 'killed', image);
-  daemon.ctr(ns(test, 'killed'), 'run', '--detach', '--snapshotter', 'erofs', image, 'reader');
+  runOn(test, 'killed', image, 'reader');
   const kills = [
     () => server.killPart('server-main'),
     () => killContainerd(daemon),
@@ -235,14 +241,6 @@ async function killContainerd(daemon) {
   await daemon.start();
 }
 
-const ns = ({ groups }, name) => `${groups}-${name}`;
-
-function importPause(test) {
-  const image = convert(test, 'pause', 'more:pause');
-  test.daemon.ctr('k8s.io', ...pulling(test, image));
-  test.daemon.ctr('k8s.io', 'images', 'tag', image, PAUSE);
-}
-
 /** Resolves when the server answers, and shows its cache. */
 async function comesUp(test) {
   for (const deadline = Date.now() + START_TIME; Date.now() < deadline;) {
@@ -256,86 +254,12 @@ async function comesUp(test) {
   throw new Error(`serve did not come up\n${test.server.log}`);
 }
 
-function cli(...args) {
-  return execFileSync(process.execPath, [program(), ...args], { encoding: 'utf8', timeout: TIMEOUT });
-}
-
 const lazy = ({ server }, ...args) =>
   JSON.parse(cli('lazy', ...args, '--state', server.state, '--json', '--quiet'));
 const shownImages = (test) =>
   lazy(test, 'ls')
     .map(({ reference }) => reference)
     .sort();
-
-/** Converts a source image, and gives its name in the registry. */
-function convert({ registry, at }, name, source, ...flags) {
-  const [folder, reference] = source.split(':');
-  const image = `${registry.host}/sample:${name}`;
-  const size = flags.includes('--chunk-size') ? [] : ['--chunk-size', '256KiB'];
-  cli('convert', `oci:${at(folder)}:${reference}`, `docker://${image}`, '--quiet', ...size, ...flags);
-  return image;
-}
-
-const pulling = ({ at }, image, snapshotter = 'erofs') => [
-  'images',
-  'pull',
-  '--snapshotter',
-  snapshotter,
-  '--hosts-dir',
-  at('certs'),
-  image,
-];
-
-function pull(test, namespace, image) {
-  test.daemon.ctr(ns(test, namespace), ...pulling(test, image));
-}
-
-let containers = 0;
-
-function run(test, namespace, image, ...command) {
-  const flags = ['run', '--rm', '--snapshotter', 'erofs', image, `c${containers++}`, ...command];
-  return test.daemon.ctr(ns(test, namespace), ...flags);
-}
-
-function exec(test, namespace, name, script) {
-  const flags = ['tasks', 'exec', '--exec-id', `e${containers++}`, name, '/bin/sh', '-c', script];
-  return test.daemon.ctr(ns(test, namespace), ...flags);
-}
-
-function removeContainer(test, namespace, name) {
-  test.daemon.ctr(ns(test, namespace), 'tasks', 'delete', '--force', name);
-  test.daemon.ctr(ns(test, namespace), 'containers', 'delete', name);
-}
-
-function sourceTree(test) {
-  const flags = ['--snapshotter', 'overlayfs', '--base-name', 'example.test/source'];
-  test.daemon.ctr(ns(test, 'source'), 'images', 'import', ...flags, test.at('sharing.tar'));
-  return treeOfImage(test, 'source', 'overlayfs', 'example.test/source:three', 'theirs');
-}
-
-function treeOfImage(test, namespace, snapshotter, image, name) {
-  const target = test.at(name);
-  mkdirSync(target, { recursive: true });
-  const full = ns(test, namespace);
-  test.daemon.ctr(full, 'images', 'mount', '--rw', '--snapshotter', snapshotter, image, target);
-  try {
-    return treeOf(target);
-  } finally {
-    test.daemon.ctr(full, 'images', 'unmount', '--rm', '--snapshotter', snapshotter, target);
-  }
-}
-
-/** Layers that containerd has unpacked itself. */
-const layerFiles = ({ daemon }) =>
-  readdirSync(daemon.snapshots)
-    .map((id) => join(daemon.snapshots, id, 'layer.erofs'))
-    .filter((file) => existsSync(file));
-
-function fetchedBy({ registry }, act) {
-  const before = registry.sent().length;
-  act();
-  return registry.sent().slice(before);
-}
 
 /** Beside metadata less than two hundredths of the image: of these layers the metadata is in one chunk each. */
 function expectLittle(fetched, layers, when) {
@@ -349,7 +273,7 @@ function expectLittle(fetched, layers, when) {
 
 /** containerd has a layer sent whole when it does not find it in the cache. */
 function expectNothingWhole(test, image, act) {
-  const layers = layersOf(test, image).map(({ digest }) => digest);
+  const layers = layersOf(image).map(({ digest }) => digest);
   const whole = fetchedBy(test, act).filter(
     ({ path, status }) => status === 200 && layers.some((digest) => path.includes(digest)),
   );
@@ -357,22 +281,15 @@ function expectNothingWhole(test, image, act) {
   assert.equal(layerFiles(test).length, 0, 'containerd has unpacked nothing');
 }
 
-function expectNoTars(test, fetched, image) {
-  const [tar] = manifestOf(test, image).manifests;
+function expectNoTars(fetched, image) {
+  const [tar] = manifestOf(image).manifests;
   const repository = image.slice(0, image.lastIndexOf(':'));
-  const { layers } = manifestOf(test, `${repository}@${tar.digest}`);
+  const { layers } = manifestOf(`${repository}@${tar.digest}`);
   assert.ok(layers.every(({ mediaType }) => mediaType.includes('tar')));
   for (const { digest } of layers) {
     const asked = fetched.filter(({ path }) => path.includes(digest));
     assert.deepEqual(asked, [], `layer ${digest} of the tars was fetched`);
   }
-}
-
-const layersOf = (test, image) => manifestOf(test, image).layers;
-
-function manifestOf(_, image) {
-  const args = ['inspect', '--raw', '--tls-verify=false', `docker://${image}`];
-  return JSON.parse(execFileSync('skopeo', args, { encoding: 'utf8' }));
 }
 
 async function freePort() {

@@ -12,6 +12,24 @@ const CRICTL = 'sigs.k8s.io/cri-tools/cmd/crictl@v1.37.0';
 const INSTALL_TIMEOUT = 20 * 60_000;
 const CALL_TIMEOUT = 60_000;
 
+/** Platforms, as containerd names them: of tars, and of snapshotters that take EROFS. */
+export const HOST = `linux/${{ x64: 'amd64' }[process.arch] ?? process.arch}`;
+export const EROFS = HOST.replace('/', '(+erofs)/');
+const LAYER_TYPES = [
+  'application/vnd.erofs',
+  'application/vnd.erofs+zstd',
+  'application/vnd.erofs.chunk-index.v1',
+];
+
+/** Configuration: by which differ the transfer service unpacks what for a snapshotter. */
+export const unpacking = (platform, snapshotter, differ) => `
+[[plugins.'io.containerd.transfer.v1.local'.unpack_config]]
+  platform = '${platform}'
+  snapshotter = '${snapshotter}'
+  differ = '${differ}'
+${platform === EROFS ? `  layer_types = ${JSON.stringify(LAYER_TYPES)}` : ''}
+`;
+
 /** Why containerd can't be had here, null when it can. $CONTAINERD_BIN names a directory that has it already. */
 export function missingForContainerd() {
   if (process.env.CONTAINERD_BIN || existsSync(join(cacheDirectory(), 'containerd'))) return null;
@@ -183,9 +201,19 @@ ${extra}`,
     return existsSync(this.#mkfsCalls) ? readFileSync(this.#mkfsCalls, 'utf8') : '';
   }
 
+  /** Where it keeps its data. */
+  get root() {
+    return join(this.#directory, 'root');
+  }
+
+  /** Directories of its own snapshotters. */
+  get snapshotters() {
+    return ['erofs', 'overlayfs'].map((name) => join(this.root, `io.containerd.snapshotter.v1.${name}`));
+  }
+
   /** Directory of the EROFS snapshotter. */
   get snapshots() {
-    return join(this.#directory, 'root', 'io.containerd.snapshotter.v1.erofs', 'snapshots');
+    return join(this.snapshotters[0], 'snapshots');
   }
 
   /** Directory where the snapshotter looks for layers that were made before, by their tars' DiffIDs. */
@@ -200,8 +228,14 @@ ${extra}`,
 
   /** Begins to run ctr; resolves to what it printed. */
   async begin(namespace, ...args) {
+    return this.beginUntil(undefined, namespace, ...args);
+  }
+
+  /** The same; ctr is killed when `signal` is aborted. */
+  async beginUntil(signal, namespace, ...args) {
     const all = ['--address', join(this.#directory, 'socket'), '--namespace', namespace, ...args];
-    const { stdout } = await promisify(execFile)(join(this.#bin, 'ctr'), all, { timeout: CALL_TIMEOUT });
+    const options = { timeout: CALL_TIMEOUT, signal, killSignal: 'SIGKILL' };
+    const { stdout } = await promisify(execFile)(join(this.#bin, 'ctr'), all, options);
     return stdout;
   }
 

@@ -5,8 +5,25 @@ import { join } from 'node:path';
 const NODE = 2; // the machine's own namespace, where no network has to be set up
 const CONTAINER_TIMEOUT = 60_000;
 
-/** Runs an image that was pulled, in a pod of its own without a network; gives what it printed on stdout. */
-export async function runPod(daemon, { image, directory, cgroup }) {
+/** Runs an image that was pulled to its end, in a pod of its own without a network; gives what it printed on stdout. */
+export async function runPod(daemon, place) {
+  return inPod(daemon, place, async (id) => {
+    await ended(daemon, id);
+    return printed(join(place.directory, 'sample.log'));
+  });
+}
+
+/** Runs an image that runs on; gives what a script in the container printed. The container is stopped then. */
+export async function execInPod(daemon, place, script) {
+  return inPod(daemon, place, async (id) => {
+    const output = daemon.crictl('exec', id, '/bin/sh', '-c', script);
+    daemon.crictl('stop', '--timeout', '0', id);
+    await ended(daemon, id);
+    return output;
+  });
+}
+
+async function inPod(daemon, { image, directory, cgroup }, use) {
   mkdirSync(directory);
   const write = (name, value) => {
     writeFileSync(join(directory, name), JSON.stringify(value));
@@ -25,9 +42,9 @@ export async function runPod(daemon, { image, directory, cgroup }) {
   const podId = daemon.crictl('runp', pod).trim();
   const id = daemon.crictl('create', podId, container, pod).trim();
   daemon.crictl('start', id);
-  await ended(daemon, id);
+  const result = await use(id);
   daemon.crictl('rmp', '--force', podId);
-  return printed(join(directory, 'sample.log'));
+  return result;
 }
 
 async function ended(daemon, id) {

@@ -35,9 +35,14 @@ class LazyServer {
     return join(this.directory, 'seekable');
   }
 
+  /** What is kept of layers. */
+  get content() {
+    return join(this.state, 'content');
+  }
+
   /** Folders of snapshots. */
   get layers() {
-    return join(this.state, 'content', 'containerd', 'l');
+    return join(this.content, 'containerd', 'l');
   }
 
   get log() {
