@@ -8,6 +8,7 @@ import { library } from '../library';
 import { given, parseThreads, type CommonFlags } from '../options';
 import { warningLine, type Report } from '../output';
 import { humanBytes, humanWork, leftOutLines, shortDigest, table } from '../text';
+import { keepYoungGenerationSmall } from '../young-generation';
 
 interface Flags extends CommonFlags, ConvertFlags {
   jobs?: number;
@@ -30,6 +31,7 @@ export function batchCommand(session: Session): Command {
 }
 
 async function runBatch(file: string, flags: Flags, { options, streams, status }: Context): Promise<Report> {
+  keepYoungGenerationSmall();
   const { convertBatch } = await library();
   const display = await createBatchDisplay(flags.progress, streams.stderr, flags.quiet === true);
   status.printBy(display);

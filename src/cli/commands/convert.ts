@@ -8,6 +8,7 @@ import { imageMeantBy } from '../../image-name';
 import { isImageReference, type CommonFlags } from '../options';
 import type { Streams } from '../output';
 import { humanCount, humanWork, leftOutLines } from '../text';
+import { keepYoungGenerationSmall } from '../young-generation';
 
 interface Flags extends CommonFlags, ConvertFlags {}
 
@@ -21,6 +22,7 @@ export function convertCommand(session: Session): Command {
   ]);
   addConvertOptions(command);
   return finishCommand(command, session, async ({ options, streams }, [source, destination]) => {
+    keepYoungGenerationSmall();
     const flags = command.opts<Flags>();
     const stdoutTaken = checkReferences(source!, destination!, flags, streams);
     const { convertImage } = await library();
