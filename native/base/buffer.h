@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "base/block_pool.h"
 #include "base/bytes.h"
 #include "base/error.h"
 
@@ -19,11 +20,16 @@ class Buffer {
   static Result<Buffer> allocate(size_t size) {
     constexpr size_t kAlignment = 64;
     void* memory = nullptr;
-    if (posix_memalign(&memory, kAlignment, size == 0 ? kAlignment : size) != 0) {
+    if (is_pooled(size)) {
+      memory = BlockPool::shared().take(size);
+    } else if (posix_memalign(&memory, kAlignment, size == 0 ? kAlignment : size) != 0) {
+      memory = nullptr;
+    }
+    if (memory == nullptr) {
       return Error{ErrorCode::kNoMemory, "buffer", "no memory for " + std::to_string(size) + " bytes",
                    "use fewer threads or smaller chunks"};
     }
-    return Buffer(static_cast<uint8_t*>(memory), size, false);
+    return Buffer(static_cast<uint8_t*>(memory), size, is_pooled(size) ? Owner::kPool : Owner::kAllocator);
   }
   // The same for what somebody else lets go of, whenever that is: the memory goes back to the system at once,
   // where an allocator would keep that of each thread for its next one.
@@ -32,28 +38,34 @@ class Buffer {
     if (size < kLeast) return allocate(size);
     void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return allocate(size);
-    return Buffer(static_cast<uint8_t*>(memory), size, true);
+    return Buffer(static_cast<uint8_t*>(memory), size, Owner::kSystem);
   }
 
   uint8_t* data() { return memory_.get(); }
+  const uint8_t* data() const { return memory_.get(); }
   size_t size() const { return size_; }
   // REQUIRES: length <= size().
   MutableBytes first(size_t length) { return {memory_.get(), length}; }
 
  private:
+  enum class Owner : uint8_t { kAllocator, kPool, kSystem };
+
+  static constexpr bool is_pooled(size_t size) { return kPoolsBlocks && size >= BlockPool::kLeast; }
+
   struct Free {
-    Free() : mapped(0) {}
-    explicit Free(size_t bytes) : mapped(bytes) {}
-    size_t mapped;  // bytes; 0 when it is not mapped
+    Free() : owner(Owner::kAllocator), size(0) {}
+    Free(Owner kind, size_t bytes) : owner(kind), size(bytes) {}
+    Owner owner;
+    size_t size;
     void operator()(uint8_t* memory) const {
-      if (mapped == 0) {
-        std::free(memory);
-      } else {
-        munmap(memory, mapped);
+      switch (owner) {
+        case Owner::kAllocator: std::free(memory); break;
+        case Owner::kPool: BlockPool::shared().give(memory); break;
+        case Owner::kSystem: munmap(memory, size); break;
       }
     }
   };
-  Buffer(uint8_t* memory, size_t size, bool mapped) : memory_(memory, Free{mapped ? size : 0}), size_(size) {}
+  Buffer(uint8_t* memory, size_t size, Owner owner) : memory_(memory, Free(owner, size)), size_(size) {}
 
   std::unique_ptr<uint8_t, Free> memory_;
   size_t size_ = 0;

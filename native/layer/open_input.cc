@@ -4,7 +4,7 @@
 #include <array>
 #include <vector>
 
-#include "base/disk_space.h"
+#include "layer/inflated_bytes.h"
 
 namespace seekable::layer {
 
@@ -57,24 +57,15 @@ Result<OpenedInput> open_input(std::shared_ptr<const ByteSource> source,
     hashes.take_input(input);
     job.advance(input.size());
   }));
-  File file = TRY(File::temporary(temporary_directory));
-  uint64_t size = 0;
-  uint64_t unchecked = kSpaceCheckInterval;
+  InflatedBytes content(source->size(), temporary_directory);
   for (;;) {
     TRY(job.check());
-    if (unchecked >= kSpaceCheckInterval) {
-      TRY(check_space_left(file));
-      unchecked = 0;
-    }
     const Bytes piece = TRY(inflater->next());
     if (piece.empty()) break;
     hashes.take_content(piece);
-    TRY(file.write_at(size, piece));
-    size += piece.size();
-    unchecked += piece.size();
+    TRY(content.append(piece));
   }
-  return OpenedInput{std::make_shared<FileSource>(std::move(file), 0, size), compression, hashes.input(),
-                     hashes.content()};
+  return OpenedInput{content.finish(), compression, hashes.input(), hashes.content()};
 }
 
 }  // namespace seekable::layer

@@ -20,8 +20,8 @@ struct OpenedInput {
   std::optional<hash::Sha256Digest> content_digest;  // of the decompressed ones
 };
 
-// Compressed input is inflated into an unlinked file in `temporary_directory`; plain input is used where it
-// is.
+// Compressed input is inflated into memory or an unlinked file in `temporary_directory` (inflated_bytes.h);
+// plain input is used where it is.
 Result<OpenedInput> open_input(std::shared_ptr<const ByteSource> source,
                                const std::string& temporary_directory, Job& job);
 

@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 #include <utility>
 #include <vector>
+
+#include "base/block_pool.h"
 
 namespace seekable::zstd {
 
@@ -39,6 +42,16 @@ void tune(int level, size_t chunk_size, std::vector<Parameter>& parameters) {
   parameters.push_back({ZSTD_c_blockSplitterLevel, 1});  // 1 is none
 }
 
+// A context of a small layer works for less time than it takes to get fresh memory for it.
+void* take(void*, size_t size) {
+  if (!kPoolsBlocks || size < BlockPool::kLeast) return std::malloc(size);
+  return BlockPool::shared().take(size);
+}
+void give(void*, void* memory) {
+  if (!BlockPool::shared().give(static_cast<uint8_t*>(memory))) std::free(memory);
+}
+constexpr ZSTD_customMem kMemory = {take, give, nullptr};
+
 Error bad_frame(const std::string& name, std::string why) { return corrupt(name, std::move(why)); }
 
 }  // namespace
@@ -51,7 +64,7 @@ void FrameDecoder::Free::operator()(ZSTD_DCtx_s* context) const { ZSTD_freeDCtx(
 Result<FrameEncoder> FrameEncoder::create(int level, size_t chunk_size) {
   FrameEncoder encoder;
   encoder.step_ = step_size(level, chunk_size);
-  encoder.context_.reset(ZSTD_createCCtx());
+  encoder.context_.reset(ZSTD_createCCtx_advanced(kMemory));
   if (!encoder.context_) return no_context();
   std::vector<Parameter> parameters = {
       {ZSTD_c_compressionLevel, level},
@@ -88,7 +101,7 @@ Result<size_t> FrameEncoder::encode(Bytes chunk, MutableBytes out, const Job& jo
 
 Result<FrameDecoder> FrameDecoder::create() {
   FrameDecoder decoder;
-  decoder.context_.reset(ZSTD_createDCtx());
+  decoder.context_.reset(ZSTD_createDCtx_advanced(kMemory));
   if (!decoder.context_) return no_context();
   return decoder;
 }

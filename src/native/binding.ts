@@ -313,7 +313,7 @@ interface Addon {
   ) => NativeFuseServer;
   /** Reads the tar in `source`, which may be closed. */
   TarReader: new (source: NativeSource) => NativeTarReader;
-  /** A source as it is, or inflated into an unlinked file of `tmpDir` when it is gzip or zstd (by content). */
+  /** A source as it is, or inflated into memory or an unlinked file of `tmpDir` when it is gzip or zstd (by content). */
   openInput(source: NativeSource, options: { tmpDir: string }, job: NativeJob): Promise<OpenedInput>;
   /** Plans the EROFS image of a tar. Metadata of more than a MiB goes to an unlinked file of `tmpDir`. */
   planImage(
