@@ -21,6 +21,16 @@ export function manPage(program: CommandDescription, version: string): string {
       '~/.config/seekable\\-erofs/config.yaml',
       'The same, of one user; it comes before the one in /etc.',
     ),
+    '.SH ENVIRONMENT',
+    ...item(
+      'SEEKABLE_EROFS_AUTHFILE, SEEKABLE_EROFS_CERT_DIR, SEEKABLE_EROFS_INSECURE_HTTP, SEEKABLE_EROFS_CONCURRENCY',
+      'The same; they come before the files.',
+    ),
+    ...item('SEEKABLE_EROFS_CONFIG', 'A configuration file in the place of those.'),
+    ...item(
+      'HTTPS_PROXY, HTTP_PROXY, NO_PROXY, REGISTRY_AUTH_FILE, DOCKER_CONFIG',
+      'As other programs have them.',
+    ),
     '.SH SEE ALSO',
     '.BR skopeo (1),',
     '.BR mkfs.erofs (1),',
@@ -30,7 +40,7 @@ export function manPage(program: CommandDescription, version: string): string {
 }
 
 const configText =
-  'Defaults of the flags about registries: authfile, cert-dir, insecure-http, concurrency, retry-time.';
+  'Defaults of the flags about registries: authfile, cert-dir, insecure-http, concurrency; below registries those of one host.';
 
 function exampleLines({ examples }: CommandDescription): string[] {
   return examples.length === 0 ? [] : ['.SH EXAMPLES', ...exampleBlock(examples)];

@@ -9,6 +9,7 @@ import {
 import { Authenticator } from './auth';
 import { parseChallenges } from './challenge';
 import { chooseOrigin } from './origin';
+import { withDefaults } from './defaults';
 import { defaultConcurrency, type StoreOptions } from './options';
 import { Patience } from './patience';
 import { sendCounted, type HostTraffic } from './counted';
@@ -52,8 +53,9 @@ export class RegistryClient {
   static async open(
     { host, repository }: Pick<RegistryReference, 'host' | 'repository'>,
     actions: 'pull' | 'pull,push',
-    options: StoreOptions,
+    given: StoreOptions,
   ): Promise<RegistryClient> {
+    const options = await withDefaults(host, given);
     const noProxy = proxyExceptions();
     const certificates = await readCertificates(host, options.certDir);
     const name = `docker://${host}/${repository}`;
