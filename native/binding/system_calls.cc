@@ -98,6 +98,11 @@ Napi::Value fsmount(const Napi::CallbackInfo& info) {
                            value_or_throw(info.Env(), sys::fsmount(descriptor_of(info), attributes)));
 }
 
+Napi::Value send_datagram(const Napi::CallbackInfo& info) {
+  value_or_throw(info.Env(), sys::send_datagram(text(info[0]), text(info[1])));
+  return info.Env().Undefined();
+}
+
 Napi::Value move_mount(const Napi::CallbackInfo& info) {
   value_or_throw(info.Env(), sys::move_mount(descriptor_of(info), text(info[1])));
   return info.Env().Undefined();
@@ -119,6 +124,7 @@ Napi::Object system_calls(Napi::Env env) {
   add("removeFolder", remove_folder);
   add("renameEntry", rename_entry);
   add("takeDescriptor", take_descriptor);
+  add("sendDatagram", send_datagram);
   add("fsopen", fsopen);
   add("fsconfig", fsconfig);
   add("fsmount", fsmount);

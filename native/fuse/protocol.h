@@ -186,5 +186,14 @@ struct InterruptIn {
 // An answer without a request (unique 0) is a notice, its code in place of the error. This one asks for the
 // requests that an earlier server took and did not answer; they come with the highest bit of `unique` set.
 constexpr int32_t kNotifyResend = 7;
+// This one tells that a name is gone, before the kernel asks again by itself.
+constexpr int32_t kNotifyInvalidEntry = 3;
+// Followed by the name, and a zero.
+struct InvalidEntry {
+  uint64_t folder;
+  uint32_t name_size;  // without the zero
+  uint32_t flags;
+};
+static_assert(sizeof(InvalidEntry) == 16);
 
 }  // namespace seekable::fuse

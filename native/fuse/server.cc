@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/checked.h"
+#include "fuse/listing.h"
 
 namespace seekable::fuse {
 
@@ -23,7 +24,7 @@ namespace {
 constexpr size_t kRequestSize = size_t{64} << 10;  // above what a folder that can't be written gets
 constexpr uint32_t kSectorSize = 512;
 constexpr uint32_t kBlockSize = 4096;
-// What a lookup found stays known to the kernel for this long: layers come and go.
+// What a lookup found stays known to the kernel for this long, if nothing tells it before.
 constexpr uint64_t kValidSeconds = 1;
 constexpr uint16_t kMaxBackground = 64;  // reads ahead of readers, under way at once
 constexpr uint64_t kWake = 1;
@@ -59,28 +60,6 @@ Attributes attributes_of(const LayerFile& file) {
   attributes.block_size = kBlockSize;
   return attributes;
 }
-
-// What a READDIR answers: as many entries as its size takes.
-class Listing {
- public:
-  explicit Listing(size_t room) : room_(room) {}
-  // False when it is full. `next` is where a later READDIR goes on.
-  bool add(uint64_t node, uint64_t next, uint32_t type, std::string_view name) {
-    const size_t size = round_up(sizeof(DirectoryEntry) + name.size(), 8);
-    if (bytes_.size() + size > room_) return false;
-    const DirectoryEntry entry{node, next, static_cast<uint32_t>(name.size()), type};
-    const size_t at = bytes_.size();
-    bytes_.resize(at + size);
-    std::memcpy(bytes_.data() + at, &entry, sizeof entry);
-    std::memcpy(bytes_.data() + at + sizeof entry, name.data(), name.size());
-    return true;
-  }
-  Bytes bytes() const { return bytes_; }
-
- private:
-  size_t room_;
-  std::vector<uint8_t> bytes_;
-};
 
 }  // namespace
 
@@ -160,8 +139,24 @@ Status Server::link(uint64_t folder, const std::string& name, uint64_t node) {
 }
 
 void Server::unlink(uint64_t folder, std::string_view name) {
-  const std::unique_lock lock(files_mutex_);
-  folders_.remove(folder, name);
+  {
+    const std::unique_lock lock(files_mutex_);
+    folders_.remove(folder, name);
+  }
+  if (!threads_.empty()) forget_name(folder, name);
+}
+
+// Until this returns the kernel may wait for answers to lookups in the folder: the threads give them.
+void Server::forget_name(uint64_t folder, std::string_view name) {
+  const std::string text(name);
+  const InvalidEntry gone{folder, static_cast<uint32_t>(text.size()), 0};
+  const size_t size = sizeof(OutHeader) + sizeof gone + text.size() + 1;
+  OutHeader header{static_cast<uint32_t>(size), kNotifyInvalidEntry, 0};
+  const iovec parts[] = {{&header, sizeof header},
+                         {const_cast<InvalidEntry*>(&gone), sizeof gone},
+                         {const_cast<char*>(text.c_str()), text.size() + 1}};
+  // ENOENT: it does not know the name. Whatever else fails, it asks again after kValidSeconds.
+  [[maybe_unused]] const ssize_t written = ::writev(options_.device.descriptor(), parts, 3);
 }
 
 std::shared_ptr<LayerFile> Server::find(uint64_t node) const {

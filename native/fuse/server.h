@@ -63,6 +63,8 @@ class Server {
   // Folders, and more names of files: see FolderTree. kUsage for a file that is not there.
   Status add_folder(uint64_t folder, const std::string& name, uint64_t node);
   Status link(uint64_t folder, const std::string& name, uint64_t node);
+  // Whoever opens the name from now on does not find it. Not to be called by who could be waited for: the
+  // kernel waits for lookups that are under way.
   void unlink(uint64_t folder, std::string_view name);
   // Null when there is none.
   std::shared_ptr<LayerFile> find(uint64_t node) const;
@@ -90,6 +92,7 @@ class Server {
   void interrupt(const Request& request);
   void give_up_abandoned();
   void statfs(const Request& request);
+  void forget_name(uint64_t folder, std::string_view name);
 
   void finish(Reads reads, MutableBytes answer);
   void answer_read(PendingRead& read, MutableBytes answer);

@@ -5,9 +5,15 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
+
+#include <cstddef>
+
+#include "base/io.h"
 
 // Not in the headers of the oldest systems that this compiles on; the numbers are those of every
 // architecture.
@@ -161,6 +167,20 @@ Result<int> fsmount(int descriptor, unsigned attributes) {
   const long mount = syscall(SYS_fsmount, descriptor, kCloseOnExec, attributes);
   if (mount < 0) return with_messages("fsmount", descriptor);
   return static_cast<int>(mount);
+}
+
+Status send_datagram(const std::string& path, const std::string& text) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) return usage("socket", "its path is too long");
+  path.copy(address.sun_path, path.size());
+  if (path.front() == '@') address.sun_path[0] = '\0';
+  const File socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket");
+  if (socket.descriptor() < 0) return system_error("socket", errno);
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size());
+  const ssize_t sent = ::sendto(socket.descriptor(), text.data(), text.size(), MSG_NOSIGNAL,
+                                reinterpret_cast<const sockaddr*>(&address), size);
+  return status_of("sendto", sent < 0 ? -1 : 0);
 }
 
 Status move_mount(int descriptor, const std::string& target) {

@@ -43,6 +43,9 @@ Status rename_entry(int folder, const std::string& from, const std::string& to);
 // A descriptor of another process's open file (Linux 5.6), closed on exec, and the caller's to close.
 Result<int> take_descriptor(int process, int descriptor);
 
+// Sends a datagram to a Unix socket; a path that begins with "@" is an abstract name.
+Status send_datagram(const std::string& path, const std::string& text);
+
 // The mount API of Linux 5.2. Descriptors are closed on exec, and the caller's to close. When configuring or
 // mounting fails, `why` also has what the kernel said on the file system's descriptor.
 Result<int> fsopen(const std::string& type);

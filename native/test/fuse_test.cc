@@ -223,6 +223,12 @@ TEST_F(FuseServer, ShowsFoldersAndFilesByOtherNames) {
   server_->remove(kNode);
   EXPECT_EQ(look_up(kInner, "name").node, 0U);
   server_->unlink(kRootNode, "cache");
+  const Answer notice = next();
+  EXPECT_EQ(notice.header.unique, 0U);
+  EXPECT_EQ(notice.header.error, kNotifyInvalidEntry);
+  EXPECT_EQ(notice.as<InvalidEntry>().folder, kRootNode);
+  EXPECT_EQ(std::string(notice.body.begin() + sizeof(InvalidEntry), notice.body.end()),
+            std::string("cache", 6));
   EXPECT_EQ(look_up(kFolder, "ab").node, 0U);
   ask(Opcode::kGetattr, kInner, uint64_t{0});
   EXPECT_EQ(next().header.error, -ENOENT);

@@ -5,7 +5,11 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
+
+#include <cstddef>
 
 #include "base/bytes.h"
 #include "base/io.h"
@@ -92,6 +96,29 @@ TEST(TakeDescriptor, IsTheSameOpenFile) {
   close(taken.value());
   EXPECT_EQ(take_descriptor(getpid(), 1 << 20).error().error_number, EBADF);
   fclose(file);
+}
+
+TEST(SendDatagram, ArrivesByPathAndByAbstractName) {
+  std::string folder = "/tmp/linux-test-XXXXXX";
+  const std::string path = std::string(mkdtemp(folder.data())) + "/socket";
+  for (const std::string& name : {path, "@" + path}) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    name.copy(address.sun_path, name.size());
+    if (name.front() == '@') address.sun_path[0] = '\0';
+    const File receiver(socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0), "receiver");
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
+    ASSERT_EQ(bind(receiver.descriptor(), reinterpret_cast<const sockaddr*>(&address), size), 0) << name;
+    EXPECT_TRUE(send_datagram(name, "READY=1").ok()) << name;
+    char text[16] = {};
+    EXPECT_EQ(read(receiver.descriptor(), text, sizeof text), 7) << name;
+    EXPECT_STREQ(text, "READY=1");
+  }
+  unlink(path.c_str());
+  EXPECT_EQ(send_datagram(path, "x").error().error_number, ENOENT);
+  EXPECT_FALSE(send_datagram(std::string(200, 'x'), "x").ok());
+  EXPECT_FALSE(send_datagram("", "x").ok());
+  rmdir(folder.c_str());
 }
 
 TEST(LinuxTest, TheKernelsWordsAreInTheError) {

@@ -41,6 +41,8 @@ export interface Context {
   elapsed: () => number;
   /** Ends the drawing, and gives signals to `deliver` until the returned function is called: another program has the terminal. */
   handOver: SignalRelay;
+  /** SIGQUIT calls this from now on, instead of ending the run. */
+  onQuit: (act: () => void) => void;
   /** What SIGUSR1 shows; told of all that `onProgress` is. */
   status: StatusReport;
 }
@@ -91,7 +93,10 @@ async function perform(
       progress.stop();
       return signals.lend(deliver);
     };
-    const report = await work({ streams: session.streams, options, elapsed, handOver, status });
+    const onQuit = (act: () => void): void => {
+      signals.onQuit(act);
+    };
+    const report = await work({ streams: session.streams, options, elapsed, handOver, onQuit, status });
     progress.stop();
     await output.report(report);
     if (report.failure === undefined) return;

@@ -38,6 +38,7 @@ export class SignalWatch {
   private readonly controller = new AbortController();
   private received: SignalName | undefined;
   private borrower: ((name: SignalName) => void) | undefined;
+  private quit: (() => void) | undefined;
 
   constructor(
     private readonly source: Pick<EventEmitter, 'on' | 'off'> = process,
@@ -70,6 +71,11 @@ export class SignalWatch {
     };
   }
 
+  /** SIGQUIT calls `act` from now on, instead of ending the run. */
+  onQuit(act: () => void): void {
+    this.quit = act;
+  }
+
   dispose(): void {
     for (const name of Object.keys(exitCodeOf)) this.source.off(name, this.onSignal);
     this.source.off(statusSignal, this.showStatus);
@@ -78,6 +84,10 @@ export class SignalWatch {
   private readonly onSignal = (name: SignalName): void => {
     if (this.borrower !== undefined) {
       this.borrower(name);
+      return;
+    }
+    if (name === 'SIGQUIT' && this.quit !== undefined) {
+      this.quit();
       return;
     }
     if (this.received !== undefined) {

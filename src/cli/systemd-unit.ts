@@ -18,7 +18,10 @@ const paths = [
 /** Settings whose flags have other names. */
 const flagNames: Readonly<Record<string, string>> = { upstreams: '--upstream' };
 
-/** Lines of a systemd unit that runs `serve` with these flags. A reload replaces the server while layers are read; stopping it ends them. */
+/** What containerd is offered. */
+const doors = ['erofsCache', 'snapshotter', 'differ'];
+
+/** Lines of a systemd unit that runs `serve` with these flags. A reload replaces the server while layers are read. */
 export function systemdUnit(settings: Settings): string[] {
   const flags = Object.entries(settings).flatMap(([name, value]) => wordsOf(name, value));
   const command = [process.execPath, resolve(process.argv[1] ?? ''), 'serve', ...flags];
@@ -28,17 +31,24 @@ export function systemdUnit(settings: Settings): string[] {
     'Documentation=https://github.com/seekable-erofs/seekable-erofs-native/blob/main/docs/lazy.md',
     'After=network-online.target',
     'Wants=network-online.target',
-    // Containers that containerd starts again need their layers.
-    ...(settings['erofsCache'] === undefined ? [] : ['Before=containerd.service']),
+    // Containers that containerd starts again need their layers, and it asks for its plugins once.
+    ...(doors.some((name) => settings[name] !== undefined) ? ['Before=containerd.service'] : []),
+    '# It is not given up, however often it is killed.',
+    'StartLimitIntervalSec=0',
     '',
     '[Service]',
+    'Type=notify',
     `ExecStart=${command.map(quoted).join(' ')}`,
     'ExecReload=/bin/kill -USR2 $MAINPID',
-    '# The server has time to write what it fetched; its keeper ends it.',
-    'KillMode=mixed',
-    'TimeoutStopSec=30',
+    '# Stopping leaves a server to what is mounted, as containerd leaves its containers; the next start takes it over.',
+    'KillMode=process',
+    'KillSignal=SIGQUIT',
+    'TimeoutStopSec=60',
     'SuccessExitStatus=143',
     'Restart=on-failure',
+    'RestartSec=1',
+    '# What was killed for its memory is started again by serve.',
+    'OOMPolicy=continue',
     'OOMScoreAdjust=-500',
     '',
     '[Install]',

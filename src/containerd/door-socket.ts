@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { readFile, readlink } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { failure } from '../errors';
 import { connectTo, listenOn } from '../lazy/socket';
@@ -35,17 +37,26 @@ async function passedSocket(path: string, onConnection: (socket: Socket) => void
   const { LISTEN_PID, LISTEN_FDS } = process.env;
   const count = LISTEN_PID === `${process.pid}` ? Number(LISTEN_FDS) : 0;
   for (let fd = firstPassed; fd < firstPassed + count; fd++) {
+    if ((await pathOf(fd)) !== path) continue;
     const server = createServer({ pauseOnConnect: true }, onConnection);
-    const isThere = await new Promise<boolean>((resolve) => {
-      server.once('error', () => {
-        resolve(false);
-      });
-      server.listen({ fd }, () => {
-        resolve(true);
-      });
+    server.listen({ fd });
+    await once(server, 'listening').catch((error: unknown) => {
+      throw failure('FAILED', path, `what systemd has passed is no listening socket: ${String(error)}`);
     });
-    if (isThere && server.address() === path) return server;
-    server.close();
+    return server;
+  }
+  return null;
+}
+
+/** Where a Unix socket is bound to; Node does not tell. Null for anything else. */
+async function pathOf(fd: number): Promise<string | null> {
+  const [, inode] = /^socket:\[(\d+)\]$/.exec(await readlink(`/proc/self/fd/${fd}`).catch(() => '')) ?? [];
+  if (inode === undefined) return null;
+  // Num RefCount Protocol Flags Type St Inode Path
+  const lines = (await readFile('/proc/net/unix', 'utf8')).split('\n').slice(1);
+  for (const line of lines) {
+    const [, found, path] = /^(?:\S+ +){6}(\d+) (.*)$/.exec(line) ?? [];
+    if (found === inode) return path!;
   }
   return null;
 }

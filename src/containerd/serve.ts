@@ -2,6 +2,7 @@ import { checkOptions } from '../options';
 import { keepServer, type KeeperOptions } from '../lazy/keeper';
 import { repairMounts } from '../mount/unmount';
 import { Doors } from './doors';
+import { tellServiceManager } from './service-manager';
 
 /** What serveLazily() takes. */
 export interface ServeOptions extends Omit<KeeperOptions, 'untilIdle'> {
@@ -23,6 +24,8 @@ export interface ServeOptions extends Omit<KeeperOptions, 'untilIdle'> {
   concurrency?: number | undefined;
   /** What the doors to containerd have done is a JSON object a line. */
   jsonLog?: boolean | undefined;
+  /** Tells the service manager that started this process (`$NOTIFY_SOCKET`, sd_notify(3)) when all is ready. */
+  notify?: boolean | undefined;
 }
 
 const defaultContainerdRoot = '/var/lib/containerd';
@@ -35,32 +38,40 @@ const defaultContainerdAddress = '/run/containerd/containerd.sock';
  */
 export async function serveLazily(options: ServeOptions = {}): Promise<void> {
   checkOptions('serveLazily', options);
-  if (options.snapshotter === undefined && options.differ === undefined) return keepServer(options);
-  return serveContainerd(options);
+  const told = options.notify === true ? notifying(options) : options;
+  if (options.snapshotter === undefined && options.differ === undefined) return keepServer(told);
+  return serveContainerd(told);
+}
+
+function notifying(options: ServeOptions): ServeOptions {
+  const onReady = (socket: string): void => {
+    tellServiceManager('READY=1');
+    options.onReady?.(socket);
+  };
+  const stopping = (): void => {
+    tellServiceManager('STOPPING=1');
+  };
+  for (const signal of [options.signal, options.leave])
+    signal?.addEventListener('abort', stopping, { once: true });
+  return { ...options, onReady };
 }
 
 async function serveContainerd(options: ServeOptions): Promise<void> {
   const doors = new Doors(doorSettings(options), (line) => options.onWarning?.(line));
   const ending = new AbortController();
+  const leaving = new AbortController();
   let fault: Error | undefined;
   let opening: Promise<void> | null = null;
-  const restart = (): void => {
-    doors.restart();
-  };
+  const restart = doors.restart.bind(doors);
   // What a server had that was killed with its keeper can't be read any more: it goes, and is mounted again when it is needed.
   await repairMounts({ state: options.state });
   process.on('SIGUSR2', restart);
-  // Calls of containerd are answered first: they may need the lazy server.
-  const end = (): void => {
-    void doors.stop().then(() => {
-      ending.abort();
-    });
-  };
-  options.signal?.addEventListener('abort', end, { once: true });
+  const unfollow = [follow(options.signal, doors, ending), follow(options.leave, doors, leaving)];
   try {
     await keepServer({
       ...options,
       signal: ending.signal,
+      leave: leaving.signal,
       onReady: (socket) => {
         if (opening !== null) return;
         opening = doors.start().then(
@@ -74,10 +85,21 @@ async function serveContainerd(options: ServeOptions): Promise<void> {
     });
   } finally {
     process.off('SIGUSR2', restart);
-    options.signal?.removeEventListener('abort', end);
+    for (const forget of unfollow) forget();
     await doors.stop();
   }
   if (fault !== undefined) throw fault;
+}
+
+/** Aborts `then` after `signal`, when calls of containerd were answered: they may need the lazy server. Gives what ends that. */
+function follow(signal: AbortSignal | undefined, doors: Doors, then: AbortController): () => void {
+  const close = (): void => {
+    void doors.stop().then(() => {
+      then.abort();
+    });
+  };
+  signal?.addEventListener('abort', close, { once: true });
+  return () => signal?.removeEventListener('abort', close);
 }
 
 function doorSettings(options: ServeOptions) {

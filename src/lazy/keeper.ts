@@ -11,7 +11,7 @@ import { native } from '../native/binding';
 import { omit } from '../oci/json';
 import { fromNativeError } from '../native/native-error';
 import type { CacheLimits } from './cache-room';
-import { takeOrphan, type FuseDevice } from './orphan';
+import { canTakeOver, takeOrphan, type FuseDevice } from './orphan';
 import { prepareCacheMount, unmountCache } from './erofs-cache/cache-mount';
 import { LazyFolder } from './lazy-folder';
 import { parseListen } from './metrics-server';
@@ -64,6 +64,11 @@ export interface LazyServeOptions {
 export interface KeeperOptions extends LazyServeOptions {
   /** Ends server and keeper; layers that are mounted then can't be read any more. */
   signal?: AbortSignal | undefined;
+  /**
+   * Ends the keeper alone while something is mounted from its server: that one goes on until the last of it is unmounted, or the next keeper takes
+   * its mounts over. When nothing is mounted, or this kernel has no way to take over (Linux 6.9 has), both end.
+   */
+  leave?: AbortSignal | undefined;
   /** Called with the server's socket whenever one has begun to serve. */
   onReady?: ((socket: string) => void) | undefined;
   /** Told when a server has died, and what its successor is up to. */
@@ -110,8 +115,19 @@ function mirrorSettings({ registry, upstreams = [], erofsCache, authFile, certDi
   return settings;
 }
 
+/** What a keeper tells its server: to go on alone, if something is mounted. */
+export interface KeeperMessage {
+  stay: true;
+}
+
 /** What a server tells its keeper. */
-export type ServerMessage = { ready: true } | { resends: boolean } | { idle: true } | { ended: true };
+export type ServerMessage =
+  | { ready: true }
+  | { resends: boolean }
+  | { idle: true }
+  | { ended: true }
+  /** It was asked to go on alone, and does. */
+  | { stays: true };
 
 /**
  * Mounts the FUSE folder of a state folder, and keeps a server running on it in a process of its own: when that dies, the next one takes
@@ -132,13 +148,16 @@ export async function keepServer(options: KeeperOptions = {}): Promise<void> {
     const erofsCache = options.erofsCache && (await prepareCacheMount(options.erofsCache, folder.mountPoint));
     const orphan = await takeOrphan(folder);
     const device = orphan ?? (await mountFuse(folder.mountPoint));
+    const keeper = new Keeper(folder, device, { ...options, ...mirror, erofsCache }, orphan !== null);
     try {
-      await new Keeper(folder, device, { ...options, ...mirror, erofsCache }, orphan !== null).run();
+      await keeper.run();
     } finally {
       await device.close();
-      if (erofsCache !== undefined) unmountCache(erofsCache);
-      unmount(folder.mountPoint);
-      await rm(folder.socket, { force: true });
+      if (!keeper.hasLeft) {
+        if (erofsCache !== undefined) unmountCache(erofsCache);
+        unmount(folder.mountPoint);
+        await rm(folder.socket, { force: true });
+      }
     }
   } finally {
     await lock.release();
@@ -204,6 +223,9 @@ class Keeper {
   private resends: boolean | null = null;
   private isDone = false;
   private child: ChildProcess | null = null;
+  private isReady = false;
+  /** The server goes on without a keeper. */
+  hasLeft = false;
 
   constructor(
     private readonly folder: LazyFolder,
@@ -217,11 +239,14 @@ class Keeper {
     const stop = (): void => {
       this.end();
     };
+    const { leave } = this.options;
     this.options.signal?.addEventListener('abort', stop, { once: true });
+    leave?.addEventListener('abort', this.askToStay, { once: true });
     for (const name of restartSignals) process.on(name, this.restart);
     try {
       await this.keep();
     } finally {
+      leave?.removeEventListener('abort', this.askToStay);
       for (const name of restartSignals) process.off(name, this.restart);
       this.options.signal?.removeEventListener('abort', stop);
     }
@@ -246,7 +271,7 @@ class Keeper {
   private async runServer(): Promise<boolean> {
     if (this.options.signal?.aborted === true) return false;
     const settings = JSON.stringify({
-      ...omit(this.options, 'signal', 'onReady', 'onWarning'),
+      ...omit(this.options, 'signal', 'leave', 'onReady', 'onWarning'),
       takeOver: this.takesOver,
     });
     this.takesOver = true;
@@ -254,17 +279,12 @@ class Keeper {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', this.device.fd],
     });
     this.child = child;
-    let wasReady = false;
-    child.on('message', (message: ServerMessage) => {
-      if ('ready' in message) {
-        wasReady = true;
-        this.options.onReady?.(this.folder.socket);
-      }
-      if ('resends' in message) this.resends = message.resends;
-      if ('idle' in message) this.end();
-      if ('ended' in message) this.end();
-    });
+    this.isReady = false;
     await new Promise<void>((resolve) => {
+      child.on('message', (message: ServerMessage) => {
+        this.onMessage(message);
+        if ('stays' in message) resolve();
+      });
       child.once('exit', () => {
         resolve();
       });
@@ -272,9 +292,30 @@ class Keeper {
         resolve();
       });
     });
+    if (this.hasLeft) {
+      child.disconnect();
+      child.unref();
+    }
     this.child = null;
-    return wasReady;
+    return this.isReady;
   }
+
+  private onMessage(message: ServerMessage): void {
+    if ('ready' in message) {
+      this.isReady = true;
+      this.options.onReady?.(this.folder.socket);
+      if (this.options.leave?.aborted === true) this.askToStay();
+    }
+    if ('resends' in message) this.resends = message.resends;
+    if ('stays' in message) this.isDone = this.hasLeft = true;
+    if ('idle' in message || 'ended' in message) this.end();
+  }
+
+  /** A server that is not ready yet is asked when it is. */
+  private readonly askToStay = (): void => {
+    if (this.resends === false || !canTakeOver()) this.end();
+    else if (this.isReady) this.child?.send({ stay: true } satisfies KeeperMessage, () => undefined);
+  };
 
   /** The next server runs what is installed now: so an upgrade takes effect while layers are read. */
   private readonly restart = (): void => {

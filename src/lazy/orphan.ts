@@ -25,7 +25,7 @@ export interface FuseDevice {
  * or the kernel can't repeat its requests for another.
  */
 export async function takeOrphan(folder: LazyFolder): Promise<FuseDevice | null> {
-  if (!canRepeat()) return null;
+  if (!canTakeOver()) return null;
   const socket = await connectTo(folder.socket);
   if (socket === null) return null;
   const server = new LazyConnection(socket);
@@ -46,8 +46,8 @@ export async function takeOrphan(folder: LazyFolder): Promise<FuseDevice | null>
   }
 }
 
-/** Linux 6.9. */
-function canRepeat(): boolean {
+/** Whether the kernel repeats for a server what it asked of the one before: Linux 6.9. */
+export function canTakeOver(): boolean {
   const [major = 0, minor = 0] = release().split('.').map(Number);
   return major > 6 || (major === 6 && minor >= 9);
 }

@@ -63,8 +63,13 @@ function once(work: () => Promise<unknown>): () => void {
   };
 }
 
-/** Signals of a terminal are the keeper's; without a keeper the server goes on. */
-function leaveToKeeper(): void {
+/** Signals of a terminal are the keeper's; without a keeper the server goes on, also when it is asked to. */
+function leaveToKeeper(server: LazyServer): void {
+  process.on('message', () => {
+    void server.isIdle().then((isIdle) => {
+      tell(isIdle ? { idle: true } : { stays: true });
+    });
+  });
   for (const name of ['SIGINT', 'SIGHUP', 'disconnect']) process.on(name, () => undefined);
 }
 
@@ -98,7 +103,7 @@ async function main(settings: string): Promise<void> {
   };
   const stop = once(() => end(server, state, stopMirror));
   process.on('SIGTERM', stop);
-  leaveToKeeper();
+  leaveToKeeper(server);
   await server.start(takeOver);
   if (metrics !== undefined) await offer(metrics, options.metrics!);
   stopMirror = await mirrorFor(server, options);

@@ -124,6 +124,11 @@ export class LazyServer {
     return this.layers.statuses();
   }
 
+  /** Whether nothing is mounted of what is served. */
+  async isIdle(): Promise<boolean> {
+    return this.layers.size === 0 || (await this.isCacheAlone());
+  }
+
   private every(interval: number, work: () => Promise<void>): void {
     let isBusy = false;
     const once = (): void => {

@@ -210,6 +210,8 @@ interface SystemCalls {
   renameEntry(folder: number, from: string, to: string): void;
   /** A descriptor of another process's open file (Linux 5.6). */
   takeDescriptor(pid: number, fd: number): number;
+  /** To a Unix socket; a path that begins with "@" is an abstract name. */
+  sendDatagram(path: string, text: string): void;
   /** The mount API of Linux 5.2; errors also say what the kernel said on the file system's descriptor. */
   fsopen(type: string): number;
   fsconfig(fd: number, command: number, key: string | null, value: string | null): void;

@@ -39,22 +39,28 @@ export function serveCommand(session: Session): Command {
     'serve --erofs-cache /srv/layers --registry 127.0.0.1:5050 --upstream docker.io',
   ]);
   addFlags(command);
-  return finishCommand(command, session, async ({ options, elapsed }) => {
+  return finishCommand(command, session, async ({ options, elapsed, onQuit }) => {
     const { printConfig, progress, ...flags } = command.opts<Flags>();
     if (printConfig !== undefined) return printed(printConfig, flags);
     const { serveLazily } = await library();
+    const leaving = new AbortController();
+    onQuit(() => {
+      leaving.abort();
+    });
     await serveLazily({
       ...given(serverSettings(flags)),
       ...registryOptions(flags),
       jsonLog: progress === 'json',
+      notify: true,
       signal: options.signal,
+      leave: leaving.signal,
       onWarning: options.onWarning,
       onReady: (socket) => {
         options.onWarning(`serving on ${socket}`);
       },
     });
     if (options.signal?.aborted === true) throw failure('CANCELLED', 'serve', 'ended');
-    return { document: null, text: [], summary: [`served for ${elapsed()}`] };
+    return { document: null, text: [], summary: [`served for ${Math.round(elapsed())} s`] };
   });
 }
 
