@@ -64,6 +64,7 @@ export { checkImage, type CheckOptions, type CheckResult } from './image/check/c
 export type { ConfigDifference } from './image/check/compare-configs';
 export type { Difference, DifferenceField, DifferenceValue } from './image/check/differences';
 export { convertImage } from './convert/image';
+export { planConversion, type ConversionPlan, type PlannedAction, type PlannedLayer } from './convert/plan';
 export type { ConvertOptions } from './convert/convert-options';
 export type { LeftOut } from './convert/companions';
 export type { ConvertResult } from './convert/convert-result';

@@ -102,9 +102,18 @@ export class LayerCache {
   }
 
   private entryPath(key: string): string {
-    const name = layerName(key);
-    return join(this.path, `v${layerVersion}`, name.slice(0, 2), name);
+    return entryPath(this.path, key);
   }
+}
+
+function entryPath(cache: string, key: string): string {
+  const name = layerName(key);
+  return join(cache, `v${layerVersion}`, name.slice(0, 2), name);
+}
+
+/** What the cache in the folder `path` says of a layer; null when it has none. Nothing is written, not even the folder. */
+export async function cachedRecord(path: string, key: string): Promise<LayerRecord | null> {
+  return readRecord(join(entryPath(path, key), 'layer.json')).catch(() => null);
 }
 
 /** What is added to a cache. */

@@ -7,24 +7,37 @@ import { library } from '../library';
 import { imageMeantBy } from '../../image-name';
 import { isImageReference, type CommonFlags } from '../options';
 import type { Streams } from '../output';
+import { planText } from '../plan-text';
 import { humanCount, humanWork, leftOutLines } from '../text';
 import { keepYoungGenerationSmall } from '../young-generation';
 
-interface Flags extends CommonFlags, ConvertFlags {}
+interface Flags extends CommonFlags, ConvertFlags {
+  dryRun?: true;
+}
 
 export function convertCommand(session: Session): Command {
   const command = defineCommand('convert <SRC> <DST>', 'Convert an image to seekable EROFS layers', [
     'convert docker://docker.io/library/alpine docker://registry.example/alpine:erofs',
     'convert oci-archive:app.tar oci:app:latest',
+    'convert docker://registry.example/app:v1 oci:app:v1 --dry-run',
     'convert oci:app:latest oci-archive:app.erofs.tar --dm-verity',
     'convert docker-archive:saved.tar:app:latest erofs-cache:/var/lib/erofs-cache --dm-verity',
     'convert oci-archive:- oci-archive:- --platform linux/arm64 <app.tar >app.erofs.tar',
   ]);
+  command.option('--dry-run', 'say what would be read, converted, reused and written, and do nothing');
   addConvertOptions(command);
   return finishCommand(command, session, async ({ options, streams }, [source, destination]) => {
     keepYoungGenerationSmall();
     const flags = command.opts<Flags>();
     const stdoutTaken = checkReferences(source!, destination!, flags, streams);
+    if (flags.dryRun === true) {
+      const { planConversion } = await library();
+      const plan = await planConversion(source!, destination!, {
+        ...options,
+        ...(await convertOptions(flags)),
+      });
+      return { document: plan, ...planText(plan) };
+    }
     const { convertImage } = await library();
     const { summary, ...document } = await convertImage(source!, destination!, {
       ...options,

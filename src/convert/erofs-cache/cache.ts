@@ -142,6 +142,11 @@ async function removeFolders(folder: string, made: string): Promise<void> {
   if (made !== folder) await removeIfEmpty(made);
 }
 
+/** The entry of the cache in the folder `path`, as ErofsCache.find() gives it; nothing is written, not even the folder. */
+export function cachedEntry(path: string, diffId: string, withTree: boolean): Promise<CacheEntry | null> {
+  return findEntry(entryPath(path, diffId), withTree);
+}
+
 function entryPath(cache: string, diffId: string): string {
   const { algorithm, hex } = parseDigest(diffId);
   return join(cache, algorithm, hex.slice(0, 2), `${hex}.erofs`);
