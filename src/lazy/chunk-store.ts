@@ -8,6 +8,7 @@ import { syncFolder } from '../fs/atomic-file';
 import { writeFully } from '../fs/write-fully';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
+import { readExactly } from './chunk-list';
 
 /** Names in a store's folder. */
 const dataName = 'data';
@@ -325,5 +326,30 @@ async function makeFile(path: string, size: number): Promise<FileHandle> {
   } catch (error) {
     await handle.close();
     throw error;
+  }
+}
+
+/**
+ * A chunk of the store in `folder`, whoever has it open, compared with its digest; null when it is not there (or not synced yet), or not what was
+ * stored. `length` bytes from `start` of the layer's file. Rejects with what the system says.
+ */
+export async function readStoredChunk(
+  folder: string,
+  { index, start, length }: { index: number; start: number; length: number },
+): Promise<Buffer | null> {
+  const digests = await open(join(folder, digestsName), 'r');
+  try {
+    const digest = await readExactly(digests, index * digestSize, digestSize);
+    if (digest?.some((byte) => byte !== 0) !== true) return null;
+    const data = await open(join(folder, dataName), 'r');
+    try {
+      const bytes = await readExactly(data, start, length);
+      const actual = bytes && new Uint8Array(await webcrypto.subtle.digest('SHA-256', bytes));
+      return actual && digest.equals(actual.subarray(0, digestSize)) ? bytes : null;
+    } finally {
+      await data.close();
+    }
+  } finally {
+    await digests.close();
   }
 }

@@ -4,6 +4,10 @@ import { isLargeFrame } from './layer-chunks';
 const urgencies = ['demand', 'prefetch', 'ahead', 'background'] as const;
 export type Urgency = (typeof urgencies)[number];
 
+export function isMoreUrgent(one: Urgency, other: Urgency): boolean {
+  return urgencies.indexOf(one) < urgencies.indexOf(other);
+}
+
 /** Stored bytes of one request that a reader waits for, its own chunk aside: later ones come with the next requests. */
 const maxDemandJoin = 1 << 20;
 /** Of any other request. */

@@ -17,6 +17,8 @@ import { isLargeChunk, isLargeFrame, rangeOf, type ChunkRange, type LayerChunks 
 import type { LayerSource } from './layer-sources';
 import type { LazyCounts } from './messages';
 import { ReadAhead } from './read-ahead';
+import type { SharedChunks } from './shared-chunks';
+import { SharedTakings } from './shared-takings';
 import { Takings } from './takings';
 
 const readFd = promisify(read);
@@ -54,6 +56,8 @@ export interface LazyLayerParts {
   queue: FetchQueue;
   /** Bounds what is decoded at once. */
   decoding: DecodeBudget;
+  /** What other stores have of the layer. */
+  shared?: Pick<SharedChunks, 'has' | 'read'> | null | undefined;
   /** How long a reader waits at most, in milliseconds. */
   ioTimeout: number;
   onWarning: (line: string) => void;
@@ -77,6 +81,7 @@ export class LazyLayer implements FetchTarget {
   private readonly closing = new AbortController();
   /** Requests under way. */
   private readonly running = new Set<{ first: number; last: number; stop: AbortController }>();
+  private readonly takings: SharedTakings;
   private source = 0;
   private cursor = 0;
   private bytesFetched = 0;
@@ -90,6 +95,7 @@ export class LazyLayer implements FetchTarget {
     this.decoder = new ChunkDecoder(sources[0]!.name, chunks, (offset, length) =>
       this.current().read(offset, length, this.closing.signal),
     );
+    this.takings = this.takingsOf(parts);
     this.demands = new Demands(ioTimeout, (chunk) => {
       this.onTimeout(chunk);
     });
@@ -119,7 +125,7 @@ export class LazyLayer implements FetchTarget {
     if (this.isClosed) return;
     const isHere = this.store.has(chunk);
     if (urgency === 'prefetch') this.foreseen.add(chunk, isHere);
-    if (!isHere) this.parts.queue.want(this, chunk, urgency, runEnd);
+    if (!isHere) this.ask(chunk, urgency, runEnd);
   }
 
   /** The first chunks are read whatever is going to be wanted: nothing is read ahead for that. */
@@ -236,8 +242,20 @@ export class LazyLayer implements FetchTarget {
     this.closing.abort();
     this.parts.queue.forget(this);
     this.demands.failAll(failure('CANCELLED', this.current().name, 'the layer is not served any more'));
+    await this.takings.end();
     await Promise.allSettled(this.parts.sources.map((source) => source.close()));
     await this.store.close();
+  }
+
+  private takingsOf({ shared, decoding, queue, onDrained }: LazyLayerParts): SharedTakings {
+    return new SharedTakings({
+      shared,
+      decoding,
+      sizeOf: (chunk) => this.starts[chunk + 1]! - this.starts[chunk]!,
+      take: (chunk, bytes) => this.takeShared(chunk, bytes),
+      onMissing: queue.want.bind(queue, this),
+      onDrained: () => void setImmediate(() => onDrained?.()),
+    });
   }
 
   private get isClosed(): boolean {
@@ -276,7 +294,12 @@ export class LazyLayer implements FetchTarget {
       this.parts.observer?.onFault('disk');
       this.parts.onWarning(`${this.store.path}: chunk ${chunk} is not what was stored; it is fetched again`);
     }
-    this.parts.queue.want(this, chunk, 'demand');
+    this.ask(chunk, 'demand');
+  }
+
+  /** Has a chunk taken from another store, or fetched. */
+  private ask(chunk: number, urgency: Urgency, runEnd?: number): void {
+    if (!this.takings.begin(chunk, urgency, runEnd)) this.parts.queue.want(this, chunk, urgency, runEnd);
   }
 
   /** The bytes of a chunk that could not be stored; null when it is in the store. */
@@ -343,6 +366,18 @@ export class LazyLayer implements FetchTarget {
     }
   }
 
+  /** A chunk of another store, which was compared with its digest there. */
+  private async takeShared(chunk: number, bytes: Buffer): Promise<void> {
+    if (this.store.has(chunk)) return;
+    const stored = this.store.write(chunk, bytes);
+    this.came(chunk, await stored.then(() => null).catch((error: unknown) => this.unstored(error, bytes)));
+  }
+
+  private unstored<T>(error: unknown, bytes: T): T {
+    this.warnOfDisk(`${(error as Error).message}; chunks are served without being stored`);
+    return bytes;
+  }
+
   /** Checks, decodes and stores a chunk. Its bytes when there was no room for it, else null. */
   private async place(
     chunk: number,
@@ -377,8 +412,7 @@ export class LazyLayer implements FetchTarget {
       else await this.store.fill(chunk, (target) => this.decoder.place(chunk, frame, name, target));
     } catch (error) {
       if (isWrong(error)) throw error;
-      this.warnOfDisk(`${(error as Error).message}; chunks are served without being stored`);
-      return decoded ?? this.decoder.decode(chunk, frame, name);
+      return this.unstored(error, decoded ?? this.decoder.decode(chunk, frame, name));
     }
     this.hasWarnedOfDisk = false;
     return null;

@@ -8,11 +8,13 @@ import { isSeekableLayer, openSeekable, type SeekableBlob } from '../layer/seeka
 import type { Descriptor } from '../oci/types';
 import { readAhead } from '../source/read-ahead';
 import type { ByteSource } from '../source/byte-source';
+import { ChunkList } from './chunk-list';
 import { ChunkStore } from './chunk-store';
 import { layerChunks, type LayerChunks } from './layer-chunks';
 import type { LayerSource, LayerSources } from './layer-sources';
 import type { LazyLayerRequest } from './messages';
 import { SavedReads } from './saved-reads';
+import { SharedChunks } from './shared-chunks';
 
 /** In a store, what opening the blob read: with it the layer is opened without a network. */
 export const tablesName = 'tables';
@@ -29,6 +31,8 @@ export interface OpenedLayer {
   chunks: LayerChunks;
   store: ChunkStore;
   sources: LayerSource[];
+  /** What other stores have of it. */
+  shared: SharedChunks | null;
   /** Nothing was asked of a registry: whether it would still give the layer is not known. */
   isFromDisk: boolean;
 }
@@ -54,11 +58,16 @@ export async function openLayer(
     const saved = await openSaved(folder, request, sources[0]!);
     const blob = saved ?? (await openFetched(folder, request, sources[0]!, layerSources, onWarning));
     const chunks = layerChunks(blob, request.withTree);
+    const list = ChunkList.of(chunks);
+    await list.save(folder).catch((error: unknown) => {
+      onWarning(`${(error as Error).message}; other layers take no chunks of this one`);
+    });
     return {
       blob,
       chunks,
       store: await ChunkStore.open(folder, chunks.starts),
       sources,
+      shared: await SharedChunks.find(folder, list),
       isFromDisk: saved !== null,
     };
   } catch (error) {

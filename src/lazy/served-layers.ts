@@ -273,9 +273,9 @@ export class ServedLayers {
     const { folder, fuse, queue, ioTimeout, onWarning, observer, onDrained } = this.parts;
     const opened = await openLayer(folder.storeOf(request.key), request, this.sources, { onWarning, later });
     const node = nodeOf(request.key);
-    const { chunks, store, sources } = opened;
+    const { chunks, store, sources, shared } = opened;
     const common = { fuse, queue, decoding: this.decoding, ioTimeout, onWarning, observer, onDrained };
-    const layer = new LazyLayer({ node, chunks, store, sources, ...common });
+    const layer = new LazyLayer({ node, chunks, store, sources, shared, ...common });
     try {
       fuse.add(fuseFile(request, opened));
     } catch (error) {
