@@ -4,13 +4,15 @@
 // Prints SKIP and succeeds where the machine can't run containers. $CONTAINERD_BIN: a directory with containerd's programs.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startContainerd } from './support/containerd-daemon.mjs';
 import { runPod } from './support/cri-pod.mjs';
+import { killAtRandom } from './support/kills.mjs';
 import { startServer } from './support/lazy-server.mjs';
+import { removeAll } from './support/leftovers.mjs';
 import {
   PAUSE,
   cli,
@@ -23,7 +25,6 @@ import {
   manifestOf,
   ns,
   pull,
-  pulling,
   removeContainer,
   run,
   runAll,
@@ -66,7 +67,8 @@ const scenarios = {
   bothFormsByCri,
   hostile,
   removed,
-  killed,
+  killed: (test) => killAtRandom(test, () => comesUp(test)),
+  nothingLeft,
 };
 
 /** What `serve` prints for these flags, less what the test's containerd has already; its files for mirrors are written. */
@@ -205,41 +207,19 @@ function removed(test) {
   console.log('ok: an image leaves the cache once nothing runs from it');
 }
 
-/** Servers and containerd are killed at random while images are pulled and read. */
-async function killed(test) {
-  const { daemon, server } = test;
-  const rounds = Number(process.env.KILLS ?? 3);
-  const image = convert(test, 'reader', 'sharing:sleeping', '--chunk-size', '128KiB');
-  pull(test, 'killed', image);
-  runOn(test, 'killed', image, 'reader');
-  const kills = [
-    () => server.killPart('server-main'),
-    () => killContainerd(daemon),
-    async () => {
-      server.killPart('server-main');
-      await killContainerd(daemon);
-    },
-  ];
-  for (let round = 0; round < rounds; round++) {
-    const other = convert(test, `kill${round}`, `sharing:three`, '--chunk-size', `${2 ** (round % 4)}MiB`);
-    const underWay = daemon.begin(ns(test, 'killed'), ...pulling(test, other)).catch(() => undefined);
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * 400));
-    await kills[round % kills.length]();
-    await underWay;
-    await comesUp(test);
-    pull(test, 'killed', other);
-    assert.equal(run(test, 'killed', other), EXPECTED_OUTPUT, `round ${round}`);
-    const read = exec(test, 'killed', 'reader', 'sha256sum /data/big; sleep 1').trim();
-    assert.ok(EXPECTED_OUTPUT.includes(read), `round ${round}: ${read}`);
-  }
-  removeContainer(test, 'killed', 'reader');
-  console.log(`ok: ${rounds} kills of server and containerd`);
+/** When all images are gone, from containerd and from the cache, nothing of them is left. */
+async function nothingLeft(test) {
+  await removeAll(test);
+  for (const image of shownImages(test)) lazy(test, 'rm', image);
+  assert.deepEqual(entriesOf(test), []);
+  const { images } = JSON.parse(readFileSync(join(test.server.content, 'images.json'), 'utf8'));
+  assert.deepEqual(images, []);
+  console.log('ok: nothing is left in the cache either');
 }
 
-async function killContainerd(daemon) {
-  await daemon.kill();
-  await daemon.start();
-}
+/** Files that the cache shows. */
+const entriesOf = ({ at }) =>
+  readdirSync(at('cache'), { recursive: true }).filter((name) => name.includes('.erofs'));
 
 /** Resolves when the server answers, and shows its cache. */
 async function comesUp(test) {

@@ -73,7 +73,8 @@ async function inside(directory, bin, groups, noCrictl) {
     snapshotter: SNAPSHOTTER,
   });
   const pullFlags = ['--plain-http'];
-  const test = { daemon, server, registry, groups, at, noCrictl, snapshotter: SNAPSHOTTER, pullFlags };
+  const node = { daemon, server, registry, groups, at, noCrictl };
+  const test = { ...node, snapshotter: SNAPSHOTTER, pullFlags, mountsTrees: true };
   importPause(test);
   await runAll(test, scenarios);
 }

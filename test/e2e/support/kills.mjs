@@ -29,7 +29,8 @@ const KILLS = {
 
 /**
  * As many kills as $KILLS says (3) of the server, of containerd and of both, and a third of it of the keeper and of all of `serve`, in an order and at
- * times that $KILLS_SEED decides. @param comesUp resolves when the server's doors are open again
+ * times that $KILLS_SEED decides. @param test as of node.mjs; `mountsTrees`: layers with a dm-verity tree can be mounted wherever this runs
+ * @param comesUp resolves when the server's doors are open again
  */
 export async function killAtRandom(test, comesUp) {
   const seed = Number(process.env.KILLS_SEED ?? randomInt(2 ** 31));
@@ -90,7 +91,8 @@ async function oneKill(test, { kind, round, image, random, comesUp }) {
 /** An image of which nothing is here yet. */
 function newImage(test, round) {
   writeSharingImages(test.at('round'), { count: 0, bytes: 2 ** 20 });
-  const flags = [['--chunk-size', '64KiB'], ['--dm-verity'], ['--chunk-size', '1MiB']][round % 3];
+  const withTree = test.mountsTrees ? ['--dm-verity'] : [];
+  const flags = [['--chunk-size', '64KiB'], withTree, ['--chunk-size', '1MiB']][round % 3];
   const image = convert(test, `round${round}`, 'round:three', ...flags);
   rmSync(test.at('round'), { recursive: true });
   return image;
@@ -154,9 +156,10 @@ async function pullAgain(test, image) {
   }
 }
 
-/** One of its processes, or both. */
+/** One of its processes, or both; without sockets there is but one. */
 function killServer(server, random) {
-  const parts = [['server-main'], ['door-main'], ['server-main', 'door-main']];
+  const hasDoors = Object.keys(server.sockets).length > 0;
+  const parts = hasDoors ? [['server-main'], ['door-main'], ['server-main', 'door-main']] : [['server-main']];
   for (const part of parts[Math.floor(random() * parts.length)]) server.killPart(part);
 }
 
