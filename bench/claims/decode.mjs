@@ -1,12 +1,17 @@
 // Claim: decoding a blob with every check that there is takes little more than the checks and the decompression.
 import { goContestants, inputFile, oursWriting } from '../lib/contestants.mjs';
 
-export const title = 'decode: seekable blob with dm-verity → raw EROFS, every check';
+export const title = 'decode: seekable blob → raw EROFS, every check; with dm-verity, and without';
 
 export function* cases(context) {
-  const blob = context.inputs.blob();
-  yield {
-    name: 'decode',
+  yield decoding(context, 'decode', context.inputs.blob());
+  yield decoding(context, 'without a tree', context.inputs.blob({ verity: false }));
+}
+
+function decoding(context, name, blob) {
+  const hasTree = 'dev.containerd.erofs.dmverity.offset' in blob.descriptor.annotations;
+  return {
+    name,
     input: inputFile('blob', blob.path),
     contestants: [
       oursWriting(context, ['decode', '--descriptor', blob.descriptorPath, blob.path], {
@@ -16,6 +21,7 @@ export function* cases(context) {
     ],
     limit() {
       const { parts } = context.parts.read(blob.path);
+      if (!hasTree) delete parts.leaves;
       return { lanes: [{ parts }], streams: [parts.imageSha256] };
     },
   };
@@ -26,6 +32,8 @@ export function goChecks({ digest, diffId, annotations }) {
   const at = (name) => annotations[`dev.containerd.erofs.${name}`];
   return [
     ...['-table', at('zstd.chunk_table_offset'), '-digest', digest, '-diff-id', diffId],
-    ...['-verity', at('dmverity.offset'), '-root', at('dmverity.root_digest')],
+    ...(at('dmverity.offset') === undefined
+      ? []
+      : ['-verity', at('dmverity.offset'), '-root', at('dmverity.root_digest')]),
   ];
 }

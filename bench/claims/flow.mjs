@@ -35,6 +35,7 @@ async function flow(context, registry, name, tag, tars) {
   await registry.push(packed.path, REPOSITORY, tag);
   const place = { source: `docker://${registry.slowHost}/${REPOSITORY}:${tag}`, host: registry.slowHost };
   const encoded = context.inputs.scratch(`flow-${tag}`);
+  const spooled = context.inputs.scratch('flow-spooled');
   const alone = (key, label, script) => part(registry, { key, label, script });
   return {
     name,
@@ -53,9 +54,19 @@ async function flow(context, registry, name, tag, tars) {
         `rm -rf ${encoded} && ${quoted(context.ours(['convert', `oci:${plain.path}:bench`, `oci:${encoded}:x`, '--quiet']))}`,
       ),
       alone('upload', 'sending what that made, alone', sending(place, encoded)),
+      alone(
+        'inTurn',
+        'fetching into files, converting, sending: one after the other',
+        [
+          fetching(place, packed.path, spooled),
+          `rm -rf ${encoded} && ${quoted(context.ours(['convert', `oci:${packed.path}:bench`, `oci:${encoded}:x`, '--quiet']))}`,
+          sending(place, encoded),
+        ].join('\n'),
+      ),
       ...(which('skopeo') === null
         ? []
-        : [alone('skopeo', 'skopeo copy of the tar.gz image', copying(place))]),
+        : // It remembers that the registry has these blobs, and sends none the next time.
+          [{ ...alone('skopeo', 'skopeo copy of the tar.gz image', copying(place)), rounds: 1 }]),
     ],
   };
 }
@@ -65,7 +76,7 @@ function part(registry, { key, label, script }) {
   return {
     key,
     label,
-    isRival: key === 'skopeo' || key === 'ours',
+    isRival: ['ours', 'inTurn', 'skopeo'].includes(key),
     argv: ['sh', '-ec', script],
     before: () => registry.setNetwork(NETWORK),
   };
@@ -74,9 +85,9 @@ function part(registry, { key, label, script }) {
 /** A repository that nothing is in: each run is a shell of its own. */
 const target = ({ host }) => `docker://${host}/flow/target-$$:x`;
 
-function fetching({ host }, layout) {
+function fetching({ host }, layout, to = '/dev/null') {
   const urls = layersOf(layout).map(({ digest }) => `http://${host}/v2/${REPOSITORY}/blobs/${digest}`);
-  return `for url in ${urls.join(' ')}; do curl -sf -o /dev/null "$url"; done`;
+  return `for url in ${urls.join(' ')}; do curl -sf -o ${to} "$url"; done`;
 }
 
 /** Layers side by side, as many as there are cores. */

@@ -150,6 +150,12 @@ export const BARS = [
     { least: 3.5, unit: '×' },
   ],
   [
+    'decode, every check, no dm-verity',
+    'against the Go decoder with the same checks',
+    ratio('decode', 'without a tree', 'go'),
+    { least: 2.3, unit: '×' },
+  ],
+  [
     'peak RSS, largest layer of `growth` (the bar: 10 GiB)',
     '2 threads',
     (results) => results.growth?.derived?.largest.peakRssMiB?.max ?? null,
