@@ -19,7 +19,8 @@ Napi::Function BlobSinkHandle::define(Napi::Env env) {
 BlobSinkHandle::BlobSinkHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   const int descriptor = info[0].As<Napi::Number>().Int32Value();
   const std::string name = info[1].As<Napi::String>().Utf8Value();
-  sink_ = std::make_shared<layer::BlobSink>(value_or_throw(info.Env(), File::duplicate(descriptor, name)));
+  sink_ = std::make_shared<layer::BlobSink>(value_or_throw(info.Env(), File::duplicate(descriptor, name)),
+                                            info[2].ToBoolean().Value());
 }
 
 std::shared_ptr<layer::BlobSink> BlobSinkHandle::of(const Napi::Value& value) {

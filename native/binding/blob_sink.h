@@ -12,7 +12,7 @@ namespace seekable::binding {
 class BlobSinkHandle final : public Napi::ObjectWrap<BlobSinkHandle> {
  public:
   static Napi::Function define(Napi::Env env);
-  // new BlobSink(fd, name): the descriptor stays the caller's.
+  // new BlobSink(fd, name, isTemporary): the descriptor stays the caller's.
   explicit BlobSinkHandle(const Napi::CallbackInfo& info);
   // Throws after finish().
   static std::shared_ptr<layer::BlobSink> of(const Napi::Value& value);

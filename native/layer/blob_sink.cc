@@ -25,7 +25,7 @@ uint64_t BlobSink::place_beside(Bytes bytes, hash::Sha256& other, Bytes other_by
 
 Status BlobSink::write_at(uint64_t offset, Bytes bytes) {
   TRY(file_.write_at(offset, bytes));
-  file_.begin_writeback(offset, bytes.size());
+  if (!temporary_) file_.begin_writeback(offset, bytes.size());
   note_written(offset, offset + bytes.size());
   return ok();
 }

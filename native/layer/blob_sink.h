@@ -14,8 +14,9 @@ namespace seekable::layer {
 
 class BlobSink final : public ByteSink {
  public:
-  // Writes to `file` from its first byte on.
-  explicit BlobSink(File file) : file_(std::move(file)) {}
+  // Writes to `file` from its first byte on. What is to stay is on its way to the disk while the rest is
+  // made; a file that is `temporary` may never have to go there.
+  explicit BlobSink(File file, bool temporary = false) : file_(std::move(file)), temporary_(temporary) {}
 
   Status write(Bytes bytes) override;
   // Gives `bytes` the next place in the blob, whose offset is returned, and hashes them; write_at() must
@@ -38,6 +39,7 @@ class BlobSink final : public ByteSink {
   void note_written(uint64_t offset, uint64_t end);
 
   File file_;
+  bool temporary_;
   std::mutex mutex_;
   std::map<uint64_t, uint64_t> ahead_;  // guarded by mutex_: what is written beyond written_, by its start
   std::atomic<uint64_t> written_{0};

@@ -7,6 +7,8 @@ export interface BlobTarget {
   /** Of an empty file. */
   fd: number;
   name: string;
+  /** Whether the file is read again and given up: then it need not go to the disk. Default: false. */
+  isTemporary?: boolean;
   /** Told now and then that the first `size` bytes will not change. */
   onWritten?(size: number): void;
 }
@@ -16,7 +18,7 @@ export async function writeBlobTo<T>(
   target: BlobTarget,
   write: (sink: NativeBlobSink) => Promise<T>,
 ): Promise<T> {
-  const sink = new native.BlobSink(target.fd, target.name);
+  const sink = new native.BlobSink(target.fd, target.name, target.isTemporary);
   const tell = (): void => {
     if (sink.written > 0) target.onWritten?.(sink.written);
   };

@@ -302,7 +302,7 @@ interface Addon {
   Source: new (slice: Slice) => NativeSource;
   /** The descriptor stays the caller's, and may be closed at once. */
   Arrival: new (file: Omit<Slice, 'offset'>) => NativeArrival;
-  BlobSink: new (fd: number, name: string) => NativeBlobSink;
+  BlobSink: new (fd: number, name: string, isTemporary?: boolean) => NativeBlobSink;
   /** `replace` what is in the way (but no folders); restore `owners`. The descriptor stays the caller's. */
   TreeWriter: new (
     root: { fd: number; name: string },

@@ -79,6 +79,7 @@ export class OciArchiveDestination implements DestinationStore {
     return {
       fd: file.fd,
       name: this.name,
+      isTemporary: true,
       commit: (descriptor) => this.commit(file, descriptor),
       discard: () => file.close(),
     };

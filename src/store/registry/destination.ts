@@ -91,6 +91,7 @@ export class RegistryDestination implements DestinationStore {
     return {
       fd: file.fd,
       name: this.name,
+      isTemporary: true,
       onWritten: (size) => {
         push.written(size);
       },
