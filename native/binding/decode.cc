@@ -53,6 +53,7 @@ std::shared_ptr<Request> request_of(const Napi::CallbackInfo& info) {
     request->target = value_or_throw(
         info.Env(), File::duplicate(static_cast<int>(number_of(target, "fd")), string_of(target, "name")));
     request->options.target = &request->target;
+    request->options.syncs = target.Get("sync").ToBoolean();
   }
   return request;
 }

@@ -95,7 +95,7 @@ class Decoder {
 
   Status write(uint64_t offset, Bytes chunk) const {
     TRY(options_.target->write_at(offset, chunk));
-    options_.target->begin_writeback(offset, chunk.size());
+    if (options_.syncs) options_.target->begin_writeback(offset, chunk.size());
     return ok();
   }
 

@@ -35,6 +35,7 @@ struct ExpectedTree {
 
 struct DecodeOptions {
   const File* target = nullptr;  // where the image goes, from byte 0 on; null: checks only
+  bool syncs = true;  // `target` is synced afterwards: the disk begins with what is written meanwhile
   unsigned threads = 1;
   std::optional<ExpectedTree> tree;
   std::string temporary_directory;

@@ -5,7 +5,8 @@ import { promisify } from 'node:util';
 import { failure } from '../errors';
 import { parseDigest } from '../format/digest';
 import { layerFormat } from '../format/media-types';
-import { writeAtomically } from '../fs/atomic-file';
+import { writeAtomically, type SyncOptions } from '../fs/atomic-file';
+import type { OutputFile } from '../fs/output-file';
 import { openTemporary } from '../fs/temporary';
 import type { ResourceOptions, WarningOptions } from '../job';
 import { buildErofs } from '../layer/build';
@@ -22,6 +23,8 @@ import { fromWire, type WireDescriptor, type WireMount } from './wire';
 export interface ApplyRequest {
   diff: WireDescriptor | null;
   mounts: WireMount[];
+  /** The layer is to outlive a power cut. containerd asks for that where it is configured so. */
+  sync_fs?: boolean;
 }
 
 /** How a differ works. */
@@ -41,7 +44,7 @@ const contentFolder = 'io.containerd.content.v1.content/blobs';
  * with the image's config. UNIMPLEMENTED for what is no layer of ours, or no folder of that snapshotter: containerd asks the next differ.
  */
 export async function applyLayer(
-  { diff, mounts }: ApplyRequest,
+  { diff, mounts, sync_fs: sync = false }: ApplyRequest,
   options: DifferOptions,
 ): Promise<Descriptor> {
   const descriptor = fromWire(diff);
@@ -54,7 +57,7 @@ export async function applyLayer(
     const image = join(folder, imageName);
     const layer =
       kind === 'erofs'
-        ? unpack(file, image, descriptor, options)
+        ? unpack(file, image, descriptor, { ...options, sync })
         : placeIndex(file, image, descriptor, options);
     const { digest, size } = await layer;
     return { mediaType: descriptor.mediaType.replace(/\+zstd$/, ''), digest, size };
@@ -64,7 +67,12 @@ export async function applyLayer(
 }
 
 /** The digest of the blob as a whole is checked as well, so one without a table of chunks may be taken: all that is read is vouched for. */
-async function unpack(file: BlobFile, path: string, descriptor: Descriptor, options: ResourceOptions) {
+async function unpack(
+  file: BlobFile,
+  path: string,
+  descriptor: Descriptor,
+  options: ResourceOptions & SyncOptions,
+) {
   const own = { ...options, descriptor, allowUnverified: true };
   const layer = await openWholeLayer(file, own);
   try {
@@ -75,12 +83,13 @@ async function unpack(file: BlobFile, path: string, descriptor: Descriptor, opti
         descriptor.digest,
         'where its dm-verity tree should begin there is no superblock',
       );
-    return await writeAtomically(path, async (image) => {
-      const { diffId } = await layer.decode(image, own);
+    const write = async (image: OutputFile) => {
+      const { diffId } = await layer.decode({ fd: image.fd, name: image.name, sync: options.sync }, own);
       if (tree?.vouched === true) await materialise(file, tree, image, options);
       else await promisify(ftruncate)(image.fd, layer.blob.imageSize);
       return { digest: diffId, size: layer.blob.section.uncompressedSize };
-    });
+    };
+    return await writeAtomically(path, write, { sync: options.sync });
   } finally {
     layer.close();
   }

@@ -13,13 +13,19 @@ export interface AtomicFile {
   readonly name: string;
   /** Open for reading and writing until commit() or discard(). */
   readonly fd: number;
-  /** Syncs it and gives it its name, replacing a file of that name. When that fails, it is removed. */
+  /** Syncs it, unless it was begun without, and gives it its name, replacing a file of that name. When that fails, it is removed. */
   commit(): Promise<void>;
   /** Removes it; never fails. After commit() this does nothing, so it may stand in every `finally`. */
   discard(): Promise<void>;
 }
 
-export interface AtomicFileOptions {
+/** Whether a file that is complete has to outlive a power cut. */
+export interface SyncOptions {
+  /** Default: true. Without, the system writes it to the disk when it likes: for files whose owner can do without, and has said so. */
+  sync?: boolean | undefined;
+}
+
+export interface AtomicFileOptions extends SyncOptions {
   /** What the file is made of: none of these may be replaced by it. */
   inputs?: readonly InputFile[] | undefined;
 }
@@ -30,7 +36,7 @@ export interface AtomicFileOptions {
  */
 export async function createAtomicFile(
   path: string,
-  { inputs = [] }: AtomicFileOptions = {},
+  { inputs = [], sync = true }: AtomicFileOptions = {},
 ): Promise<AtomicFile> {
   checkFileName(path);
   await checkTarget(path);
@@ -50,7 +56,7 @@ export async function createAtomicFile(
   return {
     name: path,
     fd: draft.handle.fd,
-    commit: () => once(() => publish(draft, path)),
+    commit: () => once(() => publish(draft, path, sync)),
     discard: () => once(() => draft.close()),
   };
 }
@@ -95,14 +101,14 @@ async function checkFolder(path: string): Promise<void> {
   });
 }
 
-async function publish(draft: Draft, target: string): Promise<void> {
+async function publish(draft: Draft, target: string, sync: boolean): Promise<void> {
   try {
-    await draft.handle.sync();
+    if (sync) await draft.handle.sync();
     await draft.publish(target);
   } finally {
     await draft.close();
   }
-  await syncFolder(dirname(target));
+  if (sync) await syncFolder(dirname(target));
 }
 
 /** Makes the names in a folder last. File systems that can't do that for folders say EINVAL; who may not list a folder can't ask for it. */

@@ -52,6 +52,8 @@ export async function decodeTo(
 export interface DecodeTarget {
   fd: number;
   name: string;
+  /** Whether it is synced afterwards; default: true. The disk begins with it early then, which takes a while by itself. */
+  sync?: boolean | undefined;
 }
 
 /** `sha256:…` of a layer's content and of its bytes. */
@@ -70,7 +72,8 @@ export async function decodeSource(
 ): Promise<BlobDigests> {
   const { threads, tmpDir } = resourcesOf(options);
   const verity = blob.tree && expectedTree(blob.tree);
-  const settings = { target, threads, tmpDir, verity };
+  const to = target && { fd: target.fd, name: target.name, sync: target.sync !== false };
+  const settings = { target: to, threads, tmpDir, verity };
   const decoding = runNative(
     options,
     (job) => native.decodeImage(source, blob.section.frames, settings, job),

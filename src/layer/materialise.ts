@@ -1,7 +1,7 @@
 import { ftruncate, writeFile } from 'node:fs';
 import { promisify } from 'node:util';
 import { serializeDmveritySidecar } from '../format/dmverity-sidecar';
-import { writeAtomically } from '../fs/atomic-file';
+import { writeAtomically, type SyncOptions } from '../fs/atomic-file';
 import type { OutputFile } from '../fs/output-file';
 import type { ResourceOptions } from '../job';
 import { native } from '../native/binding';
@@ -25,7 +25,7 @@ export async function materialise(
   blob: BlobFile,
   tree: BlobTree,
   image: OutputFile,
-  options: ResourceOptions,
+  options: ResourceOptions & SyncOptions,
 ): Promise<Materialised> {
   const { dataBlockSize, hashBlockSize } = tree.superblock;
   const { payloadOffset, treeOffset, treeSize, rootDigest } = tree;
@@ -42,9 +42,10 @@ export async function materialise(
       options,
     );
   }
-  await writeAtomically(sidecarPath(image.name), async ({ fd }) => {
+  const write = async ({ fd }: OutputFile): Promise<void> => {
     await promisify(writeFile)(fd, serializeDmveritySidecar({ rootDigest, hashOffset }));
-  });
+  };
+  await writeAtomically(sidecarPath(image.name), write, { sync: options.sync });
   return { size, dmverity: { rootDigest, hashOffset } };
 }
 

@@ -371,7 +371,8 @@ interface Addon {
     blob: NativeSource,
     table: FrameTable,
     options: {
-      target: { fd: number; name: string } | null;
+      /** `sync`: it is synced afterwards. */
+      target: { fd: number; name: string; sync: boolean } | null;
       threads: number;
       tmpDir: string;
       verity: ExpectedVerityTree | null;

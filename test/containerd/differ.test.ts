@@ -10,9 +10,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { applyLayer, type ApplyRequest } from '../../src/containerd/differ';
 import { parseDmveritySidecar } from '../../src/format/dmverity-sidecar';
 import { buildErofs } from '../../src/layer/build';
@@ -156,4 +157,20 @@ test('a chunk index that is a layer of its own has no files', async () => {
   const mounts = [{ type: 'bind', source: join(layer, 'fs'), options: ['rw'] }];
   expect(await apply({ diff, mounts })).toMatchObject({ digest });
   expect(readFileSync(join(layer, 'layer.erofs')).readUInt32LE(1024)).toBe(0xe0f5e1e2);
+});
+
+test('the layer is synced to the disk where containerd asks for that, as with its own differs', async () => {
+  const encoded = await store({ chunkSize: 65536, dmVerity: true });
+  const handle = await open(join(work, 'any'), 'w');
+  const syncs = vi.spyOn(Object.getPrototypeOf(handle) as FileHandle, 'sync');
+  try {
+    await apply(request(encoded));
+    expect(syncs).not.toHaveBeenCalled();
+    rmSync(join(layer, 'layer.erofs'));
+    await apply({ ...request(encoded), sync_fs: true });
+    expect(syncs.mock.calls.length).toBeGreaterThanOrEqual(4); // image and sidecar, and the folder for each
+  } finally {
+    syncs.mockRestore();
+    await handle.close();
+  }
 });
