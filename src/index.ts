@@ -79,6 +79,9 @@ export {
   type BatchResult,
 } from './convert/batch/batch';
 export type { BatchSummary } from './convert/batch/tally';
+export { queueBatch, type QueueBatchOptions } from './service/batch';
+export { runWorker, parseLimit, type WorkerEvent, type WorkerOptions } from './service/worker';
+export type { RegistryLimit } from './service/fleet-traffic';
 export { serveLazily, type ServeOptions } from './containerd/serve';
 export type { KeeperOptions, LazyServeOptions } from './lazy/keeper';
 export type { CachedImageStatus, LazyCounts, LazyStatus } from './lazy/messages';

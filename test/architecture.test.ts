@@ -9,13 +9,23 @@ const root = join(__dirname, '..');
 /** Who may import whom. A folder may always import its own files; all may import the shared ones. */
 const allowed: Record<'src' | 'native', { shared: string[]; folders: Record<string, string[]> }> = {
   src: {
-    shared: ['errors', 'job', 'options', 'public-name', 'image-name', 'no-inspector', 'standard-output'],
+    shared: [
+      'errors',
+      'job',
+      'metrics-server',
+      'options',
+      'public-name',
+      'image-name',
+      'no-inspector',
+      'standard-output',
+    ],
     folders: {
       errors: [],
       'public-name': [],
       'image-name': [],
       'no-inspector': [],
       job: [],
+      'metrics-server': [],
       'standard-output': [],
       options: [],
       format: [],

@@ -34,6 +34,9 @@ export const commandGroups: Readonly<Record<string, Readonly<Record<string, Load
     lazy: async () => (await import('./commands/lazy.js')).lazyCommand,
     trace: async () => (await import('./commands/trace.js')).traceCommand,
   },
+  'Many machines:': {
+    worker: async () => (await import('./commands/worker.js')).workerCommand,
+  },
   'This machine:': {
     doctor: async () => (await import('./commands/doctor.js')).doctorCommand,
     completion: async () => (await import('./commands/completion.js')).completionCommand,

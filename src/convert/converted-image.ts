@@ -56,17 +56,27 @@ export async function convertOne(
   return { ...written, platform, layers };
 }
 
+/** Whether a layer is carried over as it is. */
+export function isKept({ asked }: Pick<ConversionRun, 'asked'>, { descriptor }: ImageLayer): boolean {
+  return asked.keepForeign === true && isForeignLayer(descriptor.mediaType);
+}
+
+/** Profile "erofs-image-spec" has no whiteouts where there is nothing to hide. */
+export function isBottom({ settings }: ConversionRun, layer: ImageLayer, bottom: ImageLayer): boolean {
+  return settings.profile === 'erofs-image-spec' && layer === bottom;
+}
+
 /** Converts a layer, unless the run has. */
-async function convertOnce(run: LayerRun, call: LayerCall, bottom: ImageLayer): Promise<ConvertedLayer> {
+export async function convertOnce(
+  run: LayerRun,
+  call: LayerCall,
+  bottom: ImageLayer,
+): Promise<ConvertedLayer> {
   const { settings, pool, destination } = run;
   const { layer } = call;
-  const { mediaType, size } = layer.descriptor;
-  if (run.asked.keepForeign === true && isForeignLayer(mediaType)) {
-    return pool.open(size, call.options.signal, () => keepForeignLayer(run, call));
-  }
-  // Profile "erofs-image-spec" has no whiteouts where there is nothing to hide.
-  const bottomLayer = settings.profile === 'erofs-image-spec' && layer === bottom;
-  const options = { ...call.options, bottomLayer };
+  const { size } = layer.descriptor;
+  if (isKept(run, layer)) return pool.open(size, call.options.signal, () => keepForeignLayer(run, call));
+  const options = { ...call.options, bottomLayer: isBottom(run, layer, bottom) };
   const key = layerKey({ settings, options }, layer);
   return pool.once(key, destination, {
     isThere: (made) => hasLayer(destination, made),

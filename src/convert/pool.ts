@@ -23,15 +23,18 @@ export class ConversionPool {
   private readonly permits: Semaphore;
   private readonly slots: Semaphore;
   private readonly turn = new Mutex();
+  /** Those that were asked for last, at the end. */
   private readonly made = new Map<string, Shared>();
+  private readonly remembered: number;
   /**
    * Layouts and caches that several conversions write at the same time, opened once: so they find each other's blobs.
    * @internal
    */
   readonly destinations = new SharedDestinations();
 
-  /** @param options `threads`: how many encode at once, over all layers; default: all cores. */
-  constructor(options: Pick<ResourceOptions, 'threads'> = {}) {
+  /** @param options `threads`: how many encode at once, over all layers; default: all cores. `remembered`: how many layers; default: 10,000 */
+  constructor(options: Pick<ResourceOptions, 'threads'> & { remembered?: number } = {}) {
+    this.remembered = options.remembered ?? 10_000;
     const { threads } = resourcesOf(options);
     this.threads = threads;
     this.permits = new Semaphore(threads);
@@ -76,12 +79,15 @@ export class ConversionPool {
     for (let shared = this.made.get(key); shared !== undefined; shared = this.made.get(key)) {
       const thing = await (shared.thing as Promise<T>).catch(() => null);
       if (thing === null) continue; // its maker has taken it out of the map
-      if (shared.place === place || (await isThere(thing))) return thing;
+      if (shared.place === place || (await isThere(thing))) {
+        this.remember(key, shared);
+        return thing;
+      }
       this.forget(key, shared);
     }
     const thing = make();
     const shared = { place, thing };
-    this.made.set(key, shared);
+    this.remember(key, shared);
     thing.catch(() => {
       this.forget(key, shared);
     });
@@ -91,6 +97,14 @@ export class ConversionPool {
   /** Runs `work` when no other conversion of the run is in its own: of two that add to one index, the second must see the first's. */
   async inTurn<T>(work: () => Promise<T>): Promise<T> {
     return this.turn.runExclusive(work);
+  }
+
+  /** A worker that runs for months must not remember all that it ever made. */
+  private remember(key: string, shared: Shared): void {
+    this.made.delete(key);
+    this.made.set(key, shared);
+    const [oldest] = this.made.keys();
+    if (this.made.size > this.remembered && oldest !== undefined) this.made.delete(oldest);
   }
 
   private forget(key: string, shared: Shared): void {

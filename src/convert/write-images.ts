@@ -81,7 +81,7 @@ async function writeNamed(
 }
 
 /** A layout is shared with the other conversions of the run: so they find each other's blobs before those have a reference. */
-async function leaseDestination(
+export async function leaseDestination(
   pool: ConversionPool,
   text: string,
   options: DestinationOptions & WarningOptions,
@@ -101,7 +101,7 @@ async function leaseDestination(
   return { ...lease, reference, close: () => tidy(lease.close(), options) };
 }
 
-async function withCache<T>(
+export async function withCache<T>(
   { asked, pool }: ConversionRun,
   signal: AbortSignal | undefined,
   use: (cache: LayerCache | null) => Promise<T>,

@@ -5,13 +5,16 @@ import { createBatchDisplay } from '../batch-progress';
 import { defineCommand, finishCommand, type Context, type Session } from '../command';
 import { addConvertOptions, convertOptions, type ConvertFlags } from '../convert-options';
 import { library } from '../library';
-import { given, parseThreads, type CommonFlags } from '../options';
+import { given, parseCount, parseThreads, type CommonFlags } from '../options';
 import { warningLine, type Report } from '../output';
+import { queueFlag } from './queue-flag';
 import { humanBytes, humanWork, leftOutLines, shortDigest, table } from '../text';
 import { keepYoungGenerationSmall } from '../young-generation';
 
 interface Flags extends CommonFlags, ConvertFlags {
   jobs?: number;
+  queue?: string;
+  priority?: number;
   restart?: true;
 }
 
@@ -20,9 +23,12 @@ export function batchCommand(session: Session): Command {
     'batch images.yaml',
     'batch images.json --jobs 8 --dm-verity --json',
     'batch images.yaml --restart',
+    'batch images.yaml --queue redis://queue.example:6379',
   ]);
   command
     .option('--jobs <n>', 'images at once (default: four for each core, at most 16)', parseThreads)
+    .addOption(queueFlag())
+    .option('--priority <n>', 'in the queue: lower is sooner, 0 before all (default)', parseCount)
     .option('--restart', 'convert everything again, whatever the journal says is done');
   addConvertOptions(command);
   return finishCommand(command, session, (context, [file]) =>
@@ -32,11 +38,11 @@ export function batchCommand(session: Session): Command {
 
 async function runBatch(file: string, flags: Flags, { options, streams, status }: Context): Promise<Report> {
   keepYoungGenerationSmall();
-  const { convertBatch } = await library();
+  const { queueBatch } = await library();
   const display = await createBatchDisplay(flags.progress, streams.stderr, flags.quiet === true);
   status.printBy(display);
   try {
-    const { summary, ...document } = await convertBatch(file, {
+    const { summary, ...document } = await queueBatch(file, {
       signal: options.signal,
       threads: options.threads,
       tmpDir: options.tmpDir,
@@ -51,7 +57,7 @@ async function runBatch(file: string, flags: Flags, { options, streams, status }
         status.update(event);
         display.progress(event);
       },
-      ...given({ jobs: flags.jobs, restart: flags.restart }),
+      ...given({ jobs: flags.jobs, restart: flags.restart, queue: flags.queue, priority: flags.priority }),
       defaults: await convertOptions(flags),
     });
     return {
