@@ -31,6 +31,35 @@ quietly() {
   return "$status"
 }
 
+# counting TOTAL COMMAND... : says how many object files in build/ are made while the command runs; on a terminal in one line.
+counting() {
+  local total=$1 begun status=0 counter
+  shift
+  begun=$(mktemp)
+  count_objects "$total" "$begun" &
+  counter=$!
+  # Not in the background, where Ctrl-C would not reach it.
+  "$@" || status=$?
+  kill "$counter" 2>/dev/null && wait "$counter" 2>/dev/null || true
+  [ ! -t 1 ] || printf '\r\033[K'
+  rm "$begun"
+  return "$status"
+}
+
+count_objects() {
+  local made shown=-1
+  while kill -0 $$ 2>/dev/null; do
+    made=$(find build -name '*.o' -newer "$2" 2>/dev/null | wc -l)
+    if [ -t 1 ]; then
+      printf '\r  %d of %d files' "$made" "$1"
+    elif [ "$made" -gt 0 ] && [ $((made / 20)) -ne "$shown" ]; then
+      printf '  %d of %d files\n' "$made" "$1"
+      shown=$((made / 20))
+    fi
+    sleep 1
+  done
+}
+
 # need_packages PACKAGE... : installs the Debian packages that are missing, as root; else names the line to run, exit code 4.
 need_packages() {
   local missing=()
@@ -84,7 +113,8 @@ build() {
   arch=$(node -p process.arch)
   [ "$script" = build:native ] || addon=prebuilds/linux-$arch/seekable-erofs-native.glibc.node
   if newer_than "$addon" native binding.gyp scripts/zig-requirements.txt node_modules/.package-lock.json; then
-    doing "npm run $script: compiles the addon, which takes minutes" quietly npm run --silent "$script" ${1:+-- "linux-$arch-glibc"} ||
+    local total=$(($(wc -l <native/sources.txt) + $(node scripts/zstd-sources.mjs | wc -l)))
+    doing "npm run $script: compiles the addon, which takes minutes" counting "$total" quietly npm run --silent "$script" ${1:+-- "linux-$arch-glibc"} ||
       fail 'the addon does not compile'
     [ "$script" != build:native ] || touch "$addon" # make leaves it as it is when nothing has changed
   fi

@@ -208,7 +208,13 @@ export const optionsOf = {
     inputs: { kind: 'texts' },
   },
   verifyImage: { ...resources, ...read, ...registry, platforms: platforms.platforms },
-  checkImage: { ...resources, ...read, ...registry, platforms: platforms.platforms },
+  checkImage: {
+    ...resources,
+    ...read,
+    ...registry,
+    platforms: platforms.platforms,
+    maxDifferences: { kind: 'integer', min: 0, flag: 'max-differences' },
+  },
   inspect: {
     ...resources,
     ...read,

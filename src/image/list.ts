@@ -38,12 +38,12 @@ export interface ListOptions extends ViewOptions {
 }
 
 /**
- * Lists a directory, or the one thing at `path` if it is none, without fetching more of the image than its metadata. Sorted by the bytes of
+ * Lists a directory, or the one thing at `path` if it is none (of several paths one after the other), without fetching more of the image than its metadata. Sorted by the bytes of
  * the whole paths. NOT_FOUND names a path that is not there; else as openView().
  */
 export async function listImage(
   refOrPath: string,
-  path = '/',
+  path: string | readonly string[] = '/',
   options: ListOptions = {},
 ): Promise<ListedEntry[]> {
   const listed: ListedEntry[] = [];
@@ -54,14 +54,14 @@ export async function listImage(
 /** As listImage(), entry by entry as they are found: millions take no more memory than thousands. */
 export async function* listEntries(
   refOrPath: string,
-  path = '/',
+  path: string | readonly string[] = '/',
   options: ListOptions = {},
 ): AsyncGenerator<ListedEntry, void, undefined> {
   checkOptions('listEntries', options);
   checkSubjects([refOrPath], options);
   const view = await openView(refOrPath, options);
   try {
-    yield* listTree(view.tree, path, options);
+    for (const one of typeof path === 'string' ? [path] : path) yield* listTree(view.tree, one, options);
   } finally {
     await view.close();
   }

@@ -8,18 +8,19 @@ import type { Streams } from '../output';
 import { addViewOptions, viewOptions, type ViewFlags } from '../view-options';
 
 export function catCommand(session: Session): Command {
-  const command = defineCommand('cat <REF|PATH> <PATH>', 'Write one file to standard output', [
+  const command = defineCommand('cat <REF|PATH> <PATH...>', 'Write files to standard output', [
     'cat oci:app:latest /etc/os-release',
+    'cat oci:app:latest /etc/passwd /etc/group',
     'cat layer.blob /usr/bin/tool --descriptor descriptor.json > tool',
   ]);
   addViewOptions(command);
-  return finishCommand(command, session, async ({ options, streams }, [subject, path]) => {
+  return finishCommand(command, session, async ({ options, streams }, [subject, ...paths]) => {
     const flags = command.opts<CommonFlags & ViewFlags>();
     if (flags.json === true) throw failure('USAGE', 'cat', 'stdout carries the file', 'leave out --json');
     if (streams.stdout === process.stdout) checkOutputIsOpen();
     const { readImageFile } = await library();
     const write = (bytes: Buffer): Promise<boolean> => writeData(streams.stdout, bytes);
-    await readImageFile(subject!, path!, write, { ...options, ...(await viewOptions(subject!, flags)) });
+    await readImageFile(subject!, paths, write, { ...options, ...(await viewOptions(subject!, flags)) });
     return { document: null, text: [] };
   });
 }

@@ -8,6 +8,7 @@ import {
   addReadOptions,
   addRegistryOptions,
   given,
+  parseCount,
   readOptions,
   refuseDescriptorOfImage,
   registryOptions,
@@ -20,6 +21,7 @@ import { speedLine } from '../text';
 
 interface Flags extends CommonFlags, ReadFlags, RegistryFlags {
   platform?: string[];
+  maxDifferences?: number;
 }
 
 export function checkCommand(session: Session): Command {
@@ -31,6 +33,7 @@ export function checkCommand(session: Session): Command {
       'check layer.tar.gz layer.blob --descriptor descriptor.json',
     ],
   );
+  command.option('--max-differences <n>', 'how many to list, and count the rest (default: 100)', parseCount);
   addPlatformOption(command, 'os/arch[/variant] to take from an index, repeatable (default: this machine)');
   addReadOptions(command);
   addRegistryOptions(command);
@@ -42,10 +45,10 @@ export function checkCommand(session: Session): Command {
       ...options,
       ...(await readOptions(flags)),
       ...registryOptions(flags),
-      ...given({ platforms: flags.platform }),
+      ...given({ platforms: flags.platform, maxDifferences: flags.maxDifferences }),
     });
     const { ok, config, notCompared, differences, omitted = 0 } = document;
-    const rest = omitted > 0 ? [`and ${omitted} more differences`] : [];
+    const rest = omitted > 0 ? [`and ${omitted} more differences (--max-differences)`] : [];
     return {
       document,
       text: [

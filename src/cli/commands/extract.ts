@@ -16,6 +16,7 @@ export function extractCommand(session: Session): Command {
     [
       'extract oci:app:latest rootfs',
       'extract layer.blob etc-only /etc --descriptor descriptor.json',
+      "extract oci:app:latest configs '/etc/*.conf' '/usr/**/*.json'",
       'extract oci:app:latest changes --one-layer 2',
     ],
   );

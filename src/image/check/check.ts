@@ -22,7 +22,7 @@ export interface CheckResult {
   config: ConfigDifference[];
   /** Digests of the source's layers that could not be compared: not converted, not there, or with nothing to vouch for them. */
   notCompared: string[];
-  /** By layer, then by the paths' bytes; at most 10,000. */
+  /** By layer, then by the paths' bytes; at most `maxDifferences`. */
   differences: Difference[];
   /** How many more there are; absent when all are listed. */
   omitted?: number;
@@ -33,7 +33,10 @@ export interface CheckResult {
 }
 
 /** What checkImage() takes. `descriptor` is that of a converted file. */
-export interface CheckOptions extends ReadOptions, RegistryOptions, Pick<PlatformSelection, 'platforms'> {}
+export interface CheckOptions extends ReadOptions, RegistryOptions, Pick<PlatformSelection, 'platforms'> {
+  /** How many differences are listed; the rest are counted. Default: 100. */
+  maxDifferences?: number | undefined;
+}
 
 /**
  * Proves that a conversion lost nothing: works out by the policy (docs/format/tar-policy.md) what tree each tar layer of `source`
@@ -48,7 +51,7 @@ export async function checkImage(
 ): Promise<CheckResult> {
   checkOptions('checkImage', options);
   checkSubjects([source, converted], options);
-  const differences = new DifferenceList();
+  const differences = new DifferenceList(options.maxDifferences);
   const { entries, bytes, config, notCompared } = isPair(source, converted)
     ? await checkImages(source, converted, differences, options)
     : { ...(await checkFiles(source, converted, differences, options)), config: [], notCompared: [] };

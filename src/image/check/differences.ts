@@ -32,7 +32,7 @@ export interface Difference {
 }
 
 /** What is kept of differences: beyond that, a conversion went wrong as a whole, and they are only counted. */
-const maxListed = 10_000;
+export const defaultMaxDifferences = 100;
 
 /** Gathers differences. */
 export class DifferenceList {
@@ -41,6 +41,9 @@ export class DifferenceList {
   private layer: number | undefined;
   private readonly found: { path: string; difference: Difference }[] = [];
 
+  /** @param max how many are listed */
+  constructor(private readonly max = defaultMaxDifferences) {}
+
   /** What follows is of this layer. */
   enterLayer(layer: number): void {
     this.layer = layer;
@@ -48,7 +51,7 @@ export class DifferenceList {
 
   /** @param path a byte string, `/` for the root */
   add(path: string, field: DifferenceField, expected: DifferenceValue, actual: DifferenceValue): void {
-    if (++this.count > maxListed) return;
+    if (++this.count > this.max) return;
     const layer = this.layer === undefined ? {} : { layer: this.layer };
     this.found.push({ path, difference: { ...layer, path: showBytes(path), field, expected, actual } });
   }

@@ -1,4 +1,3 @@
-import { unescapePath } from '../../format/escaped-path';
 import type { InputFile } from '../../fs/same-file';
 import type { JobOptions } from '../../job';
 import { native, type NativeTreeWriter } from '../../native/binding';
@@ -13,14 +12,15 @@ import { refuseReplacedInputs } from './inputs';
 import { openExtractTarget, type ExtractTarget } from './target';
 import type { MergedNode, MergedTree } from '../merged-tree';
 import { withView, type View, type ViewOptions } from '../open-view';
-import { lookUp, type FoundNode } from '../../erofs/tree-lookup';
+import type { FoundNode } from '../../erofs/tree-lookup';
+import { findMatching } from '../path-pattern';
 import { walkTree, type TreeEntry } from '../../erofs/tree-walk';
 import { checkSubjects } from '../subject';
 import { checkOptions } from '../../options';
 
 /** What extractImage() takes. */
 export interface ExtractOptions extends ViewOptions {
-  /** Only these and what is below them; default: all. */
+  /** Only these and what is below them, or what they match as patterns (`*`, `?`, `[a-z]`, `**`); default: all. */
   paths?: readonly string[] | undefined;
   /** Extract into a folder that is not empty: files and links in the way are replaced, folders are kept. */
   force?: boolean | undefined;
@@ -75,7 +75,7 @@ function inputsOf(view: View, { inputs = [], authFile }: ExtractOptions): InputF
 /** The parts that are asked for, none within another, in the order of their paths. */
 async function findParts(tree: MergedTree, paths: readonly string[]): Promise<FoundNode<MergedNode>[]> {
   const found: FoundNode<MergedNode>[] = [];
-  for (const path of paths) found.push(await lookUp(tree, unescapePath(path), false));
+  for (const path of paths) found.push(...(await findMatching(tree, path)));
   found.sort((a, b) => (a.path < b.path ? -1 : 1));
   const names = new Set<string>();
   return found.filter(({ path }) => {
