@@ -128,24 +128,23 @@ Napi::Value decoded_source(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value decode_frame(const Napi::CallbackInfo& info) {
-  return ShortWork::start(
-      info.Env(), [decoder = frame_decoder(info), frame = copy(info[0])] { return decoder.decode(frame); });
+  return run_short(info.Env(),
+                   [decoder = frame_decoder(info), frame = copy(info[0])] { return decoder.decode(frame); });
 }
 
 Napi::Value place_frame(const Napi::CallbackInfo& info) {
   const auto target = info[2].As<Napi::Object>();
-  return ShortWork::start(
+  return run_short(
       info.Env(), [decoder = frame_decoder(info), frame = copy(info[0]), file = target_of(info.Env(), target),
                    offset = number_of(target, "offset")] { return decoder.place(frame, *file, offset); });
 }
 
 Napi::Value read_frame(const Napi::CallbackInfo& info) {
   const auto options = info[1].As<Napi::Object>();
-  return ShortWork::start(info.Env(),
-                          [source = SourceHandle::of(info[0]), offset = number_of(options, "offset"),
-                           size = number_of(options, "size"), decoder = frame_decoder(info)] {
-                            return read_and_decode(*source, offset, size, decoder);
-                          });
+  return run_short(info.Env(), [source = SourceHandle::of(info[0]), offset = number_of(options, "offset"),
+                                size = number_of(options, "size"), decoder = frame_decoder(info)] {
+    return read_and_decode(*source, offset, size, decoder);
+  });
 }
 
 Napi::Value inflate_frame(const Napi::CallbackInfo& info) {

@@ -25,5 +25,6 @@ Napi::Value uuid5(const Napi::CallbackInfo& info);
 Napi::Value try_lock(const Napi::CallbackInfo& info);
 Napi::Value features(const Napi::CallbackInfo& info);
 Napi::Object system_calls(Napi::Env env);
+Napi::Object files(Napi::Env env);
 
 }  // namespace seekable::binding

@@ -53,6 +53,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   add("tryLock", try_lock);
   add("features", features);
   exports.Set("sys", system_calls(env));
+  exports.Set("files", files(env));
   return exports;
 }
 

@@ -11,7 +11,7 @@ Napi::Value decompress_zstd(const Napi::CallbackInfo& info) {
   const auto options = info[1].As<Napi::Object>();
   const bool whole = options.Get("whole").ToBoolean().Value();
   const uint64_t length = number_of(options, "length");
-  return ShortWork::start(
+  return run_short(
       info.Env(),
       [length, whole, name = string_of(options, "name"), input = copy(info[0])]() -> Result<Buffer> {
         Buffer out = TRY(Buffer::allocate_to_give(length));

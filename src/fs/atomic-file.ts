@@ -1,8 +1,8 @@
-import { constants } from 'node:fs';
-import { lstat, open, stat } from 'node:fs/promises';
+import { lstat, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 import { failure, fromSystemError } from '../errors';
+import { native } from '../native/binding';
 import { clearDrafts, openDraft, type Draft } from './draft';
 import { checkFileName } from './file-name';
 import { refuseInputAsOutput, type InputFile } from './same-file';
@@ -111,18 +111,7 @@ async function publish(draft: Draft, target: string, sync: boolean): Promise<voi
   if (sync) await syncFolder(dirname(target));
 }
 
-/** Makes the names in a folder last. File systems that can't do that for folders say EINVAL; who may not list a folder can't ask for it. */
+/** Makes the names in a folder last. File systems that can't do that for folders, and folders that may not be listed, are left. */
 export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'EACCES') return null;
-    throw error;
-  });
-  if (handle === null) return;
-  try {
-    await handle.sync();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
-  } finally {
-    await handle.close().catch(() => undefined);
-  }
+  await native.files.syncFolder(folder);
 }

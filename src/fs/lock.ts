@@ -1,6 +1,5 @@
-import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { lstat, open, unlink } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { failure, fromSystemError } from '../errors';
@@ -35,8 +34,10 @@ export async function acquireLock(
   const deadline = performance.now() + timeout;
   for (let pause = firstPause; ; pause = Math.min(pause * 2, maxPause)) {
     if (signal?.aborted === true) throw failure('CANCELLED', path, 'cancelled while waiting for the lock');
-    const handle = await tryAcquire(path, mode);
-    if (handle !== null) return { release: () => release(path, handle) };
+    const fd = await native.files.lockFile(path, mode).catch((error: unknown) => {
+      throw fromSystemError(path, error);
+    });
+    if (fd !== null) return heldLock(path, fd);
     if (performance.now() >= deadline) {
       throw failure(
         'FAILED',
@@ -51,21 +52,6 @@ export async function acquireLock(
   }
 }
 
-/** The locked file; null while another holds it. */
-async function tryAcquire(path: string, mode: number): Promise<FileHandle | null> {
-  let handle: FileHandle | undefined;
-  try {
-    // O_NOFOLLOW: whoever may write to the folder must not lead us to create files elsewhere.
-    handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, mode);
-    if (native.tryLock(handle.fd) && (await isStillNamed(path, handle))) return handle;
-    await handle.close();
-    return null;
-  } catch (error) {
-    await handle?.close();
-    throw fromSystemError(path, error);
-  }
-}
-
 /** Whether `path` still names the open file. Between an open and a lock, the last holder may have removed it: nobody else looks at that lock. */
 export async function isStillNamed(path: string, handle: FileHandle): Promise<boolean> {
   const ours = await handle.stat({ bigint: true });
@@ -76,13 +62,15 @@ export async function isStillNamed(path: string, handle: FileHandle): Promise<bo
   return named?.ino === ours.ino && named.dev === ours.dev;
 }
 
-async function release(path: string, handle: FileHandle): Promise<void> {
-  try {
+function heldLock(path: string, fd: number): Lock {
+  let isHeld = true;
+  const release = async (): Promise<void> => {
+    if (!isHeld) return; // the number may be another file's by now
+    isHeld = false;
     // Removed by somebody else, and made anew, it is the lock of another by now.
-    if (await isStillNamed(path, handle)) await unlink(path);
-  } catch (error) {
-    throw fromSystemError(path, error);
-  } finally {
-    await handle.close();
-  }
+    await native.files.unlockFile(fd, path).catch((error: unknown) => {
+      throw fromSystemError(path, error);
+    });
+  };
+  return { release };
 }

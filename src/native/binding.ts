@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import load from 'node-gyp-build';
 import { SeekableErofsError } from '../errors';
+import { withNodeErrors, type NativeFiles } from './files';
 import { classThrowingOurs, throwingOurs } from './native-error';
 
 /** `size` bytes of an open file from `offset`; `name` is what errors call it. */
@@ -426,6 +427,7 @@ interface Addon {
   tryLock(fd: number): boolean;
   features(): NativeFeatures;
   sys: SystemCalls;
+  files: NativeFiles;
 }
 
 /** The addon: what was compiled on this machine, else a prebuilt binary that fits it. */
@@ -443,6 +445,7 @@ function withOwnErrors(addon: Addon): Addon {
     concatenate: throwingOurs((parts) => addon.concatenate(parts)),
     decodedSource: throwingOurs((...args) => addon.decodedSource(...args)),
     tryLock: throwingOurs((fd) => addon.tryLock(fd)),
+    files: withNodeErrors(addon.files),
   };
 }
 

@@ -1,10 +1,8 @@
-import { constants, fstatSync, type Stats } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
-import { open, stat } from 'node:fs/promises';
+import { closeSync, read } from 'node:fs';
+import { promisify } from 'node:util';
 
 import { failure, fromSystemError } from '../errors';
-import { checkFileName } from '../fs/file-name';
-import { linkRefused } from '../fs/inner-folder';
+import { openRegular } from '../fs/open-regular';
 import type { ByteSource } from './byte-source';
 import { allocateRead, checkRange } from './range';
 
@@ -17,6 +15,8 @@ export interface FileSource extends ByteSource {
   readonly fd: number;
   readonly offset: 0;
 }
+
+const readFile = promisify(read);
 
 const fileSources = new WeakSet<ByteSource>();
 
@@ -39,92 +39,77 @@ export async function openFileSource(
   name = path,
   { followLink = true }: FileOpenOptions = {},
 ): Promise<FileSource> {
-  const { handle, size } = await openRegular(path, name, followLink ? 0 : constants.O_NOFOLLOW);
-  try {
-    const source: FileSource = {
-      fd: handle.fd,
-      offset: 0,
-      size,
-      name,
-      read: (offset, length, signal) => readFully(handle, { name, size }, offset, length, signal),
-      close: () => handle.close(),
-    };
-    fileSources.add(source);
-    return source;
-  } catch (error) {
-    await handle.close();
-    throw fromSystemError(name, error);
-  }
+  const { fd, size } = await openRegular(path, name, followLink);
+  const file = new OpenFile(fd, name, size);
+  const source: FileSource = {
+    fd,
+    offset: 0,
+    size,
+    name,
+    read: (offset, length, signal) => file.read(offset, length, signal),
+    close: () => file.close(),
+  };
+  fileSources.add(source);
+  return source;
 }
 
-async function openRegular(
-  path: string,
-  name: string,
-  flags: number,
-): Promise<{ handle: FileHandle; size: number }> {
-  checkFileName(path);
-  let handle: FileHandle | undefined;
-  try {
-    const { size } = await stat(path);
-    // Without O_NONBLOCK, opening a FIFO would wait for a writer.
-    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | flags);
-    const status = await handle.stat();
-    if (status.isFile() && status.size < size) {
-      // No bytes at all are a layer as well, which this must not become while we look.
-      throw failure('CORRUPT', name, `it had ${size} bytes a moment ago, and has ${status.size} now`);
+/** A descriptor that is closed when nobody reads from it any more: its number may be another file's then. */
+class OpenFile {
+  private isOpen = true;
+  private reading = 0;
+  private readonly waiting: (() => void)[] = [];
+
+  constructor(
+    private readonly fd: number,
+    readonly name: string,
+    readonly size: number,
+  ) {}
+
+  async read(offset: number, length: number, signal: AbortSignal | undefined): Promise<Buffer> {
+    const { name } = this;
+    checkRange(this, offset, length);
+    const buffer = allocateRead(name, length);
+    for (let done = 0; done < length;) {
+      if (signal?.aborted === true) throw failure('CANCELLED', name, 'cancelled');
+      const count = await this.readOnce(buffer, done, offset + done);
+      if (count === 0) {
+        throw failure(
+          'CORRUPT',
+          name,
+          `it ends at offset ${offset + done}, ${length - done} bytes too early`,
+        );
+      }
+      done += count;
     }
-    if (status.isFile()) return { handle, size: status.size };
-    throw failure(
-      'USAGE',
-      name,
-      status.isDirectory() ? 'it is a directory, not a file' : 'it is no regular file',
-      isStandardInput(status) ? '`-` is standard input' : undefined,
-    );
-  } catch (error) {
-    await handle?.close();
-    if ((error as NodeJS.ErrnoException).code === 'ELOOP' && flags !== 0) throw linkRefused(name);
-    throw fromSystemError(name, error);
+    return buffer;
   }
-}
 
-/** Whether somebody named it by /dev/stdin or its like. */
-function isStandardInput({ dev, ino }: Stats): boolean {
-  try {
-    const input = fstatSync(0);
-    return input.dev === dev && input.ino === ino;
-  } catch {
-    return false;
-  }
-}
-
-async function readFully(
-  handle: FileHandle,
-  file: { name: string; size: number },
-  offset: number,
-  length: number,
-  signal: AbortSignal | undefined,
-): Promise<Buffer> {
-  checkRange(file, offset, length);
-  const buffer = allocateRead(file.name, length);
-  for (let done = 0; done < length;) {
-    if (signal?.aborted === true) throw failure('CANCELLED', file.name, 'cancelled');
-    const count = await readOnce(handle, file.name, buffer, done, offset + done);
-    if (count === 0) {
-      throw failure(
-        'CORRUPT',
-        file.name,
-        `it ends at offset ${offset + done}, ${length - done} bytes too early`,
-      );
+  private async readOnce(buffer: Buffer, start: number, position: number): Promise<number> {
+    if (!this.isOpen) throw failure('IO', this.name, 'it is closed');
+    this.reading++;
+    try {
+      const length = Math.min(buffer.length - start, maxRead);
+      return (await readFile(this.fd, buffer, start, length, position)).bytesRead;
+    } catch (error) {
+      throw fromSystemError(this.name, error);
+    } finally {
+      this.reading--;
+      this.closeIfUnused();
     }
-    done += count;
   }
-  return buffer;
-}
 
-async function readOnce(handle: FileHandle, name: string, buffer: Buffer, start: number, position: number) {
-  try {
-    return (await handle.read(buffer, start, Math.min(buffer.length - start, maxRead), position)).bytesRead;
-  } catch (error) {
-    throw fromSystemError(name, error);
+  close(): Promise<void> {
+    if (!this.isOpen) return Promise.resolve();
+    this.isOpen = false;
+    return new Promise((resolve) => {
+      this.waiting.push(resolve);
+      this.closeIfUnused();
+    });
+  }
+
+  private closeIfUnused(): void {
+    if (this.isOpen || this.reading > 0) return;
+    closeSync(this.fd); // what was only read waits for nothing
+    for (const resolve of this.waiting) resolve();
   }
 }

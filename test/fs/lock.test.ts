@@ -1,21 +1,12 @@
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { acquireLock } from '../../src/fs/lock';
 import { refusal } from '../support/refusal';
-
-// flock(1) locks the descriptor that it inherits, so the lock is ours: what the addon does, without the addon.
-vi.mock('../../src/native/binding', () => ({
-  native: {
-    tryLock: (fd: number) =>
-      spawnSync('flock', ['--nonblock', '3'], { stdio: ['ignore', 'ignore', 'ignore', fd] }).status === 0,
-  },
-}));
 
 let folder: string;
 let path: string;

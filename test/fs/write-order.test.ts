@@ -40,6 +40,15 @@ beforeEach(async () => {
     await real.rename(from, to);
     events.push({ what: 'name', inode, path: to as string });
   });
+  const { writeFile, syncFolder } = native.files;
+  vi.spyOn(native.files, 'writeFile').mockImplementation(async (path, bytes) => {
+    await writeFile(path, bytes);
+    events.push({ what: 'sync', inode: statSync(path).ino });
+  });
+  vi.spyOn(native.files, 'syncFolder').mockImplementation(async (path) => {
+    await syncFolder(path);
+    events.push({ what: 'sync', inode: statSync(path).ino });
+  });
   const linkOpenFile = native.sys.linkOpenFile.bind(native.sys);
   vi.spyOn(native.sys, 'linkOpenFile').mockImplementation((fd, path) => {
     linkOpenFile(fd, path);

@@ -1,19 +1,14 @@
-import * as fs from 'node:fs/promises';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
+import { native } from '../../src/native/binding';
 import { openFileSource } from '../../src/source/file';
 import { sliceSource } from '../../src/source/slice';
 import { refusal } from '../support/refusal';
-
-vi.mock('node:fs/promises', async (importOriginal) => {
-  const original = await importOriginal<typeof fs>();
-  return { ...original, open: vi.fn(original.open) };
-});
 
 let folder: string;
 let path: string;
@@ -29,20 +24,14 @@ afterAll(() => {
 describe('file source', () => {
   it('is not empty because the file was emptied while it was opened', async () => {
     const cut = join(folder, 'cut');
-    const { open } = await vi.importActual<typeof fs>('node:fs/promises');
-    for (const moment of ['before', 'after', 'stat']) {
+    const { openToRead } = native.files;
+    const opening = vi.spyOn(native.files, 'openToRead');
+    for (const moment of ['between', 'after']) {
       writeFileSync(cut, '0123456789');
-      vi.mocked(fs.open).mockImplementationOnce(async (...args) => {
-        if (moment === 'before') truncateSync(cut, 0);
-        const handle = await open(...args);
-        if (moment === 'after') truncateSync(cut, 0);
-        const status = handle.stat.bind(handle);
-        handle.stat = (async () => {
-          const result = await status();
-          truncateSync(cut, 0);
-          return result;
-        }) as typeof handle.stat;
-        return handle;
+      opening.mockImplementationOnce(async (...args) => {
+        const opened = await openToRead(...args);
+        truncateSync(cut, 0);
+        return moment === 'between' ? { ...opened, size: 0 } : opened;
       });
       // What is cut later is noticed when it is read.
       const reading = openFileSource(cut).then((source) =>
@@ -50,6 +39,21 @@ describe('file source', () => {
       );
       await expect(reading, moment).rejects.toThrow(refusal('CORRUPT', cut));
     }
+    opening.mockRestore();
+  });
+
+  it('closes its descriptor once, when nobody reads any more: its number belongs to another file soon', async () => {
+    const source = await openFileSource(path);
+    const reading = source.read(0, 10);
+    const closing = source.close();
+    expect((await reading).toString()).toBe('0123456789');
+    await closing;
+    const other = openSync(path, 'r');
+    expect(other).toBe(source.fd);
+    await source.close();
+    expect(() => fstatSync(other)).not.toThrow();
+    await expect(source.read(0, 1)).rejects.toThrow(refusal('IO', path));
+    closeSync(other);
   });
 
   it('reads any part, and tells native code where it is', async () => {

@@ -6,6 +6,7 @@ import { parseJson } from '../../format/json';
 import { syncFolder } from '../../fs/atomic-file';
 import { checkRecordVersion } from '../../fs/record-version';
 import { native } from '../../native/binding';
+import { GroupedAction } from '../../store/layout/grouped-action';
 
 /**
  * What happened to a job of a batch; `key` is the same for the same source, destination and options. A run that is killed leaves
@@ -31,6 +32,8 @@ const advice = 'remove it, or rename the list';
  */
 export class Journal {
   private tail: Promise<void> = Promise.resolve();
+  /** Jobs that end at the same time wait for the disk once. */
+  private readonly writing = new GroupedAction<JournalEvent>((events) => this.write(events));
   private broken: unknown;
 
   private constructor(
@@ -73,8 +76,7 @@ export class Journal {
    * @throws IO, NO_SPACE
    */
   append(event: JournalEvent): Promise<void> {
-    this.tail = this.tail.then(() => this.write(event));
-    const written = this.tail;
+    const written = this.writing.add(event);
     this.tail = written.catch(() => undefined);
     return written;
   }
@@ -85,16 +87,16 @@ export class Journal {
     await this.file.close();
   }
 
-  private async write(event: JournalEvent): Promise<void> {
+  private async write(events: readonly JournalEvent[]): Promise<void> {
     if (this.broken !== undefined) throw fromSystemError(this.path, this.broken);
     try {
-      await this.file.appendFile(`${JSON.stringify(event)}\n`);
+      await this.file.appendFile(events.map((event) => `${JSON.stringify(event)}\n`).join(''));
       await this.file.datasync();
     } catch (error) {
       this.broken = error;
       throw fromSystemError(this.path, error);
     }
-    if (event.event === 'done') this.finished.set(event.key, event.digest);
+    for (const event of events) if (event.event === 'done') this.finished.set(event.key, event.digest);
   }
 }
 

@@ -63,7 +63,6 @@ export async function openLayoutSource(path: string): Promise<LayoutSource> {
  */
 export class LayoutDestination implements DestinationStore {
   readonly name: string;
-  private readonly workspace: LayoutWorkspace;
   /** Blobs that the references to come may lead to: digest → a file in the drafts, of one that the layout has another name of it. */
   private readonly pending = new Map<string, PendingBlob>();
   /** Waiting for the disk takes most of the time, as long for one image as for ten. */
@@ -74,11 +73,11 @@ export class LayoutDestination implements DestinationStore {
   private constructor(
     private readonly path: string,
     private readonly isFolderOurs: boolean,
+    private readonly workspace: LayoutWorkspace,
     private readonly drafts: DraftFolder,
     private readonly signal: AbortSignal | undefined,
   ) {
     this.name = `oci:${path}`;
-    this.workspace = openWorkspace(path);
   }
 
   /**
@@ -89,8 +88,9 @@ export class LayoutDestination implements DestinationStore {
     const isFolderOurs = await makeFolder(path);
     try {
       await checkFolder(path);
-      const drafts = await openWorkspace(path).begin(signal);
-      return new LayoutDestination(path, isFolderOurs, drafts, signal);
+      const workspace = openWorkspace(path);
+      const drafts = await workspace.begin(signal);
+      return new LayoutDestination(path, isFolderOurs, workspace, drafts, signal);
     } catch (error) {
       if (isFolderOurs) await removeIfEmpty(path);
       throw fromSystemError(path, error);
@@ -182,25 +182,25 @@ export class LayoutDestination implements DestinationStore {
   /** Blobs first, index.json next, and for a new layout the marker that makes it one last. */
   private async publish(images: readonly NamedImage[]): Promise<void> {
     const old = await readIndex(this.path);
-    const blobs = await this.missingBlobs(images.map(({ descriptor }) => descriptor));
-    await this.drafts.recordMoves(blobs.map((blob) => blob.descriptor.digest));
+    const blobs = await this.missingBlobs(
+      images.map(({ descriptor }) => descriptor),
+      old,
+    );
+    const index = images.reduce(
+      (sofar, { reference, descriptor }) => withReference(sofar, reference, descriptor),
+      old ?? emptyIndex(),
+    );
+    // Side by side: the disk takes as long for one as for all.
+    const [indexDraft, markerDraft] = await Promise.all([
+      this.drafts.writeFile(serializeJson(index, `${this.name}, index.json`, maxListSize)),
+      old === undefined ? this.drafts.writeFile(layoutMarker) : undefined,
+      this.drafts.recordMoves(blobs.map((blob) => blob.descriptor.digest)),
+    ]);
     const moved: PendingBlob[] = [];
     try {
-      for (const blob of blobs) {
-        await this.moveBlob(blob);
-        moved.push(blob);
-      }
-      for (const algorithm of new Set(
-        blobs.map(({ descriptor }) => parseDigest(descriptor.digest).algorithm),
-      )) {
-        await withInnerFolder(this.path, ['blobs', algorithm], syncFolder);
-      }
-      const index = images.reduce(
-        (sofar, { reference, descriptor }) => withReference(sofar, reference, descriptor),
-        old ?? emptyIndex(),
-      );
-      await this.replaceFile('index.json', serializeJson(index, `${this.name}, index.json`, maxListSize));
-      if (old === undefined) await this.replaceFile('oci-layout', layoutMarker);
+      await this.moveBlobs(blobs, moved);
+      await rename(indexDraft, join(this.path, 'index.json'));
+      if (markerDraft !== undefined) await rename(markerDraft, join(this.path, 'oci-layout'));
     } catch (error) {
       for (const blob of moved) await this.moveBack(blob);
       if (old === undefined) await unlink(join(this.path, 'index.json')).catch(() => undefined);
@@ -212,8 +212,8 @@ export class LayoutDestination implements DestinationStore {
     for (const blob of blobs) this.pending.delete(blob.descriptor.digest);
   }
 
-  /** What `roots` lead to and is not in its place. */
-  private async missingBlobs(roots: readonly Descriptor[]): Promise<PendingBlob[]> {
+  /** What `roots` lead to and is not in its place; in a layout that is not one yet, nothing is. */
+  private async missingBlobs(roots: readonly Descriptor[], index: Index | undefined): Promise<PendingBlob[]> {
     const drafts = new Map([...this.pending.values()].map((blob) => [blobPath(blob.descriptor), blob.path]));
     const stored = folderFiles(this.path);
     const files: LayoutFiles = {
@@ -228,23 +228,33 @@ export class LayoutDestination implements DestinationStore {
     });
     const missing: PendingBlob[] = [];
     for (const [digest, blob] of this.pending) {
-      if (reached.has(digest) && !(await isStored(this.path, blob.descriptor))) missing.push(blob);
+      if (!reached.has(digest)) continue;
+      if (index === undefined || !(await isStored(this.path, blob.descriptor))) missing.push(blob);
     }
     return missing;
   }
 
-  private async moveBlob({ path, descriptor }: PendingBlob): Promise<void> {
-    await inBlobFolder(this.path, descriptor, (folder, name) => rename(path, join(folder, name)), {
-      make: true,
-    });
+  /** Moves blobs to their places, and makes their names last; those that were moved are added to `moved`. */
+  private async moveBlobs(blobs: readonly PendingBlob[], moved: PendingBlob[]): Promise<void> {
+    for (const algorithm of ['sha256', 'sha512']) {
+      const those = blobs.filter(({ descriptor }) => parseDigest(descriptor.digest).algorithm === algorithm);
+      if (those.length === 0) continue;
+      const move = async (folder: string): Promise<void> => {
+        for (const blob of those) {
+          const { digest } = blob.descriptor;
+          await rename(blob.path, join(folder, parseDigest(digest).hex)).catch((error: unknown) => {
+            throw fromSystemError(`blob ${digest}`, error);
+          });
+          moved.push(blob);
+        }
+        await syncFolder(folder);
+      };
+      await withInnerFolder(this.path, ['blobs', algorithm], move, { make: true });
+    }
   }
 
   private async moveBack({ path, descriptor }: PendingBlob): Promise<void> {
     await inBlobFolder(this.path, descriptor, (folder, name) => rename(join(folder, name), path));
-  }
-
-  private async replaceFile(name: string, bytes: Uint8Array): Promise<void> {
-    await rename(await this.drafts.writeFile(bytes), join(this.path, name));
   }
 }
 
@@ -287,11 +297,10 @@ async function inBlobFolder<T>(
   layout: string,
   { digest }: Pick<Descriptor, 'digest'>,
   use: (folder: string, name: string) => Promise<T>,
-  options?: { make: boolean },
 ): Promise<T> {
   const { algorithm, hex } = parseDigest(digest);
   const work = (folder: string): Promise<T> => use(folder, hex);
-  return withInnerFolder(layout, ['blobs', algorithm], work, options).catch((error: unknown) => {
+  return withInnerFolder(layout, ['blobs', algorithm], work).catch((error: unknown) => {
     throw fromSystemError(`blob ${digest}`, error);
   });
 }

@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { link, lstat, mkdir, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises';
+import { fstatSync } from 'node:fs';
+import { link, lstat, mkdir, open, readdir, rename, rm, unlink, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { failure, fromSystemError, SeekableErofsError } from '../../errors';
 import { isDigest } from '../../format/digest';
 import { syncFolder } from '../../fs/atomic-file';
 import { removeIfEmpty } from '../../fs/folder';
 import { acquireLock, type Lock } from '../../fs/lock';
+import { native } from '../../native/binding';
 import { openFileSource } from '../../source/file';
 
 /** The hidden folder of a layout (or a cache) that its writers work in; on the layout's file system, so that drafts can be renamed out of it. */
@@ -37,6 +39,8 @@ interface DraftFile {
  */
 export class LayoutWorkspace {
   private readonly folder: string;
+  /** It was looked at, and our drafts are in it. */
+  private isThere = false;
 
   /** @param removeMoved removes blobs that a killed writer was moving to their places, but for those that are in use. */
   constructor(
@@ -68,6 +72,7 @@ export class LayoutWorkspace {
           await removeIfEmpty(path).catch(() => undefined);
           throw error;
         });
+        this.isThere = true;
         return new DraftFolder(path, lock);
       });
     } catch (error) {
@@ -93,11 +98,12 @@ export class LayoutWorkspace {
 
   private async acquire(signal: AbortSignal | undefined): Promise<Lock> {
     for (;;) {
-      await this.makeOwnFolder();
+      if (!this.isThere) await this.makeOwnFolder();
       try {
         return await acquireLock(join(this.folder, 'lock'), { signal });
       } catch (error) {
         // Another writer's end() removed the folder before our lock was in it.
+        this.isThere = false;
         if (!(error instanceof SeekableErofsError) || error.code !== 'NOT_FOUND') throw error;
       }
     }
@@ -176,15 +182,11 @@ export class DraftFolder {
 
   /** A new file with this content, synced. Returns its path. */
   async writeFile(bytes: Uint8Array): Promise<string> {
-    const file = await this.createFile();
-    try {
-      await file.handle.writeFile(bytes);
-    } catch (error) {
-      await file.remove();
-      throw fromSystemError(file.path, error);
-    }
-    await file.finish(bytes.length);
-    return file.path;
+    const path = join(this.path, String(this.count++));
+    await native.files.writeFile(path, bytes).catch((error: unknown) => {
+      throw fromSystemError(path, error);
+    });
+    return path;
   }
 
   /** A new, empty folder. Returns its path. */
@@ -221,7 +223,9 @@ export class DraftFolder {
   }
 
   async forgetMoves(): Promise<void> {
-    await rm(this.movesPath, { force: true });
+    await unlink(this.movesPath).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw fromSystemError(this.movesPath, error);
+    });
   }
 
   /** What recordMoves() said, and forgetMoves() did not take back. */
@@ -259,18 +263,16 @@ export class DraftFolder {
   /** Removes all of it, unfinished files too. */
   async remove(): Promise<void> {
     try {
-      for (const file of this.unfinished) await file.remove();
-      await rm(this.path, { recursive: true, force: true });
-    } catch (error) {
-      throw fromSystemError(this.path, error);
+      await this.empty();
     } finally {
-      await this.lock.release();
+      await this.lock.release(); // which removes the last file
     }
+    await removeIfEmpty(this.path);
   }
 }
 
 async function syncChecked(handle: FileHandle, path: string, size: number): Promise<void> {
-  const written = (await handle.stat()).size;
+  const written = fstatSync(handle.fd).size;
   if (written !== size) throw failure('MISMATCH', path, `${written} bytes were written, not ${size}`);
   await handle.sync();
 }

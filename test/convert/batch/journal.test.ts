@@ -1,5 +1,5 @@
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
@@ -64,6 +64,19 @@ test('events that are written at the same time are all there, each in its line',
   const journal = await Journal.open(path);
   const keys = Array.from({ length: 200 }, (_, i) => `${i}`);
   await Promise.all(keys.map((key) => journal.append({ event: 'done', key, digest, sourceDigest })));
+  await journal.close();
+  expect(await digestsIn(keys)).toEqual(keys.map(() => digest));
+});
+
+test('events that wait for the disk wait for it together', async () => {
+  const journal = await Journal.open(path);
+  const file = await open(path);
+  const syncs = vi.spyOn(Object.getPrototypeOf(file) as FileHandle, 'datasync');
+  await file.close();
+  const keys = Array.from({ length: 50 }, (_, i) => `${i}`);
+  await Promise.all(keys.map((key) => journal.append({ event: 'done', key, digest, sourceDigest })));
+  expect(syncs.mock.calls.length).toBeLessThanOrEqual(2); // the first's, and that of all others
+  syncs.mockRestore();
   await journal.close();
   expect(await digestsIn(keys)).toEqual(keys.map(() => digest));
 });
