@@ -54,6 +54,7 @@ export type { ImageInspection, InspectOptions, OpenInspection } from './image/in
 export type { StreamedImage, StreamedManifest } from './image/inspect';
 export type { BlobInspection, StreamedBlob, TableInspection, VerityInspection } from './image/inspect-layer';
 export type { MetadataShare } from './image/inspect-tree';
+export type { SharedWith, Sharing } from './image/sharing';
 export { listEntries, listImage, type ListedEntry, type ListOptions } from './image/list';
 export { readImageFile } from './image/cat';
 export { extractImage, type Extracted, type ExtractOptions } from './image/extract/extract';

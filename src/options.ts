@@ -178,6 +178,7 @@ export const optionsOf = {
     defaults: { kind: 'object' },
     jobs: { ...threads, flag: 'jobs' },
     restart: { kind: 'boolean', flag: 'restart' },
+    report: { kind: 'boolean', flag: 'report' },
     onJob: { kind: 'function' },
   },
   queueBatch: {
@@ -222,6 +223,7 @@ export const optionsOf = {
     platforms: platforms.platforms,
     depth: { kind: 'integer', min: 0, flag: 'depth' },
     measure: { kind: 'boolean' },
+    sharedWith: { kind: 'texts', flag: 'shared-with' },
   },
   listEntries: { ...resources, ...view, recursive: { kind: 'boolean', flag: 'recursive' } },
   readImageFile: { ...resources, ...view },

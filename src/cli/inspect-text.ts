@@ -4,11 +4,22 @@ import { indent, shortDigest, table } from './text';
 
 type Blob = BlobInspection | Extract<OpenInspection['document'], { tree: unknown }>;
 type Image = ImageInspection | Extract<OpenInspection['document'], { manifests: unknown }>;
+type SharedRow = NonNullable<ImageInspection['sharedWith']>[number];
 type Lines = AsyncGenerator<string[], void, undefined>;
 
 /** An inspection as an indented tree, some lines after the others; `maxChunks` entries of each chunk table. */
 export async function* describeInspection(document: Blob | Image, maxChunks: number): Lines {
+  if (document.sharedWith !== undefined)
+    yield ['shared with other images', ...indent(table(document.sharedWith.map(sharedRow)))];
   yield* 'manifests' in document ? describeImage(document, maxChunks) : describeBlob(document, maxChunks);
+}
+
+function sharedRow({ reference, bytes, sharedBytes, chunks, sharedChunks }: SharedRow): string[] {
+  const part = bytes === 0 ? 0 : (100 * sharedBytes) / bytes;
+  return [
+    reference,
+    `${sharedBytes} of ${bytes} bytes (${part.toFixed(1)} %), ${sharedChunks} of ${chunks} chunks`,
+  ];
 }
 
 async function* describeImage({ digest, mediaType, manifests }: Image, maxChunks: number): Lines {

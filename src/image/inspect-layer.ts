@@ -12,6 +12,7 @@ import { unlessUnreadable } from '../layer/whole-layer';
 import { sliceSource } from '../source/slice';
 import { inspectTree, type MetadataShare, type TreeOptions } from './inspect-tree';
 import type { ListedEntry } from './list';
+import type { SharedWith } from './sharing';
 
 /** A blob's chunk table, or its chunk index. */
 export interface TableInspection {
@@ -50,6 +51,8 @@ export interface LayerInspectOptions extends ReadOptions, TreeOptions {}
 export interface BlobInspection {
   mediaType: string;
   size: number;
+  /** Only when it was asked for. */
+  sharedWith?: SharedWith[];
   /** Null when it is no seekable blob; then there are no table and no tree either. */
   profile: Profile | null;
   table: TableInspection | null;

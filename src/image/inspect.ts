@@ -1,7 +1,9 @@
 import { isForeignLayer } from '../format/media-types';
 import { isSeekableLayer } from '../layer/seekable';
 import { sniffLayer } from '../layer/sniff';
+import { omit } from '../oci/json';
 import { parseReference } from '../oci/reference';
+import { isInRegistry, registryOptionNames } from '../oci/registry-options';
 import type { SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
@@ -18,14 +20,18 @@ import {
   type StreamedBlob,
 } from './inspect-layer';
 import type { ListedEntry } from './list';
+import { StoredParts, type SharedWith } from './sharing';
 import { checkSubjects } from './subject';
 import { checkOptions } from '../options';
+import { publicName } from '../public-name';
 
 /** What an image is made of. */
 export interface ImageInspection {
   /** Of what the reference names: a manifest or an index. */
   digest: string;
   mediaType: string;
+  /** Only when it was asked for. */
+  sharedWith?: SharedWith[];
   manifests: {
     /** `os/arch[/variant]`. */
     platform: string;
@@ -38,12 +44,16 @@ export interface ImageInspection {
 
 /** What inspect() takes. */
 export interface InspectOptions
-  extends LayerInspectOptions, RegistryOptions, Pick<PlatformSelection, 'platforms'> {}
+  extends LayerInspectOptions, RegistryOptions, Pick<PlatformSelection, 'platforms'> {
+  /** Say how much of it each of these images has, too; references, or blobs in files. */
+  sharedWith?: readonly string[] | undefined;
+}
 
 /** As the whole inspection of an image, but for what grows with it, which is found while it is gone through: once, and in order. */
 export interface StreamedImage {
   digest: string;
   mediaType: string;
+  sharedWith?: SharedWith[];
   manifests: AsyncIterable<StreamedManifest>;
 }
 
@@ -85,10 +95,30 @@ export async function openInspection(
   options: InspectOptions = {},
 ): Promise<OpenInspection> {
   checkOptions('inspect', options);
-  checkSubjects([refOrPath], options);
-  return parseReference(refOrPath).transport === 'file'
-    ? openInFile(refOrPath, options)
-    : openReference(refOrPath, options);
+  const { sharedWith: others = [], ...own } = options;
+  const speaks = others.some((other) => isInRegistry(parseReference(other)));
+  checkSubjects([refOrPath], speaks ? omit(own, ...registryOptionNames) : own);
+  const sharedWith = await measureSharedWith(refOrPath, others, own);
+  const opened =
+    parseReference(refOrPath).transport === 'file'
+      ? await openInFile(refOrPath, own)
+      : await openReference(refOrPath, own);
+  return others.length === 0 ? opened : { ...opened, document: { sharedWith, ...opened.document } };
+}
+
+async function measureSharedWith(
+  refOrPath: string,
+  others: readonly string[],
+  options: InspectOptions,
+): Promise<SharedWith[]> {
+  if (others.length === 0) return [];
+  const parts = await StoredParts.read(refOrPath, options);
+  const shared: SharedWith[] = [];
+  for (const other of others) {
+    const theirs = await StoredParts.read(other, { ...options, descriptor: undefined });
+    shared.push(parts.sharedWith(publicName(other), theirs));
+  }
+  return shared;
 }
 
 async function wholeImage({ manifests, ...image }: StreamedImage): Promise<ImageInspection> {

@@ -16,6 +16,7 @@ interface Flags extends CommonFlags, ConvertFlags {
   queue?: string;
   priority?: number;
   restart?: true;
+  report?: true;
 }
 
 export function batchCommand(session: Session): Command {
@@ -29,6 +30,7 @@ export function batchCommand(session: Session): Command {
     .option('--jobs <n>', 'images at once (default: four for each core, at most 16)', parseThreads)
     .addOption(queueFlag())
     .option('--priority <n>', 'in the queue: lower is sooner, 0 before all (default)', parseCount)
+    .option('--report', 'say how much the images share, by layers and by chunks')
     .option('--restart', 'convert everything again, whatever the journal says is done');
   addConvertOptions(command);
   return finishCommand(command, session, (context, [file]) =>
@@ -58,11 +60,12 @@ async function runBatch(file: string, flags: Flags, { options, streams, status }
         display.progress(event);
       },
       ...given({ jobs: flags.jobs, restart: flags.restart, queue: flags.queue, priority: flags.priority }),
+      ...given({ jobs: flags.jobs, restart: flags.restart, report: flags.report }),
       defaults: await convertOptions(flags),
     });
     return {
       document,
-      text: describe(document.jobs),
+      text: [...describe(document.jobs), ...describeSharing(document.sharing)],
       summary: [describeAll(summary), ...leftOutLines(summary.leftOut)],
       failure: verdict(file, document.jobs),
     };
@@ -78,6 +81,17 @@ function describe(jobs: BatchResult['jobs']): string[] {
       return [job.status, job.source, job.destination, outcome];
     }),
   );
+}
+
+function describeSharing(sharing: BatchResult['sharing']): string[] {
+  if (sharing === undefined) return [];
+  const { images, bytes, distinctLayerBytes, distinctChunkBytes } = sharing;
+  const rows = images.map(({ reference, bytes: own, sharedBytes }) => [
+    reference,
+    `${humanBytes(sharedBytes)} of ${humanBytes(own)} shared`,
+  ]);
+  const all = `all: ${humanBytes(bytes)}, different layers ${humanBytes(distinctLayerBytes)}, different chunks ${humanBytes(distinctChunkBytes)}`;
+  return ['shared among the images', ...table(rows), all];
 }
 
 function describeAll(summary: BatchSummary): string {

@@ -1,3 +1,4 @@
+import { optionsOf } from '../../options';
 import { InvalidArgumentError, type Command } from 'commander';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { describeInspection } from '../inspect-text';
@@ -6,6 +7,7 @@ import {
   addPlatformOption,
   addReadOptions,
   addRegistryOptions,
+  flagOf,
   given,
   parseCount,
   readOptions,
@@ -20,6 +22,7 @@ interface Flags extends CommonFlags, ReadFlags, RegistryFlags {
   platform?: string[];
   chunks: number;
   depth: number;
+  sharedWith?: string[];
 }
 
 export function inspectCommand(session: Session): Command {
@@ -31,6 +34,9 @@ export function inspectCommand(session: Session): Command {
   command
     .option('--chunks <n|all>', 'entries of each chunk table to print', parseChunks, 10)
     .option('--depth <n>', 'levels of the directory tree, the root is 0', parseCount, 3);
+  command.addOption(
+    flagOf(optionsOf.inspect.sharedWith, 'say how much of it this image has, too; repeatable', 'ref'),
+  );
   addPlatformOption(command, 'only this os/arch[/variant] of an index, repeatable (default: all)');
   addReadOptions(command);
   addRegistryOptions(command);
@@ -42,7 +48,7 @@ export function inspectCommand(session: Session): Command {
       ...options,
       ...(await readOptions(flags)),
       ...registryOptions(flags),
-      ...given({ platforms: flags.platform, depth: flags.depth }),
+      ...given({ platforms: flags.platform, depth: flags.depth, sharedWith: flags.sharedWith }),
       // The document has no place for it, and it takes time.
       measure: flags.json !== true,
     });

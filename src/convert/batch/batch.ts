@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { failure, SeekableErofsError } from '../../errors';
 import { openFilesLimit } from '../../fs/open-files';
 import type { ProgressEvent, ResourceOptions, WarningOptions } from '../../job';
+import { sharingOf, StoredParts, type Sharing } from '../../image/sharing';
 import { checkOptions } from '../../options';
 import { publicName } from '../../public-name';
 import { listRepositories, listTags } from '../../store/registry/names';
@@ -45,6 +46,8 @@ export interface BatchOptions extends Pick<ResourceOptions, 'signal' | 'threads'
   jobs?: number | undefined;
   /** Forgets what the journal says is done. */
   restart?: boolean | undefined;
+  /** Say how much the images have in common, those that were done before as well: their manifests and tables are read for it. */
+  report?: boolean | undefined;
   /** Called a few times a second at most for each layer. */
   onProgress?: ((event: BatchProgressEvent) => void) | undefined;
   /** Called when a job begins, is tried again, and ends. */
@@ -60,6 +63,8 @@ export type BatchJobResult = { source: string; destination: string } & (
 export interface BatchResult {
   /** In the order of the list. */
   jobs: BatchJobResult[];
+  /** Only when it was asked for. */
+  sharing?: Sharing;
   summary: BatchSummary;
 }
 
@@ -106,7 +111,9 @@ export async function runBatch(file: string, options: BatchOptions, using: Batch
   try {
     const run = new BatchRun(file, jobs, queue, options);
     await run.all();
-    return run.result((performance.now() - started) / 1000);
+    const result = run.result((performance.now() - started) / 1000);
+    if (options.report !== true) return result;
+    return { ...result, sharing: await readSharing(jobs, result.jobs, options.signal) };
   } finally {
     await queue.close();
   }
@@ -215,6 +222,24 @@ class BatchRun {
     const { ended } = this;
     this.options.onJob?.({ job, source, destination, state, ended, total: this.jobs.length, ...more });
   }
+}
+
+/** Of the images that are there now, each once; caches of layers have no manifests. */
+async function readSharing(
+  jobs: readonly BatchJob[],
+  results: readonly BatchJobResult[],
+  signal: AbortSignal | undefined,
+): Promise<Sharing> {
+  const named = new Map<string, StoredParts>();
+  for (const [i, { destination, options }] of jobs.entries()) {
+    const result = results[i]!;
+    const reference = publicName(destination);
+    if (result.status === 'failed' || result.digest === null || named.has(reference)) continue;
+    const { authFile, certDir, insecureHttp, retryTime } = options;
+    const access = { authFile, certDir, insecureHttp, retryTime, signal };
+    named.set(reference, await StoredParts.read(destination, access));
+  }
+  return sharingOf([...named].map(([reference, parts]) => ({ reference, parts })));
 }
 
 /** What people are told of a job. */
