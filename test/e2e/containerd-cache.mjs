@@ -4,12 +4,13 @@
 // Prints SKIP and succeeds where the machine can't run containers. $CONTAINERD_BIN: a directory with containerd's programs.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startContainerd } from './support/containerd-daemon.mjs';
 import { runPod } from './support/cri-pod.mjs';
+import { goldenVariants, pushVariant } from './support/golden-images.mjs';
 import { killAtRandom } from './support/kills.mjs';
 import { startServer } from './support/lazy-server.mjs';
 import { removeAll } from './support/leftovers.mjs';
@@ -66,6 +67,7 @@ const scenarios = {
   bothForms,
   bothFormsByCri,
   hostile,
+  golden,
   removed,
   killed: (test) => killAtRandom(test, () => comesUp(test)),
   nothingLeft,
@@ -188,6 +190,68 @@ function hostile(test) {
     assert.equal(run(test, namespace, image), EXPECTED_OUTPUT, `${namespace}, removed from the cache before`);
   }
   console.log('ok: a layer whose table is not what the manifest says is neither shown nor pulled');
+}
+
+/**
+ * Hostile blobs of every kind. What the cache does not take is left to containerd, which compares the DiffID of what it unpacks: the rest of a blob
+ * is nothing to it. Neither shows nor stores a byte that is not the image's.
+ */
+async function golden(test) {
+  const { daemon, registry, server } = test;
+  const outcomes = { refused: [], unpacked: [], shown: [], unreadable: [] };
+  for (const variant of goldenVariants()) {
+    const image = await pushVariant(registry.host, variant);
+    const before = layerFiles(test);
+    const isPulled = succeeds(() => pull(test, 'golden', image));
+    const entries = goldenEntries(test, variant).map((name) => join(test.at('cache'), name));
+    const areRight = entries.every((file) => isRight(file, variant));
+    if (entries.length > 0) outcomes[areRight ? 'shown' : 'unreadable'].push(variant.name);
+    else outcomes[isPulled ? 'unpacked' : 'refused'].push(variant.name);
+    // Of a pull that fails, containerd removes what it had begun to unpack a little later.
+    const unpacked = isPulled ? layerFiles(test).filter((file) => !before.includes(file)) : [];
+    for (const file of unpacked) assert.ok(isRight(file, variant), `${variant.name}: ${file}`);
+    if (isPulled) daemon.ctr(ns(test, 'golden'), 'images', 'remove', '--sync', image);
+    for (const name of shownImages(test).filter((shown) => shown.includes('/golden/')))
+      lazy(test, 'rm', name);
+    assert.deepEqual(goldenEntries(test, variant), [], `${variant.name} is shown after it was removed`);
+    const stores = join(server.content, 'lazy');
+    // Else the next has what was right of it.
+    for (const store of readdirSync(stores)) rmSync(join(stores, store), { recursive: true });
+  }
+  const others = goldenVariants()
+    .filter(({ isOther }) => isOther)
+    .map(({ name }) => name);
+  assert.deepEqual(
+    others.filter((name) => !outcomes.refused.includes(name)),
+    [],
+  );
+  daemon.ctr(ns(test, 'golden'), 'version');
+  console.log(`ok: hostile layers: ${JSON.stringify(outcomes)}`);
+}
+
+/** False when a layer can't be read to its end. It fails at a byte that is not the image's; a tree may follow. */
+function isRight(file, { name, image }) {
+  let bytes;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    assert.match(error.message, /EIO/, name);
+    return false;
+  }
+  assert.ok(bytes.subarray(0, image.length).equals(image), `${name}: wrong bytes in ${file}`);
+  return true;
+}
+
+const goldenEntries = (test, { diffId }) =>
+  entriesOf(test).filter((name) => name.endsWith(`${diffId.slice('sha256:'.length)}.erofs`));
+
+function succeeds(act) {
+  try {
+    act();
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A layer can't be taken out of the cache while a container runs from it; afterwards it goes. */
