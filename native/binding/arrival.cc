@@ -1,6 +1,7 @@
 #include "binding/arrival.h"
 
 #include "binding/convert.h"
+#include "binding/environment.h"
 #include "binding/source.h"
 
 namespace seekable::binding {
@@ -17,6 +18,7 @@ ArrivalHandle::ArrivalHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) 
   File file = value_or_throw(
       info.Env(), File::duplicate(static_cast<int>(number_of(slice, "fd")), string_of(slice, "name")));
   file_ = std::make_shared<ArrivingFile>(std::move(file), number_of(slice, "size"));
+  Environment::of(info.Env()).arrivals[this] = file_;
 }
 
 Napi::Value ArrivalHandle::source(const Napi::CallbackInfo& info) {
@@ -33,6 +35,7 @@ Napi::Value ArrivalHandle::arrived(const Napi::CallbackInfo& info) {
 Napi::Value ArrivalHandle::stop(const Napi::CallbackInfo& info) {
   if (file_) file_->stop();
   file_.reset();
+  Environment::of(info.Env()).arrivals.erase(this);
   return info.Env().Undefined();
 }
 

@@ -40,6 +40,8 @@ void Environment::install(Napi::Env env) {
   env.AddCleanupHook(
       [](Environment* ending) {
         for (auto& [task, owner] : ending->tasks) task->cancel();
+        for (auto& [handle, arrival] : ending->arrivals)
+          if (const auto file = arrival.lock()) file->stop();
         for (auto& [task, owner] : ending->tasks) task->join();
       },
       environment);
