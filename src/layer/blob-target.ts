@@ -9,12 +9,12 @@ export interface BlobTarget {
   name: string;
   /** Whether the file is read again and given up: then it need not go to the disk. Default: false. */
   isTemporary?: boolean;
-  /** Told now and then that the first `size` bytes will not change. */
+  /** Told now and then, and when all is written, that the first `size` bytes will not change. */
   onWritten?(size: number): void;
 }
 
-/** Runs `write`, which fills the blob of `target`. */
-export async function writeBlobTo<T>(
+/** Runs `write`, which fills the blob of `target`, and returns how large it became. */
+export async function writeBlobTo<T extends { size: number }>(
   target: BlobTarget,
   write: (sink: NativeBlobSink) => Promise<T>,
 ): Promise<T> {
@@ -24,7 +24,9 @@ export async function writeBlobTo<T>(
   };
   const timer = target.onWritten && setInterval(tell, interval).unref();
   try {
-    return await write(sink);
+    const written = await write(sink);
+    target.onWritten?.(written.size); // all of it: a check of what it was made of may follow
+    return written;
   } finally {
     clearInterval(timer);
     sink.close();

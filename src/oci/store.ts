@@ -27,7 +27,7 @@ export interface BlobDraft {
   readonly name: string;
   /** Whether the file itself is given up once it is committed. Default: false. */
   readonly isTemporary?: boolean;
-  /** Told now and then, while the blob is made, that its first `size` bytes will not change: a store may send them on. */
+  /** Told now and then, while the blob is made, and at its end, that its first `size` bytes will not change: a store may send them on. */
   onWritten?(size: number): void;
   /** Makes what was written a blob under `descriptor.digest`, atomically; a blob that is there already stays. */
   commit(descriptor: Descriptor): Promise<void>;

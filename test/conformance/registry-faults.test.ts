@@ -1,6 +1,8 @@
+import { writeSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { convertImage, SeekableErofsError } from '../../src/index';
 import type { Descriptor, Manifest } from '../../src/oci/types';
@@ -19,6 +21,7 @@ import { titleOf, whyWithout } from './support/machine';
 const reason = whyWithout('docker-registry');
 const rounds = 200;
 const chunkSize = 4 << 20;
+const uploadChunkSize = 40_000;
 const seed = Number(process.env['FAULT_SEED'] ?? Date.now() % 1_000_000);
 
 let folder: string;
@@ -45,6 +48,11 @@ beforeAll(async () => {
   vi.stubEnv('HOME', folder);
   vi.stubEnv('XDG_RUNTIME_DIR', folder);
   random = new Random(seed, 0);
+  // So that the sample's blobs take several requests, and their upload begins before the layers are known to be right.
+  const open = RegistryDestination.open.bind(RegistryDestination);
+  vi.spyOn(RegistryDestination, 'open').mockImplementation((reference, given) =>
+    open(reference, { ...given, uploadChunkSize }),
+  );
   registry = await DockerRegistry.start(join(folder, 'registry'));
   ending.push(() => registry.stop());
   proxy = await FaultyProxy.start(registry.host, () => random.below(2 ** 32) / 2 ** 32);
@@ -53,6 +61,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   vi.unstubAllEnvs();
+  vi.restoreAllMocks();
   for (const end of ending.reverse()) await end();
 });
 
@@ -96,6 +105,41 @@ const convert = (host: string, repository: string) =>
     threads: 1,
   });
 
+/** Requests with a part of a blob that were made before its digest was known. */
+let early = 0;
+
+/** Writes a blob in pieces, which are sent meanwhile, and commits it, or now and then gives it up. */
+async function sendSlowly(bytes: Buffer): Promise<string> {
+  const place = { transport: 'docker', host: proxy.host, repository: 'team/early' } as const;
+  const store = await RegistryDestination.open(place, options());
+  try {
+    const draft = await store.createBlob();
+    const before = proxy.asked.length;
+    for (let size = 0; size < bytes.length;) {
+      const piece = bytes.subarray(size, size + 1 + random.below(uploadChunkSize));
+      writeSync(draft.fd, piece, 0, piece.length, size);
+      size += piece.length;
+      draft.onWritten!(size);
+      await setTimeout(random.below(8));
+    }
+    early += proxy.asked.slice(before).filter((method) => method === 'PATCH').length;
+    if (random.below(8) === 0) {
+      await draft.discard();
+      return 'given up';
+    }
+    await draft.commit({
+      mediaType: 'application/octet-stream',
+      digest: digestOf(bytes),
+      size: bytes.length,
+    });
+    await store.close();
+    return 'right';
+  } catch (error) {
+    await store.abort();
+    throw error;
+  }
+}
+
 /** Files without a name that this process holds open. */
 async function openTemporaries(): Promise<string[]> {
   const names = await readdir('/proc/self/fd');
@@ -134,6 +178,32 @@ describe.skipIf(reason !== null)(titleOf('a registry behind faults', reason), ()
     expect([...proxy.done.keys()].sort()).toEqual([...faults].sort());
     expect(outcomes.get('right')).toBeGreaterThan(rounds / 10);
     expect(outcomes.size).toBeGreaterThan(1);
+  }, 600_000);
+
+  it(`${rounds} blobs that are sent while they are made arrive whole, or end with an error`, async () => {
+    proxy.choice = faults;
+    proxy.done.clear();
+    proxy.asked.length = 0;
+    const outcomes = new Map<string, number>();
+    for (let round = 0; round < rounds; round++) {
+      proxy.rate = [0.05, 0.2, 0.4][round % 3]!;
+      const bytes = noise(1 + random.below(6 * uploadChunkSize), `blob ${round}`);
+      const outcome = await sendSlowly(bytes).catch((error: unknown) => {
+        if (!(error instanceof SeekableErofsError)) throw error;
+        expect([1, 3], `round ${round}: ${error.message}`).toContain(error.exitCode);
+        return error.code;
+      });
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+      const answer = await fetch(`http://${registry.host}/v2/team/early/blobs/${digestOf(bytes)}`);
+      const there = answer.status === 404 ? null : digestOf(Buffer.from(await answer.arrayBuffer()));
+      expect(outcome === 'right' ? [digestOf(bytes)] : [digestOf(bytes), null], `round ${round}`).toContain(
+        there,
+      );
+    }
+    console.log('outcomes', Object.fromEntries(outcomes), 'sent early', early, 'requests');
+    expect(await openTemporaries()).toEqual([]);
+    expect(early).toBeGreaterThan(rounds / 4);
+    expect(outcomes.get('right')).toBeGreaterThan(rounds / 2);
   }, 600_000);
 
   it('after a cut less than a chunk is fetched twice', async () => {

@@ -45,6 +45,8 @@ export class FaultyProxy {
   /** How often each fault was done. */
   readonly done = new Map<Fault, number>();
   readonly deliveries: Delivery[] = [];
+  /** The method of each request. */
+  readonly asked: string[] = [];
   /** What the server was asked to store, and took: `METHOD` and path. */
   readonly stored: string[] = [];
   /** Part of the requests that go wrong, from 0 to 1. */
@@ -93,6 +95,7 @@ export class FaultyProxy {
   }
 
   private async serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    this.asked.push(incoming.method ?? '');
     const challenge = this.deny(incoming);
     if (challenge !== null) {
       incoming.resume();

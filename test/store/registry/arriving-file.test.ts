@@ -6,9 +6,10 @@ import { failure } from '../../../src/errors';
 import { openTemporary } from '../../../src/fs/temporary';
 import { writeFully } from '../../../src/fs/write-fully';
 import { digestOfFile } from '../../../src/layer/content-digest';
-import { openPlainLayer } from '../../../src/layer/layer-image';
+import { openLayerImage, openPlainLayer } from '../../../src/layer/layer-image';
 import { nativeSourceOf } from '../../../src/layer/native-byte-source';
 import { ArrivingFile } from '../../../src/store/registry/arriving-file';
+import { makeTar } from '../../e2e/sample';
 
 const content = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * i) % 251));
 const sha256 = (bytes: Buffer) => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
@@ -87,6 +88,26 @@ describe('a blob that is still arriving', () => {
     expect([layer.sourceDigest, layer.contentDigest]).toEqual([sha256(packed), sha256(content)]);
     expect(await hashing).toBe(sha256(packed));
     layer.close();
+  });
+
+  test('is planned while it comes when it is a plain tar: nothing of it waits in another file', async () => {
+    const tar = await makeTar([
+      { name: 'first', content: content.subarray(0, 5000) },
+      { name: 'second', content },
+    ]);
+    const sender = await arriving(tar);
+    const [opening, hashing] = [openLayerImage(sender.file, {}), digestOfFile(sender.file, {})];
+    for (const end of [513, 6000, 7000, tar.length - 1, tar.length]) await sender.send(end);
+    const layer = await opening;
+    expect(layer.sourceDigest).toBe(null); // who uses it hashes it beside that
+    expect(await hashing).toBe(sha256(tar));
+    const whole = await arriving(tar);
+    await whole.send(tar.length);
+    const other = await openLayerImage(whole.file, {});
+    const [planned, expected] = [layer.image, other.image].map((image) => image.read(0, image.size));
+    expect((await planned!).equals(await expected!)).toBe(true);
+    layer.close();
+    other.close();
   });
 
   test('of which no more comes fails its readers, with the reason', async () => {
