@@ -7,7 +7,8 @@ import { compressed, whole } from '../lib/corpus.mjs';
 import { layerBytes, writeLayout } from '../lib/layout.mjs';
 import { writeSynthetic } from '../lib/synthetic.mjs';
 
-export const title = 'batch: 50 small images (one tar.gz layer of 4 MB each), with dm-verity';
+export const title =
+  'batch: 50 small images (one tar.gz layer of 4 MB each), and one of them, with dm-verity';
 
 const IMAGES = 50;
 const BYTES = 4e6;
@@ -30,6 +31,28 @@ export async function* cases(context) {
       }),
     ],
     limit: () => (limit ??= limitOf(context, files)), // 150 processes: once
+  };
+  yield oneImage(context, layouts[0], files[0]);
+}
+
+/** What a process takes beside the work: its start, and the waits for the disk. */
+function oneImage(context, layout, file) {
+  const out = context.inputs.scratch('out-one');
+  const args = ['--dm-verity', '--chunk-size', REFERENCE_CHUNKS[1], '--quiet'];
+  return {
+    name: 'one image',
+    input: { label: 'layout', bytes: layerBytes(layout) },
+    runs: Math.max(10, context.runs),
+    contestants: [
+      {
+        key: 'ours',
+        label: 'ours: convert',
+        argv: context.ours(['convert', `oci:${layout}`, `oci:${out}:bench`, ...args]),
+        before: () => rmSync(out, { recursive: true, force: true }),
+        result: () => ({ bytes: layerBytes(out) }),
+      },
+    ],
+    limit: () => limitOf(context, [file]),
   };
 }
 
