@@ -98,7 +98,7 @@ export class ContentClient {
       }[];
       const bytes = Buffer.concat(parts.map(({ data }) => data));
       if (digestOf(bytes) !== config) return false;
-      return chainIds(parseImageConfig(bytes, config).rootfs.diff_ids).includes(chainId);
+      return chainIds(parseImageConfig(bytes, config).rootfs?.diff_ids ?? []).includes(chainId);
     } catch {
       return false;
     }

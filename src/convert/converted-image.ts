@@ -9,6 +9,8 @@ import { hasLayer } from './copy-blob';
 import { layerKey } from './layer-key';
 import { LayerOrders } from './layer-orders';
 import type { ConvertedLayer } from './placed-layers';
+import { fittingRun, keepDeviceLayer, runOfLayer } from './composite-image';
+import { roleOf } from '../image/composition';
 import { withErofsFeature, withoutErofsFeature } from '../oci/erofs-platform';
 import { rewriteImage, type RewrittenImage } from './rewrite';
 import { layerCall, type ConversionRun, type LayerCall, type LayerRun } from './run';
@@ -28,22 +30,24 @@ export async function convertOne(
   image: Image,
   { signal: imageSignal, onProgress }: JobOptions,
 ): Promise<ConvertedImage> {
-  const run = { ...imageRun, order: (await imageRun.orders?.of(image)) ?? null };
+  const { manifest, config, descriptor, platform } = image;
   const sources = layersOf(image);
+  const fitting = fittingRun(imageRun, sources, descriptor.digest);
+  const run = { ...fitting, order: (await imageRun.orders?.of(image)) ?? null };
   const orders = run.order && new LayerOrders(run.order, sources.length);
   const layers = await runTogether([...sources.keys()], imageSignal, async (i, signal) => {
     const files = await orders?.filesOf(i);
     const onHides = (indices: readonly number[]): void => orders?.hides(i, files, indices);
     try {
-      const call = layerCall(run, sources[i]!, { signal, onProgress }, files);
-      const made = await convertOnce(run, { ...call, onHides }, sources[0]!);
+      const own = runOfLayer(run, sources, sources[i]!, descriptor.digest);
+      const call = layerCall(own, sources[i]!, { signal, onProgress }, files);
+      const made = await convertOnce(own, { ...call, onHides }, sources[0]!);
       onHides(made.hides ?? []);
       return made;
     } finally {
       onHides([]); // nobody is to wait for a layer that failed
     }
   });
-  const { manifest, config, descriptor, platform } = image;
   const newPlatform = indexPlatform(run, image, layers);
   const rewritten = rewriteImage(manifest, config, layers, {
     what: descriptor.digest,
@@ -58,7 +62,8 @@ export async function convertOne(
 
 /** Whether a layer is carried over as it is. */
 export function isKept({ asked }: Pick<ConversionRun, 'asked'>, { descriptor }: ImageLayer): boolean {
-  return asked.keepForeign === true && isForeignLayer(descriptor.mediaType);
+  const isLeftOut = asked.keepForeign === true && isForeignLayer(descriptor.mediaType);
+  return isLeftOut || roleOf(descriptor) === 'device';
 }
 
 /** Profile "erofs-image-spec" has no whiteouts where there is nothing to hide. */
@@ -75,6 +80,8 @@ export async function convertOnce(
   const { settings, pool, destination } = run;
   const { layer } = call;
   const { size } = layer.descriptor;
+  if (roleOf(layer.descriptor) === 'device')
+    return pool.open(size, call.options.signal, () => keepDeviceLayer(run, call));
   if (isKept(run, layer)) return pool.open(size, call.options.signal, () => keepForeignLayer(run, call));
   const options = { ...call.options, bottomLayer: isBottom(run, layer, bottom) };
   const key = layerKey({ settings, options }, layer);

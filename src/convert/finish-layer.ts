@@ -2,14 +2,16 @@ import {
   hotAnnotation,
   hotEndOf,
   sourceDiffIdAnnotation,
+  specAnnotations,
   stripSeekableAnnotations,
 } from '../format/annotations';
 import { isTarLayer } from '../format/media-types';
 import type { EncodeSettings } from '../format/profiles';
 import { openTemporary } from '../fs/temporary';
+import { roleOf } from '../image/composition';
 import { hiddenBelow } from '../image/hidden-paths';
 import { readIndexOf } from '../image/image-layers';
-import { encodeErofs, type EncodableImage } from '../layer/encode';
+import { encodeErofs, settingsForImage, type EncodableImage } from '../layer/encode';
 import type { EncodedLayer } from '../layer/encoded-layer';
 import { warnOfKeptOrder } from '../layer/layer-image';
 import { warnOfUnusedMkfs } from '../layer/mkfs/options';
@@ -144,11 +146,12 @@ async function wrap(
   check: () => Promise<void>,
 ): Promise<FinishedLayer> {
   try {
+    const fitting = await settingsForImage(image, settings, options, `layer ${old.digest}`);
     const chunks = Math.ceil(image.size / settings.chunkSize);
     const draft = await destination.createBlob();
     try {
       const encoded = await pool.compute(chunks, options.signal, (threads) =>
-        encodeErofs({ image, filePieces }, draft, settings, { ...options, threads }, `blob ${old.digest}`),
+        encodeErofs({ image, filePieces }, draft, fitting, { ...options, threads }, `blob ${old.digest}`),
       );
       await check();
       const descriptor = descriptorOf(withHotPart(encoded, hotEnd), { ...old, ...withOrigin(old, tar) });
@@ -183,7 +186,12 @@ function descriptorOf({ mediaType, digest, size, annotations }: EncodedLayer, ol
     mediaType,
     digest,
     size,
-    annotations: { ...stripSeekableAnnotations(old.annotations ?? {}), ...annotations },
+    annotations: { ...stripSeekableAnnotations(old.annotations ?? {}), ...dataRole(old), ...annotations },
     ...omit(old, 'mediaType', 'digest', 'size', 'annotations', 'data', 'urls'),
   };
+}
+
+/** A data-only layer stays one; whether others are lower layers depends on their place. */
+function dataRole(old: Descriptor): Record<string, string> {
+  return roleOf(old) === 'data' ? { [specAnnotations.role]: 'overlay-data' } : {};
 }

@@ -1,6 +1,7 @@
 import { layersOf, type ImageLayer } from '../image/image-layers';
 import type { ConvertOptions } from './convert-options';
 import { convertOnce, isBottom, isKept } from './converted-image';
+import { runOfLayer } from './composite-image';
 import { layerKey } from './layer-key';
 import { layerName } from './layer-record';
 import { withOpenRun, type OpenRun } from './open-run';
@@ -33,10 +34,9 @@ export function planLayers(
       const layers = layersOf(found);
       for (const [layer, one] of layers.entries()) {
         if (isKept(run, one)) continue;
-        const bottomLayer = isBottom(run, one, layers[0]!);
-        const name = layerName(
-          layerKey({ settings: run.settings, options: { ...run.asked, bottomLayer } }, one),
-        );
+        const { settings, asked } = runOfLayer(run, layers, one, found.descriptor.digest);
+        const bottomLayer = isBottom({ ...run, settings }, one, layers[0]!);
+        const name = layerName(layerKey({ settings, options: { ...asked, bottomLayer } }, one));
         planned.set(name, { image, layer, name, size: one.descriptor.size });
       }
     }
@@ -56,7 +56,8 @@ export function convertPlanned(
     const layers = found === undefined ? [] : layersOf(found);
     const [bottom, one] = [layers[0], layers[layer]];
     if (bottom === undefined || one === undefined) return;
-    await writeLayer(opened, { source, destination }, one, bottom);
+    const run = runOfLayer(opened.run, layers, one, found!.descriptor.digest);
+    await writeLayer({ ...opened, run }, { source, destination }, one, bottom);
   });
 }
 

@@ -1,3 +1,5 @@
+import { roleOf } from '../image/composition';
+import { runOfLayer } from './composite-image';
 import { isForeignLayer, layerFormat } from '../format/media-types';
 import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
 import { openImageSet, type Image } from '../image/image-set';
@@ -107,11 +109,14 @@ class Planner {
   async image(image: Image): Promise<ConversionPlan['manifests'][number]> {
     const layers: PlannedLayer[] = [];
     const all = layersOf(image);
-    for (const layer of all) layers.push(await this.layer(layer, layer === all[0]));
+    for (const layer of all) {
+      const run = runOfLayer(this.run, all, layer, image.descriptor.digest);
+      layers.push(await this.layer(run, layer, layer === all[0]));
+    }
     return { platform: image.platform, digest: image.descriptor.digest, layers };
   }
 
-  private async layer(layer: ImageLayer, isBottom: boolean): Promise<PlannedLayer> {
+  private async layer(run: ConversionRun, layer: ImageLayer, isBottom: boolean): Promise<PlannedLayer> {
     const { digest, size } = layer.descriptor;
     const planned = (action: PlannedAction, bytesRead: number, bytesWritten: number): PlannedLayer => ({
       source: digest,
@@ -120,13 +125,13 @@ class Planner {
       bytesRead,
       bytesWritten,
     });
-    const { settings, asked } = this.run;
+    const { settings, asked } = run;
     const bottomLayer = settings.profile === 'erofs-image-spec' && isBottom;
-    const options = { ...layerCall(this.run, layer, {}).options, bottomLayer };
+    const options = { ...layerCall(run, layer, {}).options, bottomLayer };
     const key = layerKey({ settings, options }, layer);
     if (this.seen.has(key)) return planned('none', 0, 0);
     this.seen.add(key);
-    if (await this.isKept(layer)) {
+    if (await this.isKept(run, layer)) {
       const isThere = await this.isThere(layer.descriptor);
       return planned('keep', isThere ? 0 : size, isThere ? 0 : size);
     }
@@ -137,19 +142,18 @@ class Planner {
     return planned('convert', size, likelySize(layer.descriptor, settings));
   }
 
-  private async isKept(layer: ImageLayer): Promise<boolean> {
+  private async isKept(run: ConversionRun, layer: ImageLayer): Promise<boolean> {
     const { descriptor } = layer;
     if (this.erofsCache !== null) return false;
-    if (this.run.asked.keepForeign === true && isForeignLayer(descriptor.mediaType)) return true;
+    if (roleOf(descriptor) === 'device') return true;
+    if (run.asked.keepForeign === true && isForeignLayer(descriptor.mediaType)) return true;
     if (layerFormat(descriptor.mediaType)?.kind !== 'erofs') return false;
-    const indexLayer = await readIndexOf(this.run.source, layer);
+    const indexLayer = await readIndexOf(run.source, layer);
     if (!isSeekableLayer(descriptor, indexLayer)) return false;
-    const blob = await this.run.source.openBlob(descriptor);
+    const blob = await run.source.openBlob(descriptor);
     try {
-      const opened = await unlessUnreadable(
-        openSeekable(blob, { ...this.run.asked, descriptor, indexLayer }),
-      );
-      return opened !== null && matchesRequest(opened, layer, this.run, indexLayer);
+      const opened = await unlessUnreadable(openSeekable(blob, { ...run.asked, descriptor, indexLayer }));
+      return opened !== null && matchesRequest(opened, layer, run, indexLayer);
     } finally {
       await blob.close();
     }

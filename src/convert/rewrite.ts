@@ -90,7 +90,7 @@ function rewriteConfig(config: ImageConfig, diffIds: string[]): ImageConfig {
   return {
     ...omit(config, ...dockerBuildMembers),
     'os.features': withErofs(config['os.features']),
-    rootfs: { ...config.rootfs, diff_ids: diffIds },
+    rootfs: { ...config.rootfs, type: 'layers', diff_ids: diffIds },
   };
 }
 

@@ -6,10 +6,26 @@ import type { Superblock } from './superblock';
 const slotSize = 128;
 
 /** A device that an image keeps data on, beside itself. */
-interface DeviceSlot {
+export interface DeviceSlot {
   /** Length, and where it appears in the flat address space (0: nowhere), in bytes. */
   length: number;
   flatAddress: number;
+}
+
+/** The device table of an image. CORRUPT when it lies outside of that. */
+export async function readDeviceSlots(
+  image: ByteSource,
+  { extraDevices, deviceTable, blockSize, has48Bit }: Superblock,
+  signal?: AbortSignal,
+): Promise<DeviceSlot[]> {
+  checkRange(image, deviceTable, extraDevices * slotSize);
+  const table = await image.read(deviceTable, extraDevices * slotSize, signal);
+  const address = (low: number, high: number): number =>
+    blockSize * (table.readUInt32LE(low) + (has48Bit ? table.readUInt16LE(high) * 2 ** 32 : 0));
+  return Array.from({ length: extraDevices }, (_, index) => {
+    const at = index * slotSize;
+    return { length: address(at + 64, at + 72), flatAddress: address(at + 68, at + 74) };
+  });
 }
 
 /** The bytes that block addresses point into: the image, then its external devices. */
@@ -31,20 +47,13 @@ export class BlockSpace {
     devices: readonly ByteSource[],
     signal?: AbortSignal,
   ): Promise<BlockSpace> {
-    const { extraDevices, deviceTable, blockSize, has48Bit } = superblock;
+    const { extraDevices } = superblock;
     if (devices.length !== 0 && devices.length !== extraDevices) {
       const why = `it has ${extraDevices} external devices, but ${devices.length} were given`;
       throw failure('USAGE', image.name, why);
     }
     if (extraDevices === 0) return new BlockSpace(image, [], undefined);
-    checkRange(image, deviceTable, extraDevices * slotSize);
-    const table = await image.read(deviceTable, extraDevices * slotSize, signal);
-    const address = (low: number, high: number): number =>
-      blockSize * (table.readUInt32LE(low) + (has48Bit ? table.readUInt16LE(high) * 2 ** 32 : 0));
-    const slots = Array.from({ length: extraDevices }, (_, index) => {
-      const at = index * slotSize;
-      return { length: address(at + 64, at + 72), flatAddress: address(at + 68, at + 74) };
-    });
+    const slots = await readDeviceSlots(image, superblock, signal);
     return new BlockSpace(image, slots, devices.length === 0 ? undefined : devices);
   }
 

@@ -94,6 +94,14 @@ export function layerFormat(mediaType: string): LayerFormat | null {
   return layerFormats.get(toOciMediaType(mediaType)) ?? null;
 }
 
+/** How the bytes of a layer are compressed as a whole, by the suffix of its media type, whatever else that is. */
+export function streamCompression(mediaType: string): 'none' | 'gzip' | 'zstd' {
+  const format = layerFormat(mediaType);
+  if (format !== null) return format.kind === 'chunk-index' ? 'none' : format.compression;
+  const [, suffix] = /\+(gzip|zstd)$/.exec(mediaType) ?? [];
+  return suffix === 'gzip' || suffix === 'zstd' ? suffix : 'none';
+}
+
 /** A layer of a container image, be it of a kind that this package does not know (an encrypted one, say). */
 export function isImageLayer(mediaType: string): boolean {
   const isNamedSo = /^application\/vnd\.(oci\.image\.layer|docker\.image\.rootfs)\./.test(mediaType);

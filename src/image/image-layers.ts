@@ -1,10 +1,18 @@
 import { failure } from '../errors';
-import { readSeekableAnnotations, uncompressedDigestOf } from '../format/annotations';
-import { checkDigestOf } from '../format/digest';
-import { layerFormat } from '../format/media-types';
+import { specAnnotations, uncompressedDigestOf } from '../format/annotations';
+import { checkDigestOf, parseDigest } from '../format/digest';
+import { layerFormat, streamCompression } from '../format/media-types';
 import type { LoneIndex } from '../layer/chunk-index-section';
 import type { SourceStore } from '../oci/store';
 import type { Descriptor, ImageConfig, Manifest } from '../oci/types';
+import {
+  brokenRule,
+  checkComposition,
+  compose,
+  isIndexLayer,
+  type Composed,
+  type Composition,
+} from './composition';
 
 /** A descriptor, and the layer's DiffID: of the config, or what the descriptor itself has. */
 export interface LayerEntry {
@@ -17,49 +25,51 @@ export interface ImageLayer extends LayerEntry {
   index: LayerEntry | null;
 }
 
+/** A layer that is mounted. */
+export type ComposedLayer = Composed<ImageLayer>;
+
 /** More than this no index has that is meant to be fetched before the layer. */
 const maxIndexSize = 1 << 30;
 
 /**
- * The layers of an image, the lowest first, each with its chunk index where that is a layer of its own. CORRUPT for an index without a
- * layer before it, MISMATCH for one that says that it is for another layer.
+ * The layers of an image, the lowest first, each with its chunk index where that is a layer of its own. CORRUPT and MISMATCH name the rule
+ * of composition that is broken.
  */
 export function layersOf({ manifest, config }: { manifest: Manifest; config: ImageConfig }): ImageLayer[] {
+  checkComposition(manifest.layers);
   const layers: ImageLayer[] = [];
   for (const [i, descriptor] of manifest.layers.entries()) {
-    const entry = { descriptor, diffId: ownDiffId(descriptor) ?? config.rootfs.diff_ids[i]! };
-    if (!isIndexLayer(descriptor)) layers.push({ ...entry, index: null });
-    else attachIndex(layers.at(-1), entry);
+    const entry = { descriptor, diffId: diffIdOf(descriptor, config.rootfs?.diff_ids?.[i]) };
+    if (isIndexLayer(descriptor)) layers.at(-1)!.index = entry;
+    else layers.push({ ...entry, index: null });
   }
   return layers;
 }
 
-/** In profile "erofs-image-spec" the descriptor's word counts more than the config's. */
+/** What an image's tree is made of. Errors as layersOf(). */
+export function compositionOf(image: { manifest: Manifest; config: ImageConfig }): Composition<ImageLayer> {
+  return compose(layersOf(image));
+}
+
+/** In profile "erofs-image-spec" the descriptor's word counts more than the config's, which may be missing. */
+function diffIdOf(descriptor: Descriptor, configured: string | undefined): string {
+  const diffId = ownDiffId(descriptor) ?? configured ?? plainDiffId(descriptor);
+  if (diffId !== null) return diffId;
+  const why = `neither its annotation ${specAnnotations.uncompressedDigest} nor the config says what it decodes to`;
+  throw brokenRule(`layer ${descriptor.digest}`, 'diff-ids', why);
+}
+
 function ownDiffId(descriptor: Descriptor): string | null {
   const format = layerFormat(descriptor.mediaType);
   const isOfSpec = format?.kind === 'erofs' && format.profile === 'erofs-image-spec';
-  return isOfSpec ? uncompressedDigestOf(descriptor) : null;
+  const isDevice = descriptor.annotations?.[specAnnotations.role] === 'device';
+  return isOfSpec || isDevice ? uncompressedDigestOf(descriptor) : null;
 }
 
-/** A chunk index that is a layer of its own. */
-export function isIndexLayer({ mediaType }: Descriptor): boolean {
-  return layerFormat(mediaType)?.kind === 'chunk-index';
-}
-
-function attachIndex(layer: ImageLayer | undefined, index: LayerEntry): void {
-  const { digest, annotations } = index.descriptor;
-  const what = `chunk index ${digest}`;
-  if (layer?.index !== null)
-    throw failure('CORRUPT', what, 'there is no layer right before it that it could be for');
-  const said = readSeekableAnnotations(annotations);
-  const target = said?.profile === 'erofs-image-spec' ? said.indexTarget : null;
-  if (target !== null && target !== layer.descriptor.digest)
-    throw failure(
-      'MISMATCH',
-      what,
-      `it is for ${target}, but the layer before it is ${layer.descriptor.digest}`,
-    );
-  layer.index = index;
+/** The DiffID of bytes that are stored as they are. */
+function plainDiffId({ mediaType, digest }: Descriptor): string | null {
+  const isPlain = streamCompression(mediaType) === 'none' && parseDigest(digest).algorithm === 'sha256';
+  return isPlain ? digest : null;
 }
 
 /** Reads a layer's lone index, checked against its descriptor; undefined when it has none. */

@@ -5,6 +5,7 @@ import type { ReadOptions } from '../layer/decode';
 import type { FrameSection } from '../layer/frame-section';
 import { layerKind } from '../layer/layer-kind';
 import { openBlobIn, type BlobReader } from '../layer/open-blob';
+import { isSeekableLayer } from '../layer/seekable';
 import { sniffLayer, type ContentKind } from '../layer/sniff';
 import type { BlobTree } from '../layer/verity-section';
 import type { ByteSource } from '../source/byte-source';
@@ -47,6 +48,12 @@ export interface VerityInspection {
 /** What inspectLayer() takes. */
 export interface LayerInspectOptions extends ReadOptions, TreeOptions {}
 
+/** What callers of this package may say as well. */
+interface DeviceOptions {
+  /** The layer has the role `device`: its bytes are no image of their own, even where they could be. */
+  isDevice?: boolean | undefined;
+}
+
 /** What one layer is made of. */
 export interface BlobInspection {
   mediaType: string;
@@ -80,13 +87,14 @@ export interface OpenLayerInspection {
  */
 export async function openLayerInspection(
   file: ByteSource,
-  options: LayerInspectOptions,
+  options: LayerInspectOptions & DeviceOptions,
 ): Promise<OpenLayerInspection> {
   const blob = await openTable(file, options);
   const close = async (): Promise<void> => blob?.close();
   try {
     const { measure = false } = options;
-    const { tree, share } = await inspectTree(blob ?? file, options);
+    const nothing = { tree: null, share: null };
+    const { tree, share } = options.isDevice === true ? nothing : await inspectTree(blob ?? file, options);
     // The tree comes last: what is printed as it is found must not wait for anything.
     const rest = { ...(measure && { share }), tree };
     return { document: { ...(await describe(file, blob, options)), ...rest }, close };
@@ -132,9 +140,11 @@ async function mediaTypeOf(file: ByteSource, options: ReadOptions): Promise<stri
 }
 
 /** A seekable blob, open; null for what is none, or has a table that can't be read. The file stays its owner's. */
-async function openTable(file: ByteSource, options: ReadOptions): Promise<BlobReader | null> {
-  const isOdd = options.descriptor === undefined && (await sniffLayer(file)) === 'unknown';
-  if (isOdd || (await layerKind(file, options)) !== 'seekable') return null;
+async function openTable(file: ByteSource, options: ReadOptions & DeviceOptions): Promise<BlobReader | null> {
+  const { descriptor, indexLayer, isDevice = false } = options;
+  if (isDevice && !isSeekableLayer(descriptor, indexLayer)) return null;
+  const isOdd = descriptor === undefined && (await sniffLayer(file)) === 'unknown';
+  if (isOdd || (!isDevice && (await layerKind(file, options)) !== 'seekable')) return null;
   return unlessUnreadable(openBlobIn(sliceSource(file, 0, file.size), options));
 }
 

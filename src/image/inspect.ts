@@ -10,6 +10,7 @@ import type { ByteSource } from '../source/byte-source';
 import { openInputFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
+import { roleOf } from './composition';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
 import { notImages, openImageSet, type Image, type PlatformSelection } from './image-set';
 import {
@@ -217,10 +218,12 @@ async function openStoredInspection(
     const document = { mediaType, size, profile: null, table: null, dmverity: null, tree: null };
     return { document, close: async () => undefined };
   }
-  const file = await openStored(store, layer, options);
-  return ownedBy(file, async () =>
-    openLayerInspection(file, { ...options, descriptor, indexLayer: await readIndexOf(store, layer) }),
-  );
+  const isDevice = roleOf(descriptor) === 'device';
+  const file = isDevice ? await store.openBlob(descriptor) : await openStored(store, layer, options);
+  return ownedBy(file, async () => {
+    const indexLayer = await readIndexOf(store, layer);
+    return openLayerInspection(file, { ...options, descriptor, indexLayer, isDevice });
+  });
 }
 
 /** A seekable blob by its parts, of a tar the first bytes; a raw image whole, for its parts can't be verified. */

@@ -3,6 +3,7 @@ import type { DirectoryCursor } from '../erofs/directory-cursor';
 import type { ErofsFilesystem } from '../erofs/filesystem';
 import type { ErofsInode, FileType } from '../erofs/inode';
 import type { DirectoryPart, EntryReader, NamedNode, Tree } from '../erofs/tree';
+import { walkTree } from '../erofs/tree-walk';
 import type { Xattr } from '../erofs/xattr';
 import { failure } from '../errors';
 import {
@@ -12,19 +13,15 @@ import {
   mayBeXattrWhiteout,
   visibleXattrs,
 } from './overlay-rules';
+import { dataOf, followRedirects, type DataPart, type LayerStack, type Part, type Place } from './redirects';
+
+export type { Part };
 
 /** A layer that is read. */
 export interface OpenLayer {
   /** What errors call it. */
   name: string;
   filesystem: ErofsFilesystem;
-}
-
-/** A directory or file of one layer. */
-interface Part {
-  /** The layer's number, from the bottom. */
-  layer: number;
-  inode: ErofsInode;
 }
 
 /** A file, directory … of a tree. */
@@ -36,6 +33,8 @@ export interface MergedNode {
   readonly ino: number;
   /** The layers that have it, from the top; more than one only of a directory. */
   readonly parts: readonly Part[];
+  /** Of a file with xattrs in an overlay: where it was found, by which its data is. */
+  readonly place?: Place;
 }
 
 /** The layers that may show a name, from the top; closed when what is below them can't. */
@@ -63,23 +62,40 @@ const metaboxBit = 1n << 63n;
  */
 export class MergedTree implements Tree<MergedNode> {
   readonly name: string;
+  private readonly stack: LayerStack;
 
   private constructor(
     private readonly layers: readonly OpenLayer[],
     private readonly overlay: boolean,
+    data: readonly OpenLayer[],
     readonly root: MergedNode,
   ) {
     this.name = layers.at(-1)!.name;
+    this.stack = {
+      roots: root.parts,
+      data,
+      filesystemOf: (part) => this.filesystemOf(part),
+      isWhiteout: async (directory, part) =>
+        this.isWhiteout(part, (await this.marks(directory)).xattrWhiteouts),
+      isOpaque: async (directory) => (await this.marks(directory)).opaque,
+    };
   }
 
-  /** `layers` from the bottom, at least one; one if `overlay` is false. */
-  static async open(layers: readonly OpenLayer[], overlay: boolean): Promise<MergedTree> {
+  /**
+   * `layers` from the bottom, at least one; one if `overlay` is false. `data`: data-only layers, in the order in which they are asked; with
+   * them, what is metadata alone, and redirects, are followed.
+   */
+  static async open(
+    layers: readonly OpenLayer[],
+    overlay: boolean,
+    data: readonly OpenLayer[] = [],
+  ): Promise<MergedTree> {
     const parts: Part[] = [];
     for (const [layer, { filesystem }] of layers.entries()) {
       parts.unshift({ layer, inode: await filesystem.lstat('/') });
     }
-    const tree = new MergedTree(layers, overlay, nodeOf(parts, layers.length));
-    return new MergedTree(layers, overlay, await tree.visible(parts));
+    const tree = new MergedTree(layers, overlay, data, nodeOf(parts, layers.length));
+    return new MergedTree(layers, overlay, data, await tree.visible(parts));
   }
 
   /** FAILED when it is no directory. */
@@ -87,7 +103,7 @@ export class MergedTree implements Tree<MergedNode> {
     this.checkDirectory(node);
     const directories: OpenDirectory[] = [];
     for (const part of node.parts) directories.push(await this.open(part));
-    return { next: () => this.nextOf(directories) };
+    return { next: () => this.nextOf(node.parts, directories) };
   }
 
   directoryParts({ parts }: MergedNode): DirectoryPart[] {
@@ -106,7 +122,7 @@ export class MergedTree implements Tree<MergedNode> {
       addPart(found, part, await this.isWhiteout(part, (await this.marks(directory)).xattrWhiteouts));
       if (found.closed) break;
     }
-    return this.shown(found.parts);
+    return this.shown(found.parts, { directories: node.parts, name });
   }
 
   /** What a symlink holds. */
@@ -122,13 +138,34 @@ export class MergedTree implements Tree<MergedNode> {
   }
 
   /** Where the data of a file lies, in order, without its holes. */
-  extents({ parts: [part] }: MergedNode): Iterable<PlacedExtent> | AsyncIterable<PlacedExtent> {
+  extents(node: MergedNode): Iterable<PlacedExtent> | AsyncIterable<PlacedExtent> {
+    if (node.place !== undefined) return this.foundExtents(node);
+    const [part] = node.parts;
     return this.filesystemOf(part!).extentsOf(part!.inode);
   }
 
   /** `length` bytes of a file from `offset`, fewer where it ends. */
-  read({ parts: [part] }: MergedNode, offset: number, length: number): Promise<Buffer> {
-    return this.filesystemOf(part!).read(part!.inode, offset, length);
+  async read(node: MergedNode, offset: number, length: number): Promise<Buffer> {
+    const { filesystem, inode } = await this.dataOf(node);
+    return filesystem.read(inode, offset, length);
+  }
+
+  /** CORRUPT when some file is metadata alone, and its data is not where it says. */
+  async checkData(signal: AbortSignal | undefined): Promise<void> {
+    for await (const { node } of walkTree(this, { path: '/', node: this.root }, { signal }))
+      if (node.type === 'file') await this.dataOf(node);
+  }
+
+  private async *foundExtents(node: MergedNode): AsyncGenerator<PlacedExtent, void, undefined> {
+    const { filesystem, inode } = await this.dataOf(node);
+    yield* filesystem.extentsOf(inode);
+  }
+
+  private async dataOf({ parts, place }: MergedNode): Promise<DataPart> {
+    const part = parts[0]!;
+    const filesystem = this.filesystemOf(part);
+    if (place === undefined) return { filesystem, inode: part.inode };
+    return dataOf(this.stack, part, await filesystem.xattrs(part.inode), place);
   }
 
   private filesystemOf({ layer }: Part): ErofsFilesystem {
@@ -144,16 +181,23 @@ export class MergedTree implements Tree<MergedNode> {
   }
 
   /** What the layers that may show a name make of it. */
-  private async shown(parts: readonly Part[]): Promise<MergedNode | undefined> {
+  private async shown(parts: readonly Part[], place: Place): Promise<MergedNode | undefined> {
     if (parts.length === 0) return undefined;
-    return parts[0]!.inode.type === 'dir' ? this.visible(parts) : this.node(parts);
+    const { type, hasXattrs } = parts[0]!.inode;
+    if (type !== 'dir') return { ...this.node(parts), ...(type === 'file' && hasXattrs && { place }) };
+    const mayBeRedirected = this.stack.data.length > 0 && parts.some(({ inode }) => inode.hasXattrs);
+    return this.visible(mayBeRedirected ? (await followRedirects(this.stack, place)).parts : parts);
   }
 
   /** The next name that is not hidden. */
-  private async nextOf(directories: readonly OpenDirectory[]): Promise<NamedNode<MergedNode> | undefined> {
+  private async nextOf(
+    parents: readonly Part[],
+    directories: readonly OpenDirectory[],
+  ): Promise<NamedNode<MergedNode> | undefined> {
     for (let name = firstName(directories); name !== undefined; name = firstName(directories)) {
       const parts = await this.take(directories, name);
-      const node = this.overlay ? await this.shown(parts) : this.node(parts);
+      const place = { directories: parents, name };
+      const node = this.overlay ? await this.shown(parts, place) : this.node(parts);
       if (node !== undefined) return { name, node };
     }
     return undefined;

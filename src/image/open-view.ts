@@ -5,7 +5,7 @@ import { failure } from '../errors';
 import type { InputFile } from '../fs/same-file';
 import { isTarLayer } from '../format/media-types';
 import type { ReadOptions } from '../layer/decode';
-import { erofsSourceAt, type ErofsSourceOptions } from '../layer/erofs-source';
+import { deviceSourceAt, erofsSourceAt, type ErofsSourceOptions } from '../layer/erofs-source';
 import { openLocation, type LayerLocation } from '../layer/location';
 import { resourcesOf } from '../layer/resources';
 import { parseReference } from '../oci/reference';
@@ -15,8 +15,10 @@ import { openFileSource } from '../source/file';
 import { openNamedFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
-import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
-import { openImageSet } from './image-set';
+import { compose } from './composition';
+import { checkDeviceLayers } from './device-layers';
+import { layersOf, readIndexOf, type ComposedLayer, type ImageLayer } from './image-layers';
+import { openImageSet, type Image } from './image-set';
 import { inputFile, inputFiles } from './input-files';
 import { LocalSources } from './local-sources';
 import { MergedTree, type OpenLayer } from './merged-tree';
@@ -54,6 +56,8 @@ class Resources {
   readonly local: LocalSources;
   readonly caches = new Caches();
   readonly inputs: InputFile[] = [];
+  /** Device layers, by their digests. */
+  readonly devices = new Map<string, ByteSource>();
   private readonly opened: { close(): Promise<void> }[] = [];
 
   constructor({ threads }: { threads: number }) {
@@ -104,20 +108,37 @@ export async function withView<T>(
   }
 }
 
-/** Images of layers that lie in files, the lowest first, merged as overlayfs would, for the time that `use` takes. */
+/** Of each layer, the files with its image and its external devices. */
+export interface ImageFiles {
+  /** The lowest first. */
+  lowers: readonly (readonly string[])[];
+  /** Data-only layers, in the order in which they are asked. */
+  data: readonly (readonly string[])[];
+}
+
+/** Images of layers that lie in files, merged as overlayfs would, for the time that `use` takes. */
 export async function withImageFiles<T>(
-  files: readonly string[],
+  { lowers, data }: ImageFiles,
   use: (tree: MergedTree) => Promise<T>,
 ): Promise<T> {
   const opened: ByteSource[] = [];
-  try {
-    const layers: OpenLayer[] = [];
-    for (const file of files) {
-      const source = await openFileSource(file);
-      opened.push(source);
-      layers.push({ name: source.name, filesystem: await openErofs(source) });
+  const openFile = async (file: string): Promise<ByteSource> => {
+    const source = await openFileSource(file);
+    opened.push(source);
+    return source;
+  };
+  const openAll = async (layers: ImageFiles['data']): Promise<OpenLayer[]> => {
+    const found: OpenLayer[] = [];
+    for (const [image, ...devices] of layers) {
+      const source = await openFile(image!);
+      const external: ByteSource[] = [];
+      for (const device of devices) external.push(await openFile(device));
+      found.push({ name: source.name, filesystem: await openErofs(source, { devices: external }) });
     }
-    return await use(await MergedTree.open(layers, true));
+    return found;
+  };
+  try {
+    return await use(await MergedTree.open(await openAll(lowers), true, await openAll(data)));
   } finally {
     for (const source of opened) await source.close();
   }
@@ -137,7 +158,7 @@ async function openSingle(path: string, options: ViewOptions, resources: Resourc
 }
 
 async function openReference(text: string, options: ViewOptions, resources: Resources): Promise<MergedTree> {
-  const { devices = [], oneLayer, platform } = options;
+  const { devices = [], platform } = options;
   if (devices.length > 0)
     throw failure('USAGE', text, 'external devices are of a single layer', 'leave out --device');
   const { store, reference } = await openSource(text, options);
@@ -147,12 +168,52 @@ async function openReference(text: string, options: ViewOptions, resources: Reso
     feature: 'erofs',
   });
   resources.inputs.push(...inputFiles(parseReference(text), set));
-  const layers = layersOf(set.images[0]!);
-  const chosen = oneLayer === undefined ? layers : [layerAt(layers, oneLayer, text)];
-  const opened: OpenLayer[] = [];
-  for (const layer of chosen) opened.push(await openStored(store, layer, options, resources));
-  if (opened.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
-  return MergedTree.open(opened, oneLayer === undefined);
+  return openImage({ store, image: set.images[0]!, name: text }, options, resources);
+}
+
+/** An image of an open store. */
+interface StoredImage {
+  store: SourceStore;
+  image: Pick<Image, 'manifest' | 'config'>;
+  /** For errors. */
+  name: string;
+}
+
+/** Runs `use` on the merged tree of an image whose store is open. Errors as openView(). */
+export async function withImageTree<T>(
+  stored: StoredImage,
+  options: ViewOptions,
+  use: (tree: MergedTree) => Promise<T>,
+): Promise<T> {
+  const resources = new Resources(resourcesOf(options));
+  try {
+    return await use(await openImage(stored, options, resources));
+  } finally {
+    await resources.close();
+  }
+}
+
+async function openImage(
+  { store, image, name: text }: StoredImage,
+  options: ViewOptions,
+  resources: Resources,
+): Promise<MergedTree> {
+  const { oneLayer } = options;
+  const layers = layersOf(image);
+  const { lowers, data } = compose(layers);
+  const openAll = async (composed: readonly ComposedLayer[]): Promise<OpenLayer[]> => {
+    const opened: OpenLayer[] = [];
+    for (const layer of composed) opened.push(await openStored(store, layer, options, resources));
+    return opened;
+  };
+  if (oneLayer !== undefined) {
+    const { descriptor } = layerAt(layers, oneLayer, text);
+    const chosen = [...lowers, ...data].filter((layer) => layer.descriptor === descriptor);
+    if (chosen.length > 0) return MergedTree.open(await openAll(chosen), false);
+    throw failure('USAGE', text, `its layer ${oneLayer} is a device: bytes that other layers point into`);
+  }
+  if (lowers.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
+  return MergedTree.open(await openAll(lowers), true, await openAll(data));
 }
 
 function layerAt(layers: readonly ImageLayer[], number: number, what: string): ImageLayer {
@@ -167,7 +228,7 @@ function layerAt(layers: readonly ImageLayer[], number: number, what: string): I
 
 async function openStored(
   store: SourceStore,
-  layer: ImageLayer,
+  layer: ComposedLayer,
   options: ViewOptions,
   resources: Resources,
 ): Promise<OpenLayer> {
@@ -177,8 +238,31 @@ async function openStored(
     const hint = 'make it EROFS first: see convert';
     throw failure('USAGE', descriptor.digest, `it is a tar layer (${descriptor.mediaType})`, hint);
   }
+  const devices: ByteSource[] = [];
+  for (const device of layer.devices) devices.push(await openDevice(store, device, options, resources));
   const indexLayer = await readIndexOf(store, layer);
-  return openLayer(await store.openBlob(descriptor), { ...options, descriptor, indexLayer }, resources);
+  const own = { ...options, descriptor, indexLayer };
+  return openLayer(await store.openBlob(descriptor), own, resources, devices, true);
+}
+
+/** A device that several layers use is opened once. */
+async function openDevice(
+  store: SourceStore,
+  layer: ImageLayer,
+  options: ViewOptions,
+  resources: Resources,
+): Promise<ByteSource> {
+  const { descriptor, diffId } = layer;
+  const known = resources.devices.get(descriptor.digest);
+  if (known !== undefined) return known;
+  const indexLayer = await readIndexOf(store, layer);
+  const stored = await store.openBlob(descriptor);
+  const own = { ...options, descriptor: { ...descriptor, diffId }, indexLayer };
+  const cacheSpace = resources.caches.chunks;
+  const device = resources.keep(await deviceSourceAt(stored, { ...own, cacheSpace }));
+  resources.local.add(device, stored);
+  resources.devices.set(descriptor.digest, device);
+  return device;
 }
 
 async function openLayer(
@@ -186,11 +270,13 @@ async function openLayer(
   options: ErofsSourceOptions,
   resources: Resources,
   devices: readonly ByteSource[] = [],
+  areLayers = false,
 ): Promise<OpenLayer> {
   const stored = await openLocation(location, options);
   const { chunks, metadata } = resources.caches;
   const source = resources.keep(await erofsSourceAt(stored, { ...options, cacheSpace: chunks }));
   resources.local.add(source, stored);
+  if (areLayers) await checkDeviceLayers(source, devices, options.signal);
   const image = await openErofsImage(source, { devices, signal: options.signal }, metadata);
   return { name: source.name, filesystem: new ErofsFilesystem(image) };
 }

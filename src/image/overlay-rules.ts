@@ -37,6 +37,17 @@ export function hasWhiteoutXattr(xattrs: readonly Xattr[]): boolean {
   return xattrs.some(({ name }) => name.toString('latin1') === `${ownPrefix}whiteout`);
 }
 
+/** The data of such a file is elsewhere: see redirects.ts. */
+export function isMetacopy(xattrs: readonly Xattr[]): boolean {
+  return xattrs.some(({ name }) => name.toString('latin1') === `${ownPrefix}metacopy`);
+}
+
+/** Where a file or directory goes on in lower layers, as a byte string; null: at its own path. */
+export function redirectOf(xattrs: readonly Xattr[]): string | null {
+  const found = xattrs.find(({ name }) => name.toString('latin1') === `${ownPrefix}redirect`);
+  return found?.value.toString('latin1') ?? null;
+}
+
 /** What an overlay mount shows of a layer's xattrs. */
 export function visibleXattrs(xattrs: readonly Xattr[]): Xattr[] {
   return xattrs.flatMap((xattr) => {

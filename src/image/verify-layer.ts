@@ -3,7 +3,7 @@ import { checkDigests, type ReadOptions } from '../layer/decode';
 import { digestOfFile } from '../layer/content-digest';
 import { openPlainLayer } from '../layer/layer-image';
 import { layerKind, type LayerKind } from '../layer/layer-kind';
-import { openWholeLayer, type WholeLayer } from '../layer/whole-layer';
+import { openWholeDevice, openWholeLayer, type WholeLayer } from '../layer/whole-layer';
 import type { BlobFile } from '../oci/store';
 
 /** What was found of one layer. */
@@ -32,6 +32,16 @@ export async function verifyLayer(
   const layer = await openWholeLayer(file, options);
   try {
     return { ...(await verifyWhole(layer, options)), kind };
+  } finally {
+    layer.close();
+  }
+}
+
+/** Checks a layer of role `device` whole, whatever its bytes are. Errors as verifyLayer(). */
+export async function verifyDevice(file: BlobFile, options: ReadOptions): Promise<VerifiedLayer> {
+  const layer = await openWholeDevice(file, options);
+  try {
+    return await verifyWhole(layer, options);
   } finally {
     layer.close();
   }

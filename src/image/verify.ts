@@ -1,5 +1,4 @@
 import { SeekableErofsError } from '../errors';
-import { specAnnotations } from '../format/annotations';
 import { isErofsLayer, isForeignLayer } from '../format/media-types';
 import type { ReadOptions } from '../layer/decode';
 import type { LayerKind } from '../layer/layer-kind';
@@ -10,8 +9,10 @@ import { openInputFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { notImages, openImageSet, type Image, type PlatformSelection } from './image-set';
-import { layersOf, readIndexOf, type ImageLayer, type LayerEntry } from './image-layers';
-import { verifyContent, verifyLayer, type VerifiedLayer } from './verify-layer';
+import { roleOf } from './composition';
+import { compositionOf, layersOf, readIndexOf, type ImageLayer, type LayerEntry } from './image-layers';
+import { withImageTree } from './open-view';
+import { verifyContent, verifyDevice, verifyLayer, type VerifiedLayer } from './verify-layer';
 import { checkSubjects } from './subject';
 import { checkOptions } from '../options';
 
@@ -70,6 +71,8 @@ async function verifyReference(
     const layers: LayerVerification[] = [];
     for (const image of images) {
       const verdicts = await verifyLayersOf(store, image, options);
+      if (verdicts.every(({ verification }) => verification.error === undefined))
+        await verifyTogether(store, image, options);
       layers.push(...verdicts.map(({ verification }) => verification));
       const has = (wanted: LayerKind): boolean => verdicts.some(({ kind }) => kind === wanted);
       if (has('tar') && !has('seekable'))
@@ -101,11 +104,11 @@ async function verifyStored(store: SourceStore, layer: ImageLayer, options: Read
   const whole = { ...options, descriptor: { ...descriptor, diffId } };
   const file = await openUnlessForeign(store, descriptor, options);
   if (file === null) return notThere(whole);
-  return verdict(file, whole, async () =>
-    isDevice(descriptor)
-      ? { ...(await verifyContent(file, whole)), kind: null }
-      : verifyLayer(file, { ...whole, indexLayer: await readIndexOf(store, layer) }),
-  );
+  return verdict(file, whole, async () => {
+    const own = { ...whole, indexLayer: await readIndexOf(store, layer) };
+    if (roleOf(descriptor) === 'device') return { ...(await verifyDevice(file, own)), kind: null };
+    return verifyLayer(file, own);
+  });
 }
 
 /** Null for a layer that registries don't keep, and that isn't here. */
@@ -131,9 +134,20 @@ function notThere(options: ReadOptions): Verdict {
   return { verification: unverified(options), kind: null };
 }
 
-/** A device of another layer: bytes of any kind, EROFS or not. */
-function isDevice({ mediaType, annotations }: Descriptor): boolean {
-  return annotations?.[specAnnotations.role] === 'device' && !isErofsLayer(mediaType);
+/**
+ * Checks that layers which were verified one by one fit each other: that images have the devices that they keep data on, and that files find
+ * their data in data-only layers. CORRUPT names the rule that is broken.
+ */
+async function verifyTogether(store: SourceStore, image: Image, options: ReadOptions): Promise<void> {
+  const { lowers, data } = compositionOf(image);
+  const isErofs = [...lowers, ...data].every(({ descriptor }) => isErofsLayer(descriptor.mediaType));
+  if (!isErofs || lowers.length === 0) return;
+  const { signal, onWarning } = options;
+  // Everything is verified by now, and warned of.
+  const known = { ...options, allowUnverified: true, onWarning: onWarning && (() => undefined) };
+  await withImageTree({ store, image, name: image.descriptor.digest }, known, async (tree) => {
+    if (data.length > 0) await tree.checkData(signal);
+  });
 }
 
 /** Its entries are verified with the layer that it is for; here its digests are. */

@@ -1,4 +1,5 @@
 import { failure } from '../errors';
+import { readSuperblock } from '../erofs/superblock';
 import { validateEncodeOptions, type EncodeChoices, type EncodeSettings } from '../format/profiles';
 import { writeOutput } from '../fs/output-file';
 import type { ResourceOptions } from '../job';
@@ -13,6 +14,7 @@ import { encodeContainerd } from './encode-containerd';
 import type { EncodedBlob, EncodedLayer } from './encoded-layer';
 import { openLayerImage, type BuildOptions } from './layer-image';
 import { mkfsSettings, tarIndexBlockSize } from './mkfs/options';
+import { asByteSource } from './native-byte-source';
 import { sniffLayer } from './sniff';
 
 /** How a layer is encoded. */
@@ -42,9 +44,10 @@ export async function encodeLayer(
     }
     const layer = await openLayerImage(file, options);
     try {
+      const fitting = await settingsForImage(layer.image, settings, options, layerPath);
       const encoded = await writeOutput(
         blobPath,
-        ({ fd, name }) => encodeErofs(layer, { fd, name }, settings, options),
+        ({ fd, name }) => encodeErofs(layer, { fd, name }, fitting, options),
         { ...options, inputs: [file] },
       );
       return omit(encoded, 'indexLayer');
@@ -77,6 +80,26 @@ function settingsOfTree(options: EncodeOptions, settings: EncodeSettings): Encod
   }
   const why = `a tar index has blocks of ${tarIndexBlockSize}: over larger ones no kernel mounts it`;
   throw failure('USAGE', 'dm-verity block size', why, `leave it out, or give ${tarIndexBlockSize}`);
+}
+
+/**
+ * The settings for an image that was made by somebody else: no kernel mounts one whose blocks are smaller than those of the device below it,
+ * so blocks of dm-verity are no larger than its own. USAGE where larger ones were asked for.
+ */
+export async function settingsForImage(
+  image: NativeSource,
+  settings: EncodeSettings,
+  { dmVerityBlockSize }: Pick<EncodeOptions, 'dmVerityBlockSize'>,
+  name: string,
+): Promise<EncodeSettings> {
+  if (settings.verity === null) return settings;
+  const source = asByteSource(image, name);
+  if ((await sniffLayer(source)) !== 'erofs') return settings;
+  const { blockSize } = await readSuperblock(source);
+  if (blockSize >= settings.verity.blockSize) return settings;
+  if (dmVerityBlockSize === undefined) return { ...settings, verity: { ...settings.verity, blockSize } };
+  const why = `the image of ${name} has blocks of ${blockSize}: over larger ones no kernel mounts it`;
+  throw failure('USAGE', 'dm-verity block size', why, `leave it out, or give ${blockSize}`);
 }
 
 /** A raw EROFS image, and where the data of its files lies, when that is known: else it is looked for where it is needed. */

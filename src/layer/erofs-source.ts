@@ -1,5 +1,6 @@
 import { failure } from '../errors';
 import type { ResourceOptions } from '../job';
+import { streamCompression } from '../format/media-types';
 import type { BlobFile } from '../oci/store';
 import { checkOptions } from '../options';
 import type { ByteSource } from '../source/byte-source';
@@ -9,7 +10,15 @@ import { layerKind } from './layer-kind';
 import { openLocation, type LayerLocation } from './location';
 import { openBlobIn, type BlobOptions, type SharedCacheOptions } from './open-blob';
 import { isBlobFile, spool } from './spool';
-import { isTarLayer, noTable, openWholeLayer, unlessUnreadable, type WholeLayer } from './whole-layer';
+import { isSeekableLayer } from './seekable';
+import {
+  isTarLayer,
+  noTable,
+  openWholeDevice,
+  openWholeLayer,
+  unlessUnreadable,
+  type WholeLayer,
+} from './whole-layer';
 
 /** What openErofsSource() takes. */
 export interface ErofsSourceOptions extends BlobOptions, ResourceOptions {
@@ -47,6 +56,36 @@ export async function erofsSourceAt(
   return openWholeImage(await spool(source, options), options);
 }
 
+/**
+ * The bytes that a layer of role `device` stands for, for callers whose options are checked. It is read in parts by its chunk index; without
+ * one it is fetched, decompressed and checked whole, unless it is uncompressed and `allowUnverified` is set. Errors as openWholeDevice().
+ */
+export async function deviceSourceAt(
+  location: LayerLocation,
+  options: ErofsSourceOptions & SharedCacheOptions,
+): Promise<ByteSource> {
+  const source = await openLocation(location, options);
+  try {
+    const opened = await openDeviceInParts(source, options);
+    if (opened !== null) return opened;
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+  return openWholeImage(await spool(source, options), options, openWholeDevice);
+}
+
+async function openDeviceInParts(
+  source: ByteSource,
+  options: ErofsSourceOptions & SharedCacheOptions,
+): Promise<ByteSource | null> {
+  const { descriptor, indexLayer, allowUnverified = false } = options;
+  if (isSeekableLayer(descriptor, indexLayer)) return unlessUnreadable(openBlobIn(source, options));
+  checkSize(source, descriptor);
+  const isPlain = streamCompression(descriptor?.mediaType ?? '') === 'none';
+  return isPlain && allowUnverified && !isBlobFile(source) ? source : null;
+}
+
 /** Null for a layer that must be read whole first. */
 async function openInParts(
   source: ByteSource,
@@ -71,14 +110,18 @@ function checkSize({ size, name }: ByteSource, descriptor: LayerDescriptor | und
 }
 
 /** The image of a layer that was checked whole, or that nobody knows anything of. Takes the file over. */
-async function openWholeImage(file: BlobFile, options: ErofsSourceOptions): Promise<ByteSource> {
+async function openWholeImage(
+  file: BlobFile,
+  options: ErofsSourceOptions,
+  open = openWholeLayer,
+): Promise<ByteSource> {
   let layer: WholeLayer | undefined;
   const close = async (): Promise<void> => {
     layer?.close();
     await file.close();
   };
   try {
-    layer = await openWholeLayer(file, options);
+    layer = await open(file, options);
     if (options.descriptor !== undefined) await layer.decode(null, options);
     const { data, blob } = layer;
     if (data === file && blob.imageSize === file.size) return file;

@@ -1,7 +1,7 @@
 import type { WarningOptions } from '../job';
 import { failure } from '../errors';
 import { readSeekableAnnotations, type SeekableAnnotations, type SpecSeekable } from '../format/annotations';
-import { layerFormat, mediaTypes } from '../format/media-types';
+import { layerFormat, mediaTypes, streamCompression } from '../format/media-types';
 import type { Profile } from '../format/profiles';
 import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
@@ -55,7 +55,10 @@ export async function openSeekable(blob: ByteSource, options: TrustOptions): Pro
     indexLayer !== undefined && !hasOwnIndex(annotations)
       ? await readLoneIndex(blob, indexLayer, signal)
       : await readChunkIndexSection(blob, ownIndex(annotations), signal);
-  checkCompression(section, descriptor?.mediaType ?? '', blob.name);
+  const { mediaType = '' } = descriptor ?? {};
+  // Devices may be of any media type; else one that is not of the draft says nothing.
+  if (annotations.role === 'device' || layerFormat(mediaType)?.kind === 'erofs')
+    checkCompression(section, mediaType, blob.name);
   return withSpecTree(blob, section, annotations);
 }
 
@@ -77,8 +80,7 @@ export async function withSpecTree(
  * readers that follow the media type.
  */
 function checkCompression({ frames }: FrameSection, mediaType: string, name: string): void {
-  const format = layerFormat(mediaType);
-  if (format?.kind !== 'erofs' || format.compression === frames.compression) return;
+  if (streamCompression(mediaType) === frames.compression) return;
   const why = `it says that chunks are ${frames.compression === 'zstd' ? 'zstd frames' : 'uncompressed'}`;
   throw failure('CORRUPT', `${name}: chunk index`, `${why}, but the media type is ${mediaType}`);
 }

@@ -1,5 +1,6 @@
 import { failure, SeekableErofsError } from '../errors';
 import { readSeekableAnnotations, type SpecSeekable } from '../format/annotations';
+import { streamCompression } from '../format/media-types';
 import type { BlobFile } from '../oci/store';
 import type { ByteSource } from '../source/byte-source';
 import {
@@ -14,7 +15,7 @@ import type { FrameSection } from './frame-section';
 import { openPlainLayer } from './layer-image';
 import { layerKind, type LayerKind } from './layer-kind';
 import { asByteSource } from './native-byte-source';
-import { openSeekable, withSpecTree, type SeekableBlob } from './seekable';
+import { isSeekableLayer, openSeekable, withSpecTree, type SeekableBlob } from './seekable';
 import { sniffLayer } from './sniff';
 
 /** A layer with an EROFS image, whichever way that is stored, open for being read whole. */
@@ -40,6 +41,29 @@ export async function openWholeLayer(file: BlobFile, options: ReadOptions): Prom
   if (blob === null) return openWithoutIndex(file, options);
   const decode: WholeLayer['decode'] = (target, chosen) => decodeTo(file, blob, target, chosen);
   return { kind, blob, decode, data: file, close: () => undefined };
+}
+
+/**
+ * Opens a layer of role `device` that is to be read whole: the bytes that it decompresses to, as the suffix of its media type says, whatever
+ * they are. Its digests vouch for it where it has no chunk index. CORRUPT when it is not compressed so; else as openSeekable().
+ */
+export async function openWholeDevice(file: BlobFile, options: ReadOptions): Promise<WholeLayer> {
+  const { descriptor, indexLayer } = options;
+  if (isSeekableLayer(descriptor, indexLayer)) {
+    const blob = await unlessUnreadable(openSeekable(file, options));
+    if (blob !== null) {
+      const decode: WholeLayer['decode'] = (target, chosen) => decodeTo(file, blob, target, chosen);
+      return { kind: 'seekable', blob, decode, data: file, close: () => undefined };
+    }
+  }
+  const compression = streamCompression(descriptor?.mediaType ?? '');
+  if (compression === 'none') return openWithoutTable(file, 'raw', options);
+  const content = await sniffLayer(file, options.signal);
+  if (content !== (compression === 'gzip' ? 'tar+gzip' : 'zstd')) {
+    const why = `its media type ${descriptor!.mediaType} says ${compression}, but its content is none: it breaks the rule "device-content"`;
+    throw failure('CORRUPT', file.name, why);
+  }
+  return openWithoutTable(file, 'zstd', { ...options, allowUnverified: true });
 }
 
 /** What to say of a tar where EROFS is read. */

@@ -28,12 +28,25 @@ export interface LayerChunks {
   tree: BlobTree | null;
 }
 
-/** The chunks of an open blob's file. `withTree`: dm-verity is going to read it. */
-export function layerChunks(blob: SeekableBlob, withTree: boolean): LayerChunks {
+/** The kernel reads devices by whole pages. */
+const pageSize = 4096;
+
+/**
+ * The chunks of an open blob's file. `withTree`: dm-verity is going to read it. `isDevice`: it has the role `device`, and zeros fill its last
+ * page.
+ */
+export function layerChunks(
+  blob: SeekableBlob,
+  { withTree, isDevice = false }: { withTree: boolean; isDevice?: boolean },
+): LayerChunks {
   const { frames } = blob.section;
   const frameCount = frames.starts.length - 1;
   const tree = withTree && blob.tree?.location === 'blob' ? blob.tree : null;
-  if (tree === null) return { starts: frames.starts, frames, frameCount, tree };
+  if (tree === null) {
+    const starts = isDevice ? Float64Array.from(frames.starts) : frames.starts;
+    if (isDevice && frameCount > 0) starts[frameCount] = Math.ceil(starts[frameCount]! / pageSize) * pageSize;
+    return { starts, frames, frameCount, tree };
+  }
   const borders = Array.from(frames.starts);
   const { dataBlockSize } = tree.superblock;
   const padded = Math.ceil(blob.imageSize / dataBlockSize) * dataBlockSize;

@@ -4,6 +4,7 @@ import { SeekableErofsError, failure, fromSystemError } from '../errors';
 import { readSeekableAnnotations } from '../format/annotations';
 import { checkDigestOf } from '../format/digest';
 import type { LoneIndex } from '../layer/chunk-index-section';
+import { roleOf } from '../image/composition';
 import { isSeekableLayer, openSeekable, type SeekableBlob } from '../layer/seekable';
 import type { Descriptor } from '../oci/types';
 import { readAhead } from '../source/read-ahead';
@@ -57,7 +58,8 @@ export async function openLayer(
   try {
     const saved = await openSaved(folder, request, sources[0]!);
     const blob = saved ?? (await openFetched(folder, request, sources[0]!, layerSources, onWarning));
-    const chunks = layerChunks(blob, request.withTree);
+    const isDevice = roleOf(request.descriptor) === 'device';
+    const chunks = layerChunks(blob, { withTree: request.withTree, isDevice });
     const list = ChunkList.of(chunks);
     await list.save(folder).catch((error: unknown) => {
       onWarning(`${(error as Error).message}; other layers take no chunks of this one`);

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { acquireLock, type Lock } from '../fs/lock';
 import { chunkAt } from '../layer/decoded-range';
 import type { TraceRead } from '../format/trace';
+import { roleOf } from '../image/composition';
 import { metadataSize } from '../layer/metadata-size';
 import { materialisedTree } from '../layer/materialise';
 import { omit } from '../oci/json';
@@ -203,9 +204,11 @@ export class ServedLayers {
     try {
       const served = await serving;
       const { layer, answer, opened } = served;
-      await fetchMetadata(layer, answer.size, prefetchHotPart(layer, answer.size, request));
+      // A device has no files by which anything could be foreseen.
+      const isDevice = roleOf(request.descriptor) === 'device';
+      if (!isDevice) await fetchMetadata(layer, answer.size, prefetchHotPart(layer, answer.size, request));
       await this.record(served, false);
-      void this.prefetchLater(served, (await givenReads(request)) ?? attached);
+      if (!isDevice) void this.prefetchLater(served, (await givenReads(request)) ?? attached);
       await this.list.save();
       return { ...answer, isFromDisk: opened.isFromDisk };
     } catch (error) {

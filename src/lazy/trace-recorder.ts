@@ -106,6 +106,7 @@ function piecesOf(reads: Float64Array, later: number): Piece[] {
  */
 async function readsOf({ diffId, source }: RecordedLayer, pieces: readonly Piece[]): Promise<TraceRead[]> {
   const image = await openErofs(source);
+  if (image.info.externalDevices > 0) return []; // its data is in other layers
   const reads: TraceRead[] = [];
   const seen = new Set<bigint>();
   for await (const { path, inode } of image.walk()) {

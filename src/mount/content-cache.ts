@@ -4,6 +4,7 @@ import { checkSameDigest } from '../format/digest';
 import { writeAtomically, type AtomicFile } from '../fs/atomic-file';
 import type { ReadOptions } from '../layer/decode';
 import { materialise } from '../layer/materialise';
+import type { SeekableBlob } from '../layer/seekable';
 import type { WholeLayer } from '../layer/whole-layer';
 import type { BlobFile } from '../oci/store';
 import type { MountState } from './state';
@@ -36,11 +37,28 @@ async function cached(
   return image;
 }
 
+/** A layer to be decoded. */
+interface LayerToDecode {
+  file: BlobFile;
+  layer: WholeLayer;
+  diffId: string;
+  withTree: boolean;
+  /** Of role `device`: all of its bytes count. */
+  isDevice: boolean;
+}
+
+const pageSize = 4096;
+
+/** The kernel reads whole blocks, and loop devices have no others: zeros fill the last one. */
+function deviceSize({ section }: SeekableBlob): number {
+  return Math.ceil(section.uncompressedSize / pageSize) * pageSize;
+}
+
 /** Decodes a layer with every check that its descriptor allows; with its tree behind the image where the kernel needs that. */
 export function layerContent(
   state: MountState,
   key: string,
-  { file, layer, diffId, withTree }: { file: BlobFile; layer: WholeLayer; diffId: string; withTree: boolean },
+  { file, layer, diffId, withTree, isDevice }: LayerToDecode,
   options: ReadOptions,
 ): Promise<string> {
   const { blob } = layer;
@@ -51,7 +69,7 @@ export function layerContent(
   const make = async (image: AtomicFile): Promise<void> => {
     await decode(image);
     if (withTree) await materialise(file, blob.tree!, image, options);
-    else await promisify(ftruncate)(image.fd, blob.imageSize);
+    else await promisify(ftruncate)(image.fd, isDevice ? deviceSize(blob) : blob.imageSize);
   };
   return cached(state, key, { make, check: () => decode(null) }, options.signal);
 }

@@ -5,6 +5,7 @@ import { mountWith, type MountOptions } from './mount';
 import { isAnswered } from './served-layer';
 import { unmount } from './release';
 import { MountState, resolveTarget } from './state';
+import type { MountRecord } from './state-records';
 import { isOurs, undoMount } from './unmount';
 
 /** One layer of an image, mounted by itself. */
@@ -33,7 +34,7 @@ export async function ensureLayerMount(
   await clear(state, path);
   await mountWith(image, path, options, { onlyLayer: layer });
   const record = await state.readMount(path);
-  return { key: record!.layers[0]!.key };
+  return { key: mountedKey(record!) };
 }
 
 /** Undoes what ensureLayerMount() did, and lets go of the layer when it was the last to have it. */
@@ -52,8 +53,13 @@ async function readable(state: MountState, target: string): Promise<string | nul
   const mounts = await readMounts();
   const [top] = mountsAt(mounts, target);
   if (top === undefined || !isOurs(state, record, top, mounts)) return null;
-  const { key } = record.layers[0]!;
+  const key = mountedKey(record);
   return (await isAnswered(state, key)) ? key : null;
+}
+
+/** Of the layer itself, not of a device that it needs. */
+function mountedKey({ layers }: MountRecord): string {
+  return layers.find(({ role }) => role !== 'device')!.key;
 }
 
 async function clear(state: MountState, target: string): Promise<void> {

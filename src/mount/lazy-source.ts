@@ -35,6 +35,8 @@ export async function openLazySingle(
   const lazy = lazySource({ text: location }, layer, () => asker.ask(descriptor), options)!;
   const source: SourceLayer = {
     name,
+    role: 'lower',
+    devices: [],
     diffId,
     tree: rootDigest === null ? 'absent' : 'vouched',
     rootDigest,

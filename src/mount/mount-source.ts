@@ -2,14 +2,15 @@ import { readSeekableAnnotations } from '../format/annotations';
 import { isTarLayer } from '../format/media-types';
 import { failure } from '../errors';
 import { checkFileName } from '../fs/file-name';
-import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
+import { compose, roleOf, type LayerRole } from '../image/composition';
+import { layersOf, readIndexOf, type ComposedLayer, type ImageLayer } from '../image/image-layers';
 import { openImageSet } from '../image/image-set';
 import type { ReadOptions } from '../layer/decode';
 import { layerKind } from '../layer/layer-kind';
 import { openLocation } from '../layer/location';
 import { materialisedTree } from '../layer/materialise';
 import { spool } from '../layer/spool';
-import { openWholeLayer, type WholeLayer } from '../layer/whole-layer';
+import { openWholeDevice, openWholeLayer, type WholeLayer } from '../layer/whole-layer';
 import { plainVerity } from '../lazy/plain-verity';
 import { parseReference } from '../oci/reference';
 import { publicName } from '../public-name';
@@ -84,6 +85,8 @@ async function openLayerFile(
   const isVouched = tree?.vouched ?? lacksSuperblock;
   return {
     name: file.name,
+    role: 'lower',
+    devices: [],
     diffId,
     tree: isVouched ? 'vouched' : tree === null ? 'absent' : 'unvouched',
     rootDigest: isVouched ? readSpecVerity(options)!.rootDigest : null,
@@ -117,8 +120,7 @@ async function openReference(
     if (parts.length === 0) throw failure('UNSUPPORTED', text, 'the image has no layers');
     const identity = { manifest: descriptor.digest, diffIds: parts.map(({ diffId }) => diffId) };
     const from = { text, store, asker, image: identity };
-    const chosen = parts.filter(({ descriptor: { digest } }) => digest === (onlyLayer ?? digest));
-    const layers = chosen.map((layer) => storedLayer(from, layer, options));
+    const layers = composedLayers(from, parts, onlyLayer, options);
     const image = { reference: `${publicName(text)}@${descriptor.digest}`, platform: imagePlatform };
     return { name: text, image, layers, config, close: () => store.close() };
   } catch (error) {
@@ -134,18 +136,46 @@ interface OpenImage extends Pick<LazySource, 'image'> {
   asker: Asker;
 }
 
+/** The layers of an image as they are mounted; with `onlyLayer` that one, as a lower one. */
+function composedLayers(
+  from: OpenImage,
+  parts: readonly ImageLayer[],
+  onlyLayer: string | undefined,
+  options: MountSourceOptions,
+): SourceLayer[] {
+  const { lowers, data } = compose(parts);
+  const isChosen = ({ descriptor }: ComposedLayer): boolean =>
+    descriptor.digest === (onlyLayer ?? descriptor.digest);
+  const mounted = (layer: ComposedLayer, role: LayerRole): SourceLayer[] => {
+    const devices = layer.devices.map((device) => storedLayer(from, device, 'device', [], options));
+    return [...devices, storedLayer(from, layer, onlyLayer === undefined ? role : 'lower', devices, options)];
+  };
+  return [
+    ...lowers.filter(isChosen).flatMap((layer) => mounted(layer, 'lower')),
+    ...data.filter(isChosen).flatMap((layer) => mounted(layer, 'data')),
+  ];
+}
+
 /** A layer of an image. */
-function storedLayer(from: OpenImage, layer: ImageLayer, options: MountSourceOptions): SourceLayer {
+function storedLayer(
+  from: OpenImage,
+  layer: ImageLayer,
+  role: LayerRole,
+  devices: readonly SourceLayer[],
+  options: MountSourceOptions,
+): SourceLayer {
   const { diffId } = layer;
   const descriptor = { ...layer.descriptor, diffId };
   const { digest, mediaType } = descriptor;
-  if (isTarLayer(mediaType)) {
+  if (role !== 'device' && isTarLayer(mediaType)) {
     const hint = 'make it EROFS first: see convert';
     throw failure('USAGE', digest, `it is a tar layer (${mediaType})`, hint);
   }
-  const verity = readSeekableAnnotations(descriptor.annotations)?.verity ?? null;
+  const verity = role === 'device' ? null : (readSeekableAnnotations(descriptor.annotations)?.verity ?? null);
   return {
     name: digest,
+    role,
+    devices,
     diffId,
     tree: verity === null ? 'absent' : 'vouched',
     rootDigest: verity?.rootDigest ?? null,
@@ -171,9 +201,10 @@ async function fetchLayer(
   const own = { ...options, descriptor, indexLayer: await readIndexOf(store, layer) };
   const file = await store.openFile(descriptor, options);
   try {
-    const opened = await openWholeLayer(file, own);
+    const isDevice = roleOf(descriptor) === 'device';
+    const opened = isDevice ? await openWholeDevice(file, own) : await openWholeLayer(file, own);
     try {
-      const content = await prepareLayer(state, key, { file, layer: opened, diffId, mode }, own);
+      const content = await prepareLayer(state, key, { file, layer: opened, diffId, mode, isDevice }, own);
       const { unvouchedTree = false, verity } = content;
       await state.writeVouched(key, voucher, { unvouchedTree, verity: verity && plainVerity(verity) });
       return content;
@@ -185,10 +216,18 @@ async function fetchLayer(
   }
 }
 
+interface LayerToPrepare {
+  file: BlobFile;
+  layer: WholeLayer;
+  diffId: string;
+  mode: VerityMode;
+  isDevice?: boolean;
+}
+
 async function prepareLayer(
   state: MountState,
   key: string,
-  { file, layer, diffId, mode }: { file: BlobFile; layer: WholeLayer; diffId: string; mode: VerityMode },
+  { file, layer, diffId, mode, isDevice = false }: LayerToPrepare,
   options: ReadOptions,
 ): Promise<PreparedLayer> {
   const { tree, lacksSuperblock } = layer.blob;
@@ -197,7 +236,7 @@ async function prepareLayer(
     throw failure('CORRUPT', file.name, why, 'convert it anew, or --verity off');
   }
   const withTree = mode === 'kernel';
-  const image = await layerContent(state, key, { file, layer, diffId, withTree }, options);
+  const image = await layerContent(state, key, { file, layer, diffId, withTree, isDevice }, options);
   const verity = withTree ? materialisedTree(tree!) : null;
   return { files: [image], verity, unvouchedTree: tree?.vouched === false };
 }

@@ -5,8 +5,11 @@ import { native } from '../native/binding';
 import { whyNoDmVerity } from './kernel/dm-control';
 import { verityArguments } from './kernel/dm-verity';
 import { canMountFile } from './kernel/erofs';
+import type { LayerRole } from '../image/composition';
+import { withImageFiles, type ImageFiles } from '../image/open-view';
 import { openMountSource } from './mount-source';
 import type { LayerChoice, MountSource, MountSourceOptions, PreparedLayer } from './source-layer';
+import { imageFiles, joinDevices, mountedOf } from './joined-devices';
 import { LayerSetUp, type MountableLayer, type Perform } from './layer-set-up';
 import { LazyLayers } from './lazy-layers';
 import { mountsAt, readMounts } from '../fs/mountinfo';
@@ -61,8 +64,8 @@ interface MountParts extends LayerChoice {
   canMountFile: (file: string) => Promise<boolean>;
   /** Told of the image's config before anything is mounted; null of a layer alone. What this, or the next, throws fails the mount. */
   onConfig: (config: ImageConfig | null) => void;
-  /** Told of the files with the images of all layers, the lowest first, when they can be read; the mount goes on meanwhile. */
-  onContents: (files: readonly string[]) => Promise<void>;
+  /** Told of the files with the images of all layers when they can be read; the mount goes on meanwhile. */
+  onContents: (files: ImageFiles) => Promise<void>;
 }
 
 const usualParts: MountParts = {
@@ -159,10 +162,11 @@ class Mounting {
     await this.clearPlace();
     try {
       await this.step('record', () => this.begin(record));
-      const contents = await this.prepareEach(record);
-      const looking = this.given.parts.onContents(
-        record.layers.map(({ key }) => contents.get(key)!.files[0]!),
-      );
+      const contents = await joinDevices(this.given.image, record, await this.prepareEach(record));
+      const files = imageFiles(record, contents);
+      if (files.data.length > 0)
+        await withImageFiles(files, (tree) => tree.checkData(this.given.options.signal));
+      const looking = this.given.parts.onContents(files);
       looking.catch(() => undefined); // told of below, when nothing is being mounted any more
       await this.given.state.locked(() => this.setUp(record, contents), this.given.options.signal);
       await looking;
@@ -186,7 +190,7 @@ class Mounting {
     const { verity = 'auto' } = this.given.options;
     const wantsKernel = verity !== 'off' && layers.some(({ tree }) => tree === 'vouched');
     const whyNot = wantsKernel ? await whyNoDmVerity() : null;
-    const described = layers.map(({ name, diffId, tree, rootDigest, files, lazy }) => {
+    const described = layers.map(({ name, role, devices, diffId, tree, rootDigest, files, lazy }) => {
       const decided = this.decide(name, tree, whyNot);
       // A layer that is not here can't be checked whole; its chunks are checked as they come.
       const mode = decided === 'userspace' && lazy !== null ? 'none' : decided;
@@ -195,17 +199,17 @@ class Mounting {
         diffId,
         rootDigest: mode === 'kernel' ? rootDigest : null,
         // Nobody else's reads are to be recorded, nor what the page cache has for others.
-        extra: this.given.recording === null ? extra : [...extra, `recorded ${this.given.recording.id}`],
-        files,
+        extra: this.isRecorded(role) ? [...extra, `recorded ${this.given.recording!.id}`] : extra,
+        // The same bytes are another file, and mounted once more, where they have another role or other devices.
+        files: [...files, ...(role === 'lower' ? [] : [role]), ...devices.map((device) => device.diffId)],
       });
-      return { diffId, device: '', verity: mode, key };
+      return { diffId, device: '', verity: mode, ...(role !== 'lower' && { role }), key };
     });
     if (described.some(({ verity: mode }) => mode === 'userspace')) {
       const why = `not block by block at each read: ${whyNot!}`;
       this.warn(`dm-verity trees are checked whole, before mounting, ${why}`);
     }
-    const keys = described.map(({ key }) => key);
-    const kind = mountKind(keys, this.given.writable !== null);
+    const kind = mountKind(mountedOf(described), this.given.writable !== null);
     const source = this.given.state.overlayName(this.given.target);
     const place = { target: this.given.target, madeTarget: false, kind, source, mounted: false };
     return { ...place, rw: this.given.writable?.path ?? null, layers: described };
@@ -271,7 +275,7 @@ class Mounting {
       const makeContent = async (): Promise<PreparedLayer> => {
         if (layer.lazy === null) return layer.prepare(this.given.state, key, verity);
         const known = await layer.cached(this.given.state, key, verity);
-        const record = this.given.recording ?? undefined;
+        const record = this.isRecorded(layer.role) ? this.given.recording! : undefined;
         const content = known ?? (await this.lazy.content({ key, diffId, mode: verity, record }, layer.lazy));
         if (content.isFromDisk) await layer.lazy.ask();
         return content;
@@ -292,10 +296,15 @@ class Mounting {
     return contents;
   }
 
+  /** Whether reads of a layer are recorded: of devices nobody could say which files they were of. */
+  private isRecorded(role: LayerRole): boolean {
+    return this.given.recording !== null && role !== 'device';
+  }
+
   /** The state is locked. */
-  private async setUp(record: MountRecord, contents: Map<string, MountableLayer>): Promise<void> {
-    const fileBacked = await this.canMountFiles(contents);
-    const layers = record.layers.map(({ key, verity }) => ({ key, mode: verity }));
+  private async setUp(record: MountRecord, contents: ReadonlyMap<string, MountableLayer>): Promise<void> {
+    const layers = mountedOf(record.layers);
+    const fileBacked = await this.canMountFiles(layers.map(({ key }) => contents.get(key)!));
     const plan = planMount(layers, { writable: record.rw !== null, fileBacked });
     const setUps = new Map<string, LayerSetUp>();
     for (const { key, mode } of layers) {
@@ -305,7 +314,7 @@ class Mounting {
     }
     try {
       for (const setUp of setUps.values()) await this.step('layer', () => setUp.begin());
-      await this.perform(plan, record, setUps);
+      await this.perform(plan, record, setUps, contents);
     } finally {
       for (const setUp of setUps.values()) await setUp.close();
     }
@@ -315,6 +324,7 @@ class Mounting {
     plan: MountPlan,
     record: MountRecord,
     setUps: Map<string, LayerSetUp>,
+    contents: ReadonlyMap<string, MountableLayer>,
   ): Promise<void> {
     for (const step of plan.steps) {
       if (this.given.options.signal?.aborted === true)
@@ -328,18 +338,20 @@ class Mounting {
       await this.step(step.kind, () => setUp[step.kind]());
       if (step.kind === 'erofs') await setUp.close();
     }
-    for (const layer of record.layers) layer.device = setUps.get(layer.key)!.device;
+    for (const layer of record.layers)
+      layer.device = setUps.get(layer.key)?.device ?? contents.get(layer.key)!.files[0]!;
     record.mounted = true;
     await this.step('done', () => this.given.state.writeMount(record));
   }
 
   /** What is seen at the target: one layer as it is, or an overlay of all. */
-  private async attach({ kind, lower }: MountPlan, { source }: MountRecord): Promise<void> {
+  private async attach({ kind, lower, data }: MountPlan, { source }: MountRecord): Promise<void> {
     const { target } = this.given;
-    const folders = lower.map((key) => this.given.state.mountPoint(key));
+    const place = (key: string): string => this.given.state.mountPoint(key);
+    const folders = lower.map(place);
     if (kind === 'overlay') {
       const upper = await this.given.writable?.prepare(folders[0]!);
-      await mountOverlay({ source, lower: folders, upper, target });
+      await mountOverlay({ source, lower: folders, data: data.map(place), upper, target });
       return;
     }
     const bind = { source: folders[0]!, target, type: '', flags: bindFlag, data: '' };
@@ -348,8 +360,8 @@ class Mounting {
     });
   }
 
-  private async canMountFiles(contents: Map<string, MountableLayer>): Promise<boolean> {
-    const plain = [...contents.values()].find(({ verity }) => verity === null);
+  private async canMountFiles(contents: readonly MountableLayer[]): Promise<boolean> {
+    const plain = contents.find(({ verity }) => verity === null);
     return plain === undefined || this.given.parts.canMountFile(plain.files[0]!);
   }
 

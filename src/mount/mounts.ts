@@ -39,9 +39,9 @@ export function resultOf(
   lazy: ReadonlyMap<string, LazyStatus> = new Map(),
 ): MountResult {
   if (kind === null) return { target, layers: [] };
-  const shown = layers.map(({ diffId, device, verity, key }) => {
+  const shown = layers.map(({ diffId, device, verity, role, key }) => {
     const status = lazy.get(key);
-    return { diffId, device, verity, ...(status && { lazy: shownStatus(status) }) };
+    return { diffId, device, verity, ...(role && { role }), ...(status && { lazy: shownStatus(status) }) };
   });
   return { target, layers: shown };
 }

@@ -55,9 +55,21 @@ type Step = { kind: 'loop' | 'verity' | 'erofs'; key: string } | { kind: 'bind' 
 /** What is seen at the target: one layer as it is, or an overlay of layers. */
 export type MountKind = 'erofs' | 'overlay';
 
-/** The kind of a mount of the layers with these keys. */
-export function mountKind(keys: readonly string[], writable: boolean): MountKind {
-  return new Set(keys).size === 1 && !writable ? 'erofs' : 'overlay';
+/** A layer that is mounted. */
+export interface PlannedLayer {
+  key: string;
+  mode: VerityMode;
+  /** Absent of a lower layer. */
+  role?: 'data' | undefined;
+}
+
+/** The kind of a mount of these layers. Files of an image with data-only layers are overlayfs's to find. */
+export function mountKind(
+  layers: readonly Pick<PlannedLayer, 'key' | 'role'>[],
+  writable: boolean,
+): MountKind {
+  const isPlain = layers.every(({ role }) => role === undefined) && !writable;
+  return isPlain && new Set(layers.map(({ key }) => key)).size === 1 ? 'erofs' : 'overlay';
 }
 
 /** How an image is mounted. */
@@ -65,6 +77,8 @@ export interface MountPlan {
   kind: MountKind;
   /** Keys of different layers, the uppermost first. */
   lower: string[];
+  /** Keys of data-only layers, in the order in which they are asked. */
+  data: string[];
   steps: Step[];
 }
 
@@ -73,16 +87,19 @@ export interface MountPlan {
  * one has is shadowed, and overlayfs refuses a folder that it has already.
  */
 export function planMount(
-  layers: readonly { key: string; mode: VerityMode }[],
+  layers: readonly PlannedLayer[],
   { writable, fileBacked }: { writable: boolean; fileBacked: boolean },
 ): MountPlan {
-  const lower = [...new Set(layers.map(({ key }) => key).reverse())];
-  const kind = mountKind(lower, writable);
-  const steps: Step[] = [...lower].reverse().flatMap((key) => {
+  const keysOf = (role: PlannedLayer['role']): string[] =>
+    layers.filter((layer) => layer.role === role).map(({ key }) => key);
+  const lower = [...new Set(keysOf(undefined).reverse())];
+  const data = [...new Set(keysOf('data'))];
+  const kind = mountKind(layers, writable);
+  const steps: Step[] = [...[...lower].reverse(), ...data].flatMap((key) => {
     const { mode } = layers.find((layer) => layer.key === key)!;
     return stepsOf(backingOf(mode, fileBacked)).map((step) => ({ kind: step, key }));
   });
-  return { kind, lower, steps: [...steps, { kind: kind === 'erofs' ? 'bind' : 'overlay' }] };
+  return { kind, lower, data, steps: [...steps, { kind: kind === 'erofs' ? 'bind' : 'overlay' }] };
 }
 
 /** dm-verity needs a block device. */

@@ -32,6 +32,8 @@ export async function openRawFile(
   if (descriptor?.diffId !== undefined) checkSameDigest(`${file.name}: DiffID`, descriptor.diffId, diffId);
   return {
     name: file.name,
+    role: 'lower',
+    devices: [],
     diffId,
     tree: verity === null ? 'absent' : 'vouched',
     rootDigest: verity?.rootDigest ?? null,

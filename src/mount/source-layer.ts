@@ -1,3 +1,4 @@
+import type { LayerRole } from '../image/composition';
 import type { ReadOptions } from '../layer/decode';
 import type { ImageConfig } from '../oci/types';
 import type { RegistryOptions } from '../store/registry/options';
@@ -19,7 +20,7 @@ export interface LayerChoice {
   onlyLayer?: string | undefined;
 }
 
-/** Layers, the lowest first, and what must stay open for them. */
+/** Layers, the lowest first, devices before those that use them, and what must stay open for them. */
 export interface MountSource {
   /** For people. */
   name: string;
@@ -31,10 +32,13 @@ export interface MountSource {
   close(): Promise<void>;
 }
 
-/** A layer that is going to be mounted. */
+/** A layer that is going to be mounted, or that one of them keeps data on. */
 export interface SourceLayer {
   /** For errors. */
   name: string;
+  role: LayerRole;
+  /** Those of the mount's layers that its image keeps data on, in its order. */
+  devices: readonly SourceLayer[];
   diffId: string;
   tree: TreeTrust;
   /** Of a tree that somebody vouches for, else null. */

@@ -6,6 +6,7 @@ import { parseJson } from '../format/json';
 import { writeAtomically } from '../fs/atomic-file';
 import { checkRecordVersion } from '../fs/record-version';
 import type { Vouched } from '../lazy/complete-layer';
+import type { LayerRole } from '../image/composition';
 import type { Backing, MountKind, VerityMode } from './plan';
 import { requireRoot } from './kernel/system-call';
 
@@ -15,6 +16,8 @@ export interface MountedLayer {
   /** What the kernel reads: a `/dev/dm-N`, a `/dev/loopN`, or a file. */
   device: string;
   verity: VerityMode;
+  /** Absent of a lower layer. */
+  role?: Exclude<LayerRole, 'lower'>;
 }
 
 /** What the journal has of one mount: written before anything of it is done, so that it can be undone from there. */
@@ -30,7 +33,7 @@ export interface MountRecord {
   /** Of a writable overlay: the folder with `upper` and `work`. */
   rw: string | null;
   mounted: boolean;
-  /** In the image's order; `key` names a layer of this state folder, and is all that is known of it in a record that was lost. */
+  /** In the image's order, devices before those that use them, data-only ones last; `key` names a layer of this state folder, and is all that is known of it in a record that was lost. */
   layers: (MountedLayer & { key: string })[];
 }
 

@@ -128,8 +128,9 @@ export function isOurs(
   mounts: readonly MountEntry[],
 ): boolean {
   if (mount.type === 'overlay') return kind !== 'erofs' && mount.source === source;
-  if (mount.type !== 'erofs' || kind === 'overlay' || layers.length === 0) return false;
-  const [layer] = mountsAt(mounts, state.mountPoint(layers[0]!.key));
+  const mounted = layers.find(({ role }) => role === undefined);
+  if (mount.type !== 'erofs' || kind === 'overlay' || mounted === undefined) return false;
+  const [layer] = mountsAt(mounts, state.mountPoint(mounted.key));
   return mount.device === layer?.device;
 }
 

@@ -1,4 +1,5 @@
 import { isDigest } from '../format/digest';
+import { layerFormat } from '../format/media-types';
 import { checkPlatformMembers } from './descriptor';
 import { arrayMember, asObject, corrupt, parseJsonObject, withoutNulls, type JsonObject } from './json';
 import { maxLayers } from './manifest';
@@ -24,23 +25,36 @@ const maxHistory = 100_000;
  * @throws CORRUPT
  */
 export function parseImageConfig(bytes: Uint8Array, what: string): ImageConfig {
-  const optional = ['variant', 'os.features', 'history', 'config'];
+  const optional = ['variant', 'os.features', 'history', 'config', 'rootfs'];
   const object = withoutNulls(parseJsonObject(bytes, what), optional);
   checkPlatformMembers(object, what);
   if ('config' in object) asObject(object['config'], `${what}, config`);
   checkHistory(object, what);
+  if (!('rootfs' in object)) return object as unknown as ImageConfig;
   return { ...object, rootfs: parseRootfs(object['rootfs'], what) } as ImageConfig;
 }
 
 /**
- * Checks that a config belongs to a manifest: it has one DiffID for each layer.
+ * Checks that a config belongs to a manifest: it has one DiffID for each layer, or leaves all of them to the descriptors of profile
+ * "erofs-image-spec".
  * @throws CORRUPT
  */
 export function checkLayerCount(manifest: Manifest, config: ImageConfig, what: string): void {
   const layers = manifest.layers.length;
-  const diffIds = config.rootfs.diff_ids.length;
-  if (layers !== diffIds)
-    throw corrupt(what, `the manifest has ${layers} layers, but the config ${diffIds} diff_ids`);
+  const diffIds = config.rootfs?.diff_ids?.length;
+  if (diffIds === undefined) {
+    if (manifest.layers.some(isOfDraft)) return;
+    throw corrupt(what, 'the config has no rootfs.diff_ids');
+  }
+  if (layers === diffIds) return;
+  const why = `the manifest has ${layers} layers, but the config ${diffIds} diff_ids`;
+  const isOfSpec = manifest.layers.some(isOfDraft);
+  throw corrupt(what, isOfSpec ? `${why}: it breaks the rule "diff-ids"` : why);
+}
+
+function isOfDraft({ mediaType }: Manifest['layers'][number]): boolean {
+  const format = layerFormat(mediaType);
+  return format?.kind === 'erofs' && format.profile === 'erofs-image-spec';
 }
 
 /** The platform that an image's config says it is for. */
@@ -57,15 +71,16 @@ export function configPlatform(config: ImageConfig): Platform {
   };
 }
 
-function parseRootfs(value: unknown, what: string): ImageConfig['rootfs'] {
+function parseRootfs(value: unknown, what: string): NonNullable<ImageConfig['rootfs']> {
   const rootfs = asObject(value, `${what}, rootfs`);
   if (rootfs['type'] !== 'layers') throw corrupt(what, 'rootfs.type is not "layers"');
+  if (!('diff_ids' in rootfs)) return rootfs as unknown as NonNullable<ImageConfig['rootfs']>;
   const diffIds = arrayMember(rootfs, 'diff_ids', maxLayers, what);
   for (const [i, diffId] of diffIds.entries()) {
     if (typeof diffId !== 'string' || !isDigest(diffId))
       throw corrupt(what, `diff_ids[${i}] is not a digest`);
   }
-  return { ...rootfs, diff_ids: diffIds } as ImageConfig['rootfs'];
+  return { ...rootfs, diff_ids: diffIds } as NonNullable<ImageConfig['rootfs']>;
 }
 
 function checkHistory(config: JsonObject, what: string): void {

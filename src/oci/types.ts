@@ -46,7 +46,8 @@ export interface ImageConfig {
   architecture: string;
   variant?: string;
   'os.features'?: string[];
-  rootfs: { type: 'layers'; diff_ids: string[] };
+  /** Of profile "erofs-image-spec" it may be missing, and its list too: descriptors have DiffIDs as well. */
+  rootfs?: { type: 'layers'; diff_ids?: string[] };
   history?: { created?: string; created_by?: string; comment?: string; empty_layer?: boolean }[];
   config?: Record<string, unknown>;
 }

@@ -13,6 +13,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'convert-layer-'));
   const tar = tarBytes([{ name: 'file', content: noise(200_000, 'layer').toString('latin1') }]);
   await writeLayout(join(folder, 'source'), [tar], { compress: false });
+  const top = tarBytes([{ name: 'top' }]);
+  await writeLayout(join(folder, 'pair'), [tar, top], { compress: false });
 });
 afterAll(() => rm(folder, { recursive: true }));
 
@@ -35,10 +37,10 @@ describe('a layer whose chunk index is a layer of its own', () => {
       index: 'standalone',
       cache: join(folder, 'cache'),
     } as const;
-    const { destination, layers } = await convert('source', `without-${missing}`, options);
-    expect(layers).toHaveLength(2);
+    const { destination, layers } = await convert('pair', `without-${missing}`, options);
+    expect(layers).toHaveLength(3); // the last one must be one that is mounted
     await rm(blobPath(destination, layers[missing === 'layer' ? 0 : 1]!.digest));
-    const again = await convert('source', `without-${missing}`, options);
+    const again = await convert('pair', `without-${missing}`, options);
     expect(again.layers).toEqual(layers);
     expect(again.made[0]!.reused).toBe(true);
     checkCleanLayout(destination);
@@ -54,7 +56,6 @@ describe('a seekable layer', () => {
     ['of another profile', spec, { profile: 'containerd' }, false],
     ['with chunks of the size asked for', { chunkSize: '64KiB' }, { chunkSize: 65536 }, true],
     ['with chunks of another size', { chunkSize: '64KiB' }, { chunkSize: '128KiB' }, false],
-    ['with its index elsewhere', spec, { ...spec, index: 'standalone' }, false],
     ['compressed, where that is not asked for', spec, { ...spec, noCompress: true }, false],
     ['without a tree', spec, tree, false],
     ['with a tree that is not asked for', tree, { ...spec, dmVerity: false }, false],
@@ -69,5 +70,13 @@ describe('a seekable layer', () => {
     const second = await convert(name, `${name}-again`, after);
     expect(second.made.map(({ reused }) => reused)).toEqual([kept]);
     expect(second.layers[0]!.digest === first.layers[0]!.digest).toBe(kept);
+  });
+
+  test('with its index elsewhere is wrapped anew, unless it is the last', async () => {
+    await convert('pair', 'here', spec);
+    const apart = await convert('here', 'apart', { ...spec, index: 'standalone' });
+    expect(apart.made.map(({ reused }) => reused)).toEqual([false, true]);
+    const same = await convert('apart', 'same', { ...spec, index: 'standalone' });
+    expect(same.layers).toEqual(apart.layers);
   });
 });

@@ -37,7 +37,7 @@ describe('rewriteImage', () => {
       size: m.bytes.length,
     });
     const parsed = parseImageConfig(c.bytes, 'c');
-    expect(parsed.rootfs.diff_ids).toEqual(layers.map((layer) => layer.diffId));
+    expect(parsed.rootfs?.diff_ids).toEqual(layers.map((layer) => layer.diffId));
     expect(parsed['os.features']).toEqual(['erofs']);
     expect(parsed.history).toEqual(config(2).history);
     checkLayerCount(parseManifest(m.bytes, 'm'), parsed, 'x');

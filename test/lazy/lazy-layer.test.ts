@@ -53,7 +53,7 @@ async function openLazy(
 ) {
   const file = await openFileSource(at('blob'));
   const blob = await openSeekable(file, { descriptor });
-  const chunks = layerChunks(blob, true);
+  const chunks = layerChunks(blob, { withTree: true });
   const sources = spoilers.map((spoil, i): LayerSource => {
     const read = async (offset: number, length: number): Promise<Buffer> => {
       const bytes = Buffer.from(await file.read(offset, length));

@@ -32,7 +32,7 @@ async function makeLayer(changed?: string) {
   const options = { profile: 'erofs-image-spec', chunking: 'files', chunkSize: 65_536 } as const;
   const descriptor = await encodeLayer(at('tar'), at('blob'), options);
   const file = await openFileSource(at('blob'));
-  const chunks = layerChunks(await openSeekable(file, { descriptor }), false);
+  const chunks = layerChunks(await openSeekable(file, { descriptor }), { withTree: false });
   await file.close();
   await decodeBlob(at('blob'), at('image'), { descriptor });
   return { chunks, image: await readFile(at('image')), list: ChunkList.of(chunks) };

@@ -57,6 +57,7 @@ describe('the plan', () => {
     expect(planMount([layer('a')], readOnly)).toEqual({
       kind: 'erofs',
       lower: ['a'],
+      data: [],
       steps: [{ kind: 'erofs', key: 'a' }, { kind: 'bind' }],
     });
   });
@@ -79,6 +80,16 @@ describe('the plan', () => {
 
   test('a writable mount is an overlay, of one layer too', () => {
     expect(planMount([layer('a')], { writable: true, fileBacked: true }).kind).toBe('overlay');
+  });
+
+  test('a data-only layer is mounted, and makes an overlay of a single other one', () => {
+    const plan = planMount([layer('a'), { ...layer('b'), role: 'data' }], readOnly);
+    expect(plan).toEqual({
+      kind: 'overlay',
+      lower: ['a'],
+      data: ['b'],
+      steps: [{ kind: 'erofs', key: 'a' }, { kind: 'erofs', key: 'b' }, { kind: 'overlay' }],
+    });
   });
 
   test('a layer that comes twice is in its upper place only', () => {

@@ -14,16 +14,14 @@ describe('parseImageConfig', () => {
       json({ ...config(0), history: null, config: null, rootfs: { type: 'layers', diff_ids: null } }),
       'c',
     );
-    expect(parsed.rootfs.diff_ids).toEqual([]);
+    expect(parsed.rootfs?.diff_ids).toEqual([]);
     expect('history' in parsed).toBe(false);
   });
 
   it.each<[string, object]>([
     ['no os', { os: undefined }],
     ['a number as architecture', { architecture: 64 }],
-    ['no rootfs', { rootfs: undefined }],
     ['another rootfs type', { rootfs: { type: 'x', diff_ids: [] } }],
-    ['no diff_ids', { rootfs: { type: 'layers' } }],
     ['a diff_id with a path', { rootfs: { type: 'layers', diff_ids: ['sha256:../../x'] } }],
     ['a diff_id that is no string', { rootfs: { type: 'layers', diff_ids: [[digest]] } }],
     ['history that is no array', { history: {} }],
@@ -43,6 +41,19 @@ describe('parseImageConfig', () => {
   ])('has a limit of %s: %i', (_, limit, make) => {
     expect(() => parseImageConfig(json(make(limit)), 'c')).not.toThrow();
     expect(() => parseImageConfig(json(make(limit + 1)), 'c')).toThrow(refusal('UNSUPPORTED'));
+  });
+
+  it.each([
+    ['rootfs', { rootfs: undefined }],
+    ['diff_ids', { rootfs: { type: 'layers' } }],
+  ])('may lack %s, but not of tars', async (_, members) => {
+    const parsed = parseImageConfig(json({ ...config(1), ...members }), 'c');
+    const error = await caught(() => {
+      checkLayerCount(manifest(1), parsed, 'x');
+    });
+    expect(error.code).toBe('CORRUPT');
+    const layers = manifest(1).layers.map((layer) => ({ ...layer, mediaType: 'application/vnd.erofs' }));
+    checkLayerCount({ ...manifest(1), layers }, parsed, 'x');
   });
 
   it('must have one DiffID for each layer', async () => {

@@ -99,6 +99,7 @@ class Checker {
       'the history has not an entry for each layer',
     );
     const data = layers.filter(({ mediaType }) => mediaType !== indexType);
+    this.demand(layers.at(-1) === data.at(-1), 'an index is the last layer');
     for (const [i, layer] of layers.entries()) {
       const next = layers[i + 1];
       if (layer.mediaType === indexType) {

@@ -5,6 +5,7 @@ import { failure } from '../../errors';
 import { serializeDmveritySidecar } from '../../format/dmverity-sidecar';
 import { layerFormat } from '../../format/media-types';
 import { writeFully } from '../../fs/write-fully';
+import { refuseComposite } from '../composite-image';
 import { layersOf, readIndexOf } from '../../image/image-layers';
 import type { Image, ImageSet } from '../../image/image-set';
 import type { JobOptions } from '../../job';
@@ -87,7 +88,9 @@ async function stageImage(
   const mkfs = mkfsSettings(asked);
   const how = JSON.stringify([settings.verity, mkfs?.mode, mkfs?.options]);
   const withTree = settings.verity !== null;
-  return runTogether(layersOf(image), imageSignal, (layer, signal) =>
+  const layers = layersOf(image);
+  refuseComposite(layers, 'an erofs-cache', image.descriptor.digest);
+  return runTogether(layers, imageSignal, (layer, signal) =>
     pool.once(`erofs-cache ${layer.diffId} ${how}`, cache, {
       isThere: async () => (await cache.find(layer.diffId, withTree)) !== null,
       make: () => makeEntry(run, layerCall(run, layer, { signal, onProgress })),

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { dockerBuildMembers, erofsFeature } from '../../oci/config';
 import { omit } from '../../oci/json';
 import type { ImageConfig } from '../../oci/types';
-import { isIndexLayer } from '../image-layers';
+import { isIndexLayer } from '../composition';
 import type { Image } from '../image-set';
 
 /** A member of an image's config that is not what it was. */

@@ -1,8 +1,10 @@
 import { SeekableErofsError } from '../../errors';
 import { isForeignLayer, isTarLayer, layerFormat } from '../../format/media-types';
 import type { ReadOptions } from '../../layer/decode';
+import { deviceSourceAt } from '../../layer/erofs-source';
 import type { SourceStore } from '../../oci/store';
-import { layersOf, readIndexOf, type ImageLayer } from '../image-layers';
+import type { ByteSource } from '../../source/byte-source';
+import { compositionOf, readIndexOf, type ComposedLayer, type ImageLayer } from '../image-layers';
 import type { Image } from '../image-set';
 import { compareConfigs, type ConfigDifference } from './compare-configs';
 import type { DifferenceList } from './differences';
@@ -31,15 +33,19 @@ export class ImagePair {
 
   async check(source: Image, converted: Image): Promise<void> {
     this.total.config.push(...compareConfigs(source, converted));
-    const expected = layersOf(source);
-    const actual = layersOf(converted);
+    const expected = mountedLayersOf(source);
+    const actual = mountedLayersOf(converted);
     for (let i = 0; i < Math.max(expected.length, actual.length); i++) {
       this.differences.enterLayer(i);
       await this.checkPosition(expected[i], actual[i], i === 0);
     }
   }
 
-  private async checkPosition(expected?: ImageLayer, actual?: ImageLayer, isBottom = false): Promise<void> {
+  private async checkPosition(
+    expected?: ComposedLayer,
+    actual?: ComposedLayer,
+    isBottom = false,
+  ): Promise<void> {
     const [wanted, found] = [expected?.descriptor, actual?.descriptor];
     if (wanted === undefined) {
       this.differences.add('/', 'extra', null, `layer ${found!.digest}`);
@@ -56,7 +62,7 @@ export class ImagePair {
     }
   }
 
-  private async compareIfPossible(expected: ImageLayer, actual: ImageLayer, isBottom: boolean) {
+  private async compareIfPossible(expected: ComposedLayer, actual: ComposedLayer, isBottom: boolean) {
     const { digest, mediaType } = expected.descriptor;
     try {
       await this.compare(expected, actual, isBottom);
@@ -69,7 +75,7 @@ export class ImagePair {
     }
   }
 
-  private async compare(expected: ImageLayer, actual: ImageLayer, isBottom: boolean): Promise<void> {
+  private async compare(expected: ComposedLayer, actual: ComposedLayer, isBottom: boolean): Promise<void> {
     const format = layerFormat(actual.descriptor.mediaType);
     const bottomLayer = isBottom && format?.kind === 'erofs' && format.profile === 'erofs-image-spec';
     const source = await this.open(this.source, expected);
@@ -81,17 +87,47 @@ export class ImagePair {
         this.total.entries += entries;
         this.total.bytes += bytes;
       } finally {
-        await converted.file.close();
+        await converted.close();
       }
     } finally {
-      await source.file.close();
+      await source.close();
     }
   }
 
-  private async open(store: LayerFiles, layer: ImageLayer): Promise<CheckedBlob> {
+  private async open(store: LayerFiles, layer: ComposedLayer): Promise<OpenedLayer> {
+    const opened: ByteSource[] = [];
+    const close = async (): Promise<void> => {
+      for (const source of opened) await source.close();
+    };
+    try {
+      for (const device of layer.devices) opened.push(await this.openDevice(store, device));
+      const devices = [...opened];
+      const { descriptor, diffId } = layer;
+      const indexLayer = await readIndexOf(store, layer);
+      const file = await store.openFile(descriptor, this.options);
+      opened.push(file);
+      return { file, descriptor: { ...descriptor, diffId }, indexLayer, devices, close };
+    } catch (error) {
+      await close();
+      throw error;
+    }
+  }
+
+  private async openDevice(store: LayerFiles, layer: ImageLayer): Promise<ByteSource> {
     const { descriptor, diffId } = layer;
     const indexLayer = await readIndexOf(store, layer);
-    const file = await store.openFile(descriptor, this.options);
-    return { file, descriptor: { ...descriptor, diffId }, indexLayer };
+    const stored = await store.openBlob(descriptor);
+    return deviceSourceAt(stored, { ...this.options, descriptor: { ...descriptor, diffId }, indexLayer });
   }
+}
+
+/** Closed with its devices. */
+interface OpenedLayer extends CheckedBlob {
+  close(): Promise<void>;
+}
+
+/** The layers whose files are compared: those that are mounted, data-only ones last. Devices come with the layers that use them. */
+function mountedLayersOf(image: Image): ComposedLayer[] {
+  const { lowers, data } = compositionOf(image);
+  return [...lowers, ...data];
 }

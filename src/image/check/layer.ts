@@ -28,6 +28,8 @@ export interface CheckedBlob {
   file: BlobFile;
   descriptor?: ReadOptions['descriptor'];
   indexLayer?: ReadOptions['indexLayer'];
+  /** What its image keeps data on. */
+  devices?: readonly ByteSource[] | undefined;
 }
 
 /** What checkLayer() takes. */
@@ -71,7 +73,7 @@ export async function checkLayer(
   try {
     const expectation = await expectationOf(source, options);
     try {
-      return await compare(expectation, image, differences, options);
+      return await compare(expectation, image, differences, { ...options, devices: converted.devices });
     } finally {
       await expectation.close();
     }
@@ -84,10 +86,10 @@ async function compare(
   { entries, content }: Expectation,
   source: ByteSource,
   differences: DifferenceList,
-  options: ReadOptions,
+  options: ReadOptions & Pick<CheckedBlob, 'devices'>,
 ): Promise<LayerComparison> {
-  const { signal, onProgress } = options;
-  const image = await openErofs(source, { signal });
+  const { signal, onProgress, devices } = options;
+  const image = await openErofs(source, { signal, devices });
   const report = (done: number): void => {
     onProgress?.({ phase: 'check', item: source.name, done, total: content.size, unit: 'bytes' });
   };
@@ -121,7 +123,7 @@ async function addExpected(
   if (await isImage(source)) {
     const image = await erofsSourceAt(borrow(file), { ...options, cacheBytes, descriptor, indexLayer });
     opened.push(image);
-    return addImage(entries, image, options);
+    return addImage(entries, image, { ...options, devices: source.devices });
   }
   const layer = await openPlainLayer(file, options);
   opened.push(layer);
@@ -144,11 +146,11 @@ async function isImage({ file, descriptor, indexLayer }: CheckedBlob): Promise<b
 async function addImage(
   entries: EntryTable,
   source: ByteSource,
-  { signal }: ReadOptions,
+  { signal, devices }: ReadOptions & Pick<CheckedBlob, 'devices'>,
 ): Promise<ExpectedContent> {
   // Opened twice: what the walk has kept of metadata goes with it, before the other image is opened.
-  await addErofsTree(entries, await openErofs(source, { signal }));
-  return new ErofsContent(source.size, await openErofs(source, { signal }));
+  await addErofsTree(entries, await openErofs(source, { signal, devices }));
+  return new ErofsContent(source.size, await openErofs(source, { signal, devices }));
 }
 
 async function addTar(

@@ -80,8 +80,8 @@ export function ownLayers(image: Pick<Image, 'manifest' | 'config'>, origin: Ori
   return layersOf(image).map((layer) => {
     checkErofs(layer);
     // In profile "erofs-image-spec" the layer may say another than the config, which is what containerd asks for.
-    const name = config.rootfs.diff_ids[manifest.layers.indexOf(layer.descriptor)]!;
-    return cachedLayer(name, layer, origin);
+    const name = config.rootfs?.diff_ids?.[manifest.layers.indexOf(layer.descriptor)];
+    return cachedLayer(name ?? layer.diffId, layer, origin);
   });
 }
 

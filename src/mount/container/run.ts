@@ -1,11 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { isatty } from 'node:tty';
 import { failure, fromSystemError } from '../../errors';
-import { openImageSet } from '../../image/image-set';
+import { layersOf } from '../../image/image-layers';
+import { openImageSet, type Image } from '../../image/image-set';
 import type { MergedTree } from '../../image/merged-tree';
 import { withImageFiles, withView } from '../../image/open-view';
 import { parseReference } from '../../oci/reference';
-import type { ImageConfig } from '../../oci/types';
 import { openSource } from '../../store/open';
 import { containerConfig } from './config';
 import { ContainerFolder } from './folder';
@@ -90,18 +90,18 @@ export async function runImage(
 
 /** An image that is fetched whole: whether it can be run is known before. */
 async function readImage(refOrPath: string, command: readonly string[], options: RunOptions) {
-  const config = await readConfig(refOrPath, options);
-  const settings = containerSettings(config?.config, command, refOrPath);
+  const image = await readManifest(refOrPath, options);
+  const settings = containerSettings(image?.config.config, command, refOrPath);
   const user = await withView(refOrPath, options, ({ tree }) => userOf(tree, settings, refOrPath));
-  return { config, settings, user };
+  return { image, settings, user };
 }
 
 async function mountRead(
   { refOrPath, folder, options }: Task,
-  { config, ...read }: Awaited<ReturnType<typeof readImage>>,
+  { image, ...read }: Awaited<ReturnType<typeof readImage>>,
 ): Promise<ImageToRun> {
   const { layers } = await mountWith(refOrPath, folder.rootfs, { ...options, rw: folder.rw });
-  checkSame(refOrPath, config, layers);
+  checkSame(refOrPath, image, layers);
   return { ...read, layers };
 }
 
@@ -132,7 +132,8 @@ async function userOf(tree: MergedTree, settings: ContainerSettings, what: strin
   return user;
 }
 
-async function readConfig(refOrPath: string, options: RunOptions): Promise<ImageConfig | null> {
+/** Manifest and config of an image; null of a layer alone. */
+async function readManifest(refOrPath: string, options: RunOptions): Promise<Image | null> {
   const reference = parseReference(refOrPath);
   if (reference.transport === 'file' || reference.transport === 'http') return null;
   if ('path' in reference && reference.path === '-')
@@ -141,16 +142,16 @@ async function readConfig(refOrPath: string, options: RunOptions): Promise<Image
   try {
     const { platform } = options;
     const platforms = platform === undefined ? undefined : [platform];
-    return (await openImageSet(store, name, { platforms, feature: 'erofs' })).images[0]!.config;
+    return (await openImageSet(store, name, { platforms, feature: 'erofs' })).images[0]!;
   } finally {
     await store.close();
   }
 }
 
 /** A tag may be moved between the reading of the config and the mount. */
-function checkSame(what: string, config: ImageConfig | null, layers: readonly MountedLayer[]): void {
-  if (config === null) return;
-  const known = new Set(config.rootfs.diff_ids);
+function checkSame(what: string, image: Image | null, layers: readonly MountedLayer[]): void {
+  if (image === null) return;
+  const known = new Set(layersOf(image).map(({ diffId }) => diffId));
   if (layers.every(({ diffId }) => known.has(diffId))) return;
   throw failure('FAILED', what, 'it became another image just now', 'run it again');
 }

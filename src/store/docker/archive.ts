@@ -60,7 +60,8 @@ class DockerArchiveSource implements SourceStore {
       this.layout = agreed.layout;
       return agreed.descriptor;
     }
-    const { diff_ids: diffIds } = parseImageConfig(config, `${this.name}, ${image.config}`).rootfs;
+    const { rootfs } = parseImageConfig(config, `${this.name}, ${image.config}`);
+    const diffIds = rootfs?.diff_ids ?? [];
     if (diffIds.length !== image.layers.length) {
       throw corrupt(
         what,

@@ -1,0 +1,31 @@
+import { readDeviceSlots } from '../erofs/block-space';
+import { readSuperblock } from '../erofs/superblock';
+import type { ByteSource } from '../source/byte-source';
+import { brokenRule } from './composition';
+
+/**
+ * Checks that an image has the device layers that its device table needs: as many, each as long as it says. An image with no device layer may
+ * have all of its devices within itself. CORRUPT names the rule that is broken; errors of the superblock as readSuperblock().
+ */
+export async function checkDeviceLayers(
+  image: ByteSource,
+  devices: readonly Pick<ByteSource, 'size' | 'name'>[],
+  signal?: AbortSignal,
+): Promise<void> {
+  const superblock = await readSuperblock(image, signal);
+  const { extraDevices, blockSize } = superblock;
+  if (extraDevices === 0 && devices.length === 0) return;
+  const slots = await readDeviceSlots(image, superblock, signal);
+  const isFlat = devices.length === 0 && slots.every(({ flatAddress }) => flatAddress > 0);
+  if (isFlat && slots.every(({ flatAddress, length }) => flatAddress + length <= image.size)) return;
+  if (devices.length !== extraDevices) {
+    const why = `its image has ${extraDevices} external devices, and ${devices.length} device layers are before it`;
+    throw brokenRule(image.name, 'device-count', why);
+  }
+  for (const [i, { size, name }] of devices.entries()) {
+    const { length } = slots[i]!;
+    if (Math.ceil(size / blockSize) * blockSize >= length) continue;
+    const why = `its device ${i + 1} has ${length} bytes, but ${name} decodes to ${size}`;
+    throw brokenRule(image.name, 'device-size', why);
+  }
+}

@@ -1,0 +1,156 @@
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ConvertOptions } from '../../src/convert/convert-options';
+import { convertImage } from '../../src/convert/image';
+import { checkImage } from '../../src/image/check/check';
+import { inspect, type ImageInspection } from '../../src/image/inspect';
+import { listImage } from '../../src/image/list';
+import { verifyImage } from '../../src/image/verify';
+import type { ImageConfig, Manifest } from '../../src/oci/types';
+import { refusal } from '../support/refusal';
+import { tarBytes } from '../support/tar-bytes';
+import { digestOf, LayoutBuilder } from './support/image';
+
+// The claim: images of profile "erofs-image-spec" convert whatever their layers' roles are, whoever built their layers, and whatever their
+// config leaves out; and what the other profile can't say is refused.
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'composite-'));
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+const vectors = join(__dirname, '../../vectors');
+const vector = (name: string): string => `oci:${join(vectors, 'layout')}:${name}`;
+const named = JSON.parse(readFileSync(join(vectors, 'vectors.json'), 'utf8')) as {
+  name: string;
+  verdict: string;
+}[];
+const ref = (name: string): string => `oci:${join(folder, name)}:image`;
+let made = 0;
+
+async function convert(source: string, options: ConvertOptions) {
+  const name = `converted-${++made}`;
+  const { digest, manifests } = await convertImage(source, ref(name), options);
+  return { name, reference: ref(name), digest, layers: manifests[0]!.layers };
+}
+
+const readJson = (name: string, digest: string): unknown =>
+  JSON.parse(readFileSync(join(folder, name, 'blobs', ...digest.split(':')), 'utf8'));
+
+const tree = (reference: string) => listImage(reference, '/', { recursive: true, allowUnverified: true });
+const spec = { profile: 'erofs-image-spec' } as const;
+
+const composite = named
+  .filter(({ name, verdict }) => verdict === 'accept' && /^(device|data)/.test(name))
+  .map(({ name }) => name);
+
+describe.each(composite)('the composite image %s', (name) => {
+  it('stays one, with devices as they are and a tree as it was', async () => {
+    const before = await convert(vector(name), {});
+    const after = await convert(before.reference, { ...spec, chunkSize: '8KiB', dmVerity: true });
+    const devicesOf = async (reference: string) => {
+      const { manifests } = (await inspect(reference)) as ImageInspection;
+      const descriptors = manifests[0]!.layers.map(({ descriptor }) => descriptor);
+      return descriptors.filter(({ annotations }) => annotations?.['org.erofs.role'] === 'device');
+    };
+    expect(await devicesOf(after.reference)).toEqual(await devicesOf(vector(name)));
+    for (const { reference } of [before, after]) {
+      expect(await verifyImage(reference)).toMatchObject({ ok: true });
+      const withoutPlaces = (await tree(reference)).map((entry) => ({ ...entry, ino: 0 }));
+      expect(withoutPlaces).toEqual((await tree(vector(name))).map((entry) => ({ ...entry, ino: 0 })));
+    }
+    const checked = await checkImage(vector(name), after.reference, { allowUnverified: true });
+    expect(checked).toMatchObject({ ok: true, differences: [], notCompared: [] });
+    expect((await convert(after.reference, {})).digest).toBe(after.digest);
+  });
+
+  it('can not become one of profile containerd, nor entries of a cache', async () => {
+    const options = { profile: 'containerd' } as const;
+    await expect(convert(vector(name), options)).rejects.toThrow(refusal('UNSUPPORTED', 'has the role'));
+    const filling = convertImage(vector(name), `erofs-cache:${join(folder, 'cache')}`);
+    await expect(filling).rejects.toThrow(refusal('UNSUPPORTED', 'has the role'));
+    expect(readdirSync(folder)).not.toContain(`converted-${made}`);
+  });
+});
+
+describe('from one profile to the other and back', () => {
+  const tars = [
+    [{ name: 'dir/', type: '5' }, { name: 'dir/a', content: 'a'.repeat(20_000) }, { name: '.wh.never' }],
+    [{ name: 'dir/.wh.a' }, { name: 'dir/b', content: 'b'.repeat(5000) }],
+  ].map((entries) => tarBytes(entries));
+
+  it.each<[ConvertOptions, ConvertOptions]>([
+    [{}, {}],
+    [{ dmVerity: true }, {}],
+    [
+      { dmVerity: true, chunkSize: '8KiB' },
+      { noCompress: true, index: 'standalone' },
+    ],
+    [{ chunkSize: '4KiB' }, { dmVerity: true }],
+  ])('flags %j, by way of %j: the same blobs, to the byte', async (asked, between) => {
+    const source = `tars-${++made}`;
+    const builder = new LayoutBuilder(join(folder, source));
+    builder.name(builder.image(tars.map((tar) => builder.tarLayer(tar))));
+    const flags = { profile: 'containerd', dmVerity: false, ...asked } as const;
+    const first = await convert(ref(source), flags);
+    const there = await convert(first.reference, { ...spec, ...between });
+    const back = await convert(there.reference, flags);
+    expect(back.layers.map(({ digest }) => digest)).toEqual(first.layers.map(({ digest }) => digest));
+    expect(back.digest).toBe(first.digest);
+  });
+});
+
+describe('a config that leaves DiffIDs to the layers', () => {
+  it.each(['no-rootfs', 'no-diff-ids', 'annotation-wins'])(
+    '%s: converts, and gets right ones',
+    async (name) => {
+      for (const options of [{}, spec, { profile: 'containerd' } as const]) {
+        const { name: to, digest, reference, layers } = await convert(vector(name), options);
+        const { config } = readJson(to, digest!) as Manifest;
+        const { rootfs } = readJson(to, config.digest) as ImageConfig;
+        expect(rootfs).toEqual({ type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) });
+        expect(await verifyImage(reference)).toMatchObject({ ok: true });
+        expect(await checkImage(vector(name), reference)).toMatchObject({ ok: true, differences: [] });
+      }
+    },
+  );
+});
+
+/** Images of mkfs.erofs: files compressed inside, blocks of 512 to 4096 bytes. */
+const golden = join(__dirname, '../golden');
+const others = [
+  ...['lz4-512', 'lz4', 'zstd', 'lzma', 'deflate', 'zstd-all-fragments', 'lz4-48bit-dedupe'].map(
+    (name) => `erofs-compressed/${name}`,
+  ),
+  ...['tar-b1024', 'dir-default', 'meta-first-chunk-holes-shared'].map((name) => `erofs-images/${name}`),
+].filter((name) => readdirSync(join(golden, name, '..')).includes(`${name.split('/')[1]!}.erofs.gz`));
+
+describe.each(others)('layers of another builder, %s', (name) => {
+  it('get an index, checksums, a dm-verity tree and zstd, and keep their file systems', async () => {
+    const image = gunzipSync(readFileSync(join(golden, `${name}.erofs.gz`)));
+    const source = `other-${++made}`;
+    const builder = new LayoutBuilder(join(folder, source));
+    const layer = { descriptor: builder.put('application/vnd.erofs', image), diffId: digestOf(image) };
+    builder.name(builder.image([layer], { config: { 'os.features': ['erofs'], rootfs: undefined } }));
+    for (const options of [{ ...spec, dmVerity: true }, { profile: 'containerd' } as const]) {
+      const { reference, layers } = await convert(ref(source), { ...options, chunkSize: '64KiB' });
+      expect(await verifyImage(reference)).toMatchObject({
+        ok: true,
+        layers: [{ merkle: 'dmVerity' in options ? 'ok' : 'absent' }],
+      });
+      const { manifests } = (await inspect(reference)) as ImageInspection;
+      expect(manifests[0]!.layers[0]!.table).toMatchObject({ hashAlgorithm: 'sha512' });
+      if (!('dmVerity' in options)) expect(layers[0]!.diffId).toBe(digestOf(image));
+      const verity = manifests[0]!.layers[0]!.dmverity;
+      // No larger than the image's own blocks, or no kernel would mount it.
+      if (verity !== null) expect(verity.dataBlockSize).toBe(2 ** image[1024 + 12]!);
+      expect(await checkImage(ref(source), reference)).toMatchObject({ ok: true, differences: [] });
+      expect(await tree(reference)).toEqual(await tree(ref(source)));
+    }
+  });
+});
