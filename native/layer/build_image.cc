@@ -109,6 +109,7 @@ class ImageOfTar final : public ByteSource {
 
 Result<BuiltImage> build_image(std::shared_ptr<const ByteSource> tar, const TreeOptions& tree_options,
                                const erofs::PlanOptions& options, Job& job, bool list_files) {
+  return_freed_memory();  // of what fetched and inflated the tar, before the tree needs memory
   LayerTree layer = TRY(tar_to_tree(*tar, job, tree_options));
   std::unique_ptr<erofs::Image> image = TRY(erofs::plan_image(std::move(layer.tree), *tar, options, job));
   Metadata metadata = TRY(Metadata::of(*image, tree_options, job));
