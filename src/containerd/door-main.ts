@@ -60,12 +60,12 @@ async function ask(namespace: string, chainId: string): Promise<StoredImage[]> {
 }
 
 function openDiffer(): GrpcServer {
-  const apply = async (request: ApplyRequest) => {
+  const apply = async (request: ApplyRequest, signal: AbortSignal) => {
     const began = performance.now();
     const onWarning = (line: string): void => {
       log.warning(line);
     };
-    const applied = await applyLayer(request, { root: settings.root, onWarning });
+    const applied = await applyLayer(request, { root: settings.root, onWarning, signal });
     const ms = Math.round(performance.now() - began);
     log.event('apply', { layer: request.diff!.digest, diffId: applied.digest, bytes: applied.size, ms });
     return { applied: toWire(applied) };
@@ -80,9 +80,9 @@ function logged(calls: Readonly<Record<string, Handler>>): Record<string, Handle
   return Object.fromEntries(
     Object.entries(calls).map(([name, call]) => [
       name,
-      async (request: never) => {
+      async (request: never, signal: AbortSignal) => {
         try {
-          return await call(request);
+          return await call(request, signal);
         } catch (error) {
           if (!(error instanceof StatusError && expected.includes(error.status)))
             log.event('refused', { call: name, why: (error as Error).message });

@@ -7,8 +7,8 @@ import { SeekableErofsError, failure, type ErrorCode } from '../errors';
 /** A service of containerd that this program offers, or asks. */
 export type ServiceName = 'snapshots' | 'diff' | 'content' | 'images';
 
-/** Answers one call; what it throws becomes a status that containerd understands. */
-export type Handler = (request: never) => Promise<unknown>;
+/** Answers one call; what it throws becomes a status that containerd understands. `signal` is aborted when nobody waits for the answer any more. */
+export type Handler = (request: never, signal: AbortSignal) => Promise<unknown>;
 
 /** An error with the status that it is to have; others get one by their code. */
 export class StatusError extends Error {
@@ -103,7 +103,11 @@ function answering(handler: Handler) {
     call: grpc.ServerUnaryCall<unknown, unknown> | grpc.ServerWritableStream<unknown, unknown>,
     callback?: grpc.sendUnaryData<unknown>,
   ): void => {
-    handler(call.request as never).then(
+    const gone = new AbortController();
+    call.on('cancelled', () => {
+      gone.abort();
+    });
+    handler(call.request as never, gone.signal).then(
       (answer) => {
         if (callback !== undefined) callback(null, answer);
         if (callback !== undefined || !('write' in call)) return;

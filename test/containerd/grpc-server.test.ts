@@ -43,6 +43,30 @@ test('calls are answered, errors have their status, and the socket is for its us
   await server.close();
 });
 
+test('a call that nobody waits for any more is told so', async () => {
+  let told: (reason: string) => void = () => undefined;
+  const reason = new Promise<string>((resolve) => (told = resolve));
+  const apply = (_: never, signal: AbortSignal) =>
+    new Promise<never>((_resolve, reject) => {
+      signal.addEventListener('abort', () => {
+        told('aborted');
+        reject(failure('CANCELLED', 'layer', 'it was cancelled'));
+      });
+    });
+  const server = openGrpc('diff', { Apply: apply });
+  const listener = await listenForDoor(socket, (connection) => {
+    server.accept(connection.resume());
+  });
+  const client = connectService(socket, 'diff');
+  await expect(client.call('Apply', {}, { deadline: Date.now() + 200 })).rejects.toMatchObject({
+    code: status.DEADLINE_EXCEEDED,
+  });
+  expect(await reason).toBe('aborted');
+  client.close();
+  listener.close();
+  await server.close();
+});
+
 test('a socket that nobody listens on is replaced', async () => {
   writeFileSync(socket, '');
   const listener = await listenForDoor(socket, () => undefined);
