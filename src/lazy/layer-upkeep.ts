@@ -112,10 +112,10 @@ export class LayerUpkeep {
   /** Layers of which everything is here become ones that other mounts take, one after the other. */
   private async completeLayers(): Promise<void> {
     for (const served of await this.parts.layers.all()) {
-      // What an earlier server stored and is not as it was is missing: the layer is not wrong for that.
-      if (served.wasChecked || !(await served.opened.store.checkAll())) continue;
-      served.wasChecked = true;
       try {
+        // What an earlier server stored and is not as it was is missing: the layer is not wrong for that.
+        if (served.wasChecked || !(await served.opened.store.checkAll())) continue;
+        served.wasChecked = true;
         await this.complete(served);
       } catch (error) {
         // Released meanwhile, its file was closed: the next server of it goes on.

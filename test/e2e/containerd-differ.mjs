@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { EROFS, HOST, startContainerd, unpacking } from './support/containerd-daemon.mjs';
+import { pullHostileImages } from './support/hostile-images.mjs';
 import { startServer } from './support/lazy-server.mjs';
 import { removeAll } from './support/leftovers.mjs';
 import {
@@ -69,6 +70,7 @@ const scenarios = {
   sameTree,
   byCri,
   hostile,
+  hostileVectors,
   killed,
   cancelled,
   nothingLeft: removeAll,
@@ -145,6 +147,17 @@ function hostile(test) {
   assert.deepEqual(layerFiles(test), before);
   expectWhole(test);
   console.log('ok: a layer that is not what it should be is not unpacked');
+}
+
+/** Layers that are made to deceive are not unpacked. */
+function hostileVectors(test) {
+  const before = layerFiles(test);
+  assert.deepEqual(
+    pullHostileImages(test, () => 'unpacked'),
+    [],
+  );
+  assert.deepEqual(layerFiles(test), before);
+  expectWhole(test);
 }
 
 /** The differ is killed while it unpacks: nothing half-written stays, and the next pull goes through. */

@@ -3,11 +3,13 @@
 // Prints SKIP and succeeds where the machine can't run containers. $CONTAINERD_BIN: a directory with containerd's programs.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EROFS, HOST, startContainerd, unpacking } from './support/containerd-daemon.mjs';
 import { execInPod, runPod } from './support/cri-pod.mjs';
+import { endAll, unmountAll } from './support/reboot.mjs';
+import { pullHostileImages } from './support/hostile-images.mjs';
 import { killAtRandom } from './support/kills.mjs';
 import { startServer } from './support/lazy-server.mjs';
 import { removeAll } from './support/leftovers.mjs';
@@ -90,6 +92,8 @@ const scenarios = {
   manyLayers,
   mixedNode,
   hostile,
+  hostileVectors,
+  reboot,
   killed: (test) => killAtRandom(test, () => test.server.comesUp()),
   nothingLeft: removeAll,
 };
@@ -237,6 +241,40 @@ function hostile(test) {
   assert.equal(readdirSync(server.layers).length, before);
   pull(test, 'hostile', image);
   console.log('ok: a layer that is not what it should be is refused');
+}
+
+/** Layers that are made to deceive. Not refused are those whose frames are sound: by a wrong tree, at which no kernel here looks, or what nothing reads. */
+function hostileVectors(test) {
+  const seenWhole = pullHostileImages(test);
+  assert.ok(
+    seenWhole.every((name) => /^(verity_|root_|payload_long$)/.test(name)),
+    `not refused: ${seenWhole}`,
+  );
+  assert.deepEqual(listed(test, 'vectors'), []);
+}
+
+/** All processes are gone, and so is what was mounted and in memory; what is on disk is there. */
+async function reboot(test) {
+  const { daemon, server, at } = test;
+  const image = convert(test, 'reboot', 'sharing:sleeping', '--dm-verity');
+  pull(test, 'reboot', image);
+  runOn(test, 'reboot', image, 'kept');
+  exec(test, 'reboot', 'kept', 'echo mine > /data/kept');
+  await daemon.kill();
+  await server.kill({ all: true });
+  endAll('containerd-shim', '/usr/bin/sleep');
+  unmountAll([at(''), '/run/']);
+  for (const name of readdirSync(server.state))
+    if (name !== 'content') rmSync(join(server.state, name), { recursive: true });
+  rmSync(at('state'), { recursive: true });
+  await server.start();
+  await daemon.start();
+  daemon.ctr(ns(test, 'reboot'), 'tasks', 'start', '--detach', 'kept');
+  assert.equal(exec(test, 'reboot', 'kept', 'read a < /data/kept; echo $a; sleep 1'), 'mine\n');
+  const read = exec(test, 'reboot', 'kept', 'sha256sum /data/big; sleep 1').trim();
+  assert.ok(EXPECTED_OUTPUT.includes(read), read);
+  removeContainer(test, 'reboot', 'kept');
+  console.log('ok: after a reboot a container that was there starts again, with what it wrote');
 }
 
 function listed(test, namespace, full = ns(test, namespace)) {

@@ -5,7 +5,7 @@ import { randomInt } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { convert, exec, executing, ns, pulling, removeContainer, run, runOn, pull } from './node.mjs';
+import { convert, exec, executing, ns, pulling, run, runOn, pull } from './node.mjs';
 import { EXPECTED_OUTPUT, writeSharingImages } from './sample-image.mjs';
 
 const DEFAULT_KILLS = 3;
@@ -77,13 +77,15 @@ async function oneKill(test, { kind, round, image, random, comesUp }) {
   const readOn = await Promise.allSettled([(async () => exec(test, 'killed', 'reader', READ))()]);
   if (isFatal) {
     expectRight(readOn[0]);
-    removeContainer(test, 'killed', 'reader');
-    runOn(test, 'killed', image, 'reader');
+    await onceConnected(() => {
+      removeQuietly(test, 'reader');
+      runOn(test, 'killed', image, 'reader');
+    });
     assert.equal(exec(test, 'killed', 'reader', READ).trim(), BIG_LINE);
   } else
     assert.equal(readOn[0].value?.trim(), BIG_LINE, `the container does not read on: ${readOn[0].reason}`);
   await removeEnded(test, ['reader']);
-  await pullAgain(test, other);
+  await onceConnected(() => pull(test, 'killed', other));
   assert.equal(run(test, 'killed', other), EXPECTED_OUTPUT);
   test.daemon.ctr(ns(test, 'killed'), 'images', 'remove', '--sync', other);
 }
@@ -142,12 +144,11 @@ function removeQuietly(test, name) {
   }
 }
 
-/** containerd waits before it connects again where it was refused. */
-async function pullAgain(test, image) {
+/** containerd waits before it connects again where it was refused, and fails all calls meanwhile. */
+async function onceConnected(act) {
   for (const deadline = Date.now() + PATIENCE; ;) {
     try {
-      pull(test, 'killed', image);
-      return;
+      return act();
     } catch (error) {
       const isRefused = /connection (error|refused)|Unavailable/i.test(error.message);
       if (Date.now() > deadline || !isRefused) throw error;
