@@ -19,6 +19,7 @@ import {
   layerFiles,
   layersOf,
   ns,
+  onceConnected,
   pull,
   pulling,
   removeContainer,
@@ -175,7 +176,7 @@ async function killed(test) {
     for (const size of sizesOf(test)) seen.add(size);
     removeImage(test, 'killed', image);
   }
-  await pullAgain(test, 'killed', image);
+  await onceConnected(() => pull(test, 'killed', image));
   expectWhole(test);
   const whole = sizesOf(test);
   assert.deepEqual(
@@ -207,19 +208,6 @@ async function cancelled(test) {
 function removeImage(test, namespace, image) {
   const { daemon } = test;
   daemon.ctr(ns(test, namespace), 'images', 'remove', '--sync', image);
-}
-
-/** containerd waits before it connects again where it was refused. */
-async function pullAgain(test, namespace, image) {
-  for (let attempt = 0; attempt < 20; attempt++) {
-    try {
-      pull(test, namespace, image);
-      return;
-    } catch {
-      await sleep(500);
-    }
-  }
-  pull(test, namespace, image);
 }
 
 /** Nothing in the folders of layers is unfinished. */

@@ -3,12 +3,12 @@
 // Prints SKIP and succeeds where the machine can't run containers. $CONTAINERD_BIN: a directory with containerd's programs.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync, rmSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EROFS, HOST, startContainerd, unpacking } from './support/containerd-daemon.mjs';
 import { execInPod, runPod } from './support/cri-pod.mjs';
-import { endAll, unmountAll } from './support/reboot.mjs';
+import { emptyFolder, endAll, unmountAll } from './support/reboot.mjs';
 import { pullHostileImages } from './support/hostile-images.mjs';
 import { killAtRandom } from './support/kills.mjs';
 import { startServer } from './support/lazy-server.mjs';
@@ -22,6 +22,7 @@ import {
   layersOf,
   layersOfLayout,
   ns,
+  onceConnected,
   pull,
   pulling,
   push,
@@ -264,12 +265,11 @@ async function reboot(test) {
   await server.kill({ all: true });
   endAll('containerd-shim', '/usr/bin/sleep');
   unmountAll([at(''), '/run/']);
-  for (const name of readdirSync(server.state))
-    if (name !== 'content') rmSync(join(server.state, name), { recursive: true });
-  rmSync(at('state'), { recursive: true });
+  emptyFolder(server.state, 'content'); // as they are by default: in /run, and in /var/lib
+  for (const folder of [at('state'), '/run']) emptyFolder(folder);
   await server.start();
   await daemon.start();
-  daemon.ctr(ns(test, 'reboot'), 'tasks', 'start', '--detach', 'kept');
+  await onceConnected(() => daemon.ctr(ns(test, 'reboot'), 'tasks', 'start', '--detach', 'kept'));
   assert.equal(exec(test, 'reboot', 'kept', 'read a < /data/kept; echo $a; sleep 1'), 'mine\n');
   const read = exec(test, 'reboot', 'kept', 'sha256sum /data/big; sleep 1').trim();
   assert.ok(EXPECTED_OUTPUT.includes(read), read);

@@ -5,7 +5,7 @@ import { randomInt } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { convert, exec, executing, ns, pulling, run, runOn, pull } from './node.mjs';
+import { convert, exec, executing, ns, onceConnected, pull, pulling, run, runOn } from './node.mjs';
 import { EXPECTED_OUTPUT, writeSharingImages } from './sample-image.mjs';
 
 const DEFAULT_KILLS = 3;
@@ -140,19 +140,6 @@ function removeQuietly(test, name) {
       test.daemon.ctr(ns(test, 'killed'), ...args);
     } catch {
       // There is none, or it can't be removed yet.
-    }
-  }
-}
-
-/** containerd waits before it connects again where it was refused, and fails all calls meanwhile. */
-async function onceConnected(act) {
-  for (const deadline = Date.now() + PATIENCE; ;) {
-    try {
-      return act();
-    } catch (error) {
-      const isRefused = /connection (error|refused)|Unavailable/i.test(error.message);
-      if (Date.now() > deadline || !isRefused) throw error;
-      await sleep(500);
     }
   }
 }

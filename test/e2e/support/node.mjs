@@ -3,12 +3,14 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { program } from './lazy-server.mjs';
 import { treeOf } from './tree.mjs';
 
 /** The image that keeps pods alive. */
 export const PAUSE = 'example.test/pause:1';
 const TIMEOUT = 5 * 60_000;
+const CONNECT_TIME = 30_000;
 
 /** The whole name of a namespace of the scenario. */
 export const ns = ({ groups }, name) => `${groups}-${name}`;
@@ -52,6 +54,19 @@ export const pulling = ({ snapshotter, pullFlags }, image, into = snapshotter) =
 
 export function pull(test, namespace, image, snapshotter) {
   test.daemon.ctr(ns(test, namespace), ...pulling(test, image, snapshotter));
+}
+
+/** containerd waits before it connects again where it was refused, and fails all calls meanwhile. */
+export async function onceConnected(act) {
+  for (const deadline = Date.now() + CONNECT_TIME; ;) {
+    try {
+      return act();
+    } catch (error) {
+      const isRefused = /connection (error|refused)|Unavailable/i.test(error.message);
+      if (Date.now() > deadline || !isRefused) throw error;
+      await sleep(500);
+    }
+  }
 }
 
 let containers = 0;

@@ -1,6 +1,7 @@
 // What a reboot takes away, in the namespaces of a scenario.
 import { execFileSync } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 
 /** Kills all processes whose command line names one of these. */
 export function endAll(...programs) {
@@ -21,4 +22,10 @@ export function unmountAll(folders) {
     .map((line) => line.split(' ')[4] ?? '')
     .filter((target) => folders.some((folder) => target.startsWith(folder)));
   for (const target of targets.reverse()) execFileSync('umount', ['-l', target]);
+}
+
+/** Removes all in a folder, but for these names. */
+export function emptyFolder(folder, ...kept) {
+  for (const name of readdirSync(folder))
+    if (!kept.includes(name)) rmSync(join(folder, name), { recursive: true, force: true });
 }
