@@ -82,6 +82,9 @@ export {
 export type { BatchSummary } from './convert/batch/tally';
 export { queueBatch, type QueueBatchOptions } from './service/batch';
 export { runWorker, parseLimit, type WorkerEvent, type WorkerOptions } from './service/worker';
+export { withQueue, type QueueAdmin, type QueuedJob, type QueuedJobDetails } from './service/admin';
+export { serveDashboard, type DashboardOptions } from './service/dashboard';
+export { serveHooks, type HookOptions } from './service/hooks/serve';
 export type { RegistryLimit } from './service/fleet-traffic';
 export { serveLazily, type ServeOptions } from './containerd/serve';
 export type { KeeperOptions, LazyServeOptions } from './lazy/keeper';

@@ -202,6 +202,16 @@ export const optionsOf = {
     onReady: { kind: 'function' },
     metrics: { kind: 'text', flag: 'metrics' },
   },
+  serveHooks: {
+    ...registry,
+    listen: { kind: 'text', flag: 'listen' },
+    policy: { kind: 'file', flag: 'policy' },
+    queue: { kind: 'text', flag: 'queue' },
+    poll: { kind: 'integer', min: 1, flag: 'poll' },
+    signal: resources.signal,
+    onReady: { kind: 'function' },
+    onWarning: resources.onWarning,
+  },
   decodeBlob: {
     ...resources,
     ...read,

@@ -34,6 +34,13 @@ const calls: Record<keyof typeof optionsOf, (options: object) => Promise<unknown
   convertBatch: (options) => library.convertBatch(at('list'), options),
   queueBatch: (options) => library.queueBatch(at('list'), options),
   runWorker: (options) => library.runWorker('redis://127.0.0.1:1', options),
+  serveHooks: (options) =>
+    library.serveHooks({
+      listen: '127.0.0.1:0',
+      policy: at('policy'),
+      queue: 'redis://127.0.0.1:1',
+      ...options,
+    }),
   decodeBlob: (options) => library.decodeBlob(at('tar'), at('out'), options),
   verifyImage: (options) => library.verifyImage(at('tar'), options),
   checkImage: (options) => library.checkImage(at('tar'), at('tar'), options),

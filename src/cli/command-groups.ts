@@ -36,6 +36,8 @@ export const commandGroups: Readonly<Record<string, Readonly<Record<string, Load
   },
   'Many machines:': {
     worker: async () => (await import('./commands/worker.js')).workerCommand,
+    queue: async () => (await import('./commands/queue.js')).queueCommand,
+    hooks: async () => (await import('./commands/hooks.js')).hooksCommand,
   },
   'This machine:': {
     doctor: async () => (await import('./commands/doctor.js')).doctorCommand,

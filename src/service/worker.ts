@@ -5,6 +5,7 @@ import type { ConvertOptions } from '../convert/convert-options';
 import type { ConvertResult } from '../convert/convert-result';
 import { convertImage } from '../convert/image';
 import { convertPlanned, planLayers } from '../convert/layer-jobs';
+import { withoutNoEffect } from '../convert/no-effect';
 import { ConversionPool } from '../convert/pool';
 import { failure } from '../errors';
 import type { ResourceOptions, WarningOptions } from '../job';
@@ -284,7 +285,9 @@ class WorkerRun {
     const { authFile, certDir, insecureHttp, concurrency, retryTime, cache, threads, tmpDir, onWarning } =
       this.options;
     const given = { authFile, certDir, insecureHttp, concurrency, retryTime, cache };
-    const own = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+    const said = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+    const [from, to] = [parseReference(job.data.source), parseReference(job.data.destination)];
+    const own = withoutNoEffect(from, to, said);
     const source = publicName(job.data.source);
     return {
       ...jobOptions(`job ${job.id}`, job.data),

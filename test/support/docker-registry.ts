@@ -4,6 +4,10 @@ import { join } from 'node:path';
 
 /** How docker-registry is set up; without options it is open to all, over plain HTTP. */
 export interface DockerRegistryOptions {
+  /** One that is free, where the registry is to be started again. */
+  port?: number;
+  /** Where it sends its notifications, with this Authorization header. */
+  notify?: { url: string; authorization: string };
   /** Lines of an htpasswd file with bcrypt hashes. */
   htpasswd?: string;
   tls?: { certFile: string; keyFile: string };
@@ -60,7 +64,10 @@ export class DockerRegistry {
   }
 }
 
-async function configOf(folder: string, { htpasswd, tls, token }: DockerRegistryOptions): Promise<object> {
+async function configOf(
+  folder: string,
+  { htpasswd, tls, token, port = 0, notify }: DockerRegistryOptions,
+): Promise<object> {
   const passwords = join(folder, 'htpasswd');
   if (htpasswd !== undefined) await writeFile(passwords, htpasswd);
   return {
@@ -68,10 +75,24 @@ async function configOf(folder: string, { htpasswd, tls, token }: DockerRegistry
     log: { level: 'info', accesslog: { disabled: true } },
     storage: { filesystem: { rootdirectory: join(folder, 'data') }, delete: { enabled: true } },
     http: {
-      addr: '127.0.0.1:0',
+      addr: `127.0.0.1:${port}`,
       relativeurls: true,
       ...(tls && { tls: { certificate: tls.certFile, key: tls.keyFile } }),
     },
+    ...(notify && {
+      notifications: {
+        endpoints: [
+          {
+            name: 'hooks',
+            url: notify.url,
+            headers: { Authorization: [notify.authorization] },
+            timeout: '5s',
+            threshold: 5,
+            backoff: '1s',
+          },
+        ],
+      },
+    }),
     ...(htpasswd !== undefined && { auth: { htpasswd: { realm: 'test', path: passwords } } }),
     ...(token && {
       auth: {
