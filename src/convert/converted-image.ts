@@ -35,7 +35,7 @@ export async function convertOne(
   const fitting = fittingRun(imageRun, sources, descriptor.digest);
   const run = { ...fitting, order: (await imageRun.orders?.of(image)) ?? null };
   const orders = run.order && new LayerOrders(run.order, sources.length);
-  const layers = await runTogether([...sources.keys()], imageSignal, async (i, signal) => {
+  const begun = await runTogether(largestFirst(sources), imageSignal, async (i, signal) => {
     const files = await orders?.filesOf(i);
     const onHides = (indices: readonly number[]): void => orders?.hides(i, files, indices);
     try {
@@ -43,11 +43,13 @@ export async function convertOne(
       const call = layerCall(own, sources[i]!, { signal, onProgress }, files);
       const made = await convertOnce(own, { ...call, onHides }, sources[0]!);
       onHides(made.hides ?? []);
-      return made;
+      return [i, made] as const;
     } finally {
       onHides([]); // nobody is to wait for a layer that failed
     }
   });
+  const made = new Map(begun);
+  const layers = sources.map((_, i) => made.get(i)!);
   const newPlatform = indexPlatform(run, image, layers);
   const rewritten = rewriteImage(manifest, config, layers, {
     what: descriptor.digest,
@@ -58,6 +60,11 @@ export async function convertOne(
     if (!(await run.destination.has(part))) await run.destination.writeBlob(part, bytes);
   }
   return { ...written, platform, layers };
+}
+
+/** Places of layers in the order in which they begin: while the largest is inflated, which takes one core, the others keep the rest busy. */
+function largestFirst(layers: readonly ImageLayer[]): number[] {
+  return [...layers.keys()].sort((a, b) => layers[b]!.descriptor.size - layers[a]!.descriptor.size);
 }
 
 /** Whether a layer is carried over as it is. */

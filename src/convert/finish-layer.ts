@@ -9,14 +9,13 @@ import { isTarLayer } from '../format/media-types';
 import type { EncodeSettings } from '../format/profiles';
 import { openTemporary } from '../fs/temporary';
 import { roleOf } from '../image/composition';
-import { hiddenBelow } from '../image/hidden-paths';
 import { readIndexOf } from '../image/image-layers';
 import { encodeErofs, settingsForImage, type EncodableImage } from '../layer/encode';
 import type { EncodedLayer } from '../layer/encoded-layer';
 import { warnOfKeptOrder } from '../layer/layer-image';
 import { warnOfUnusedMkfs } from '../layer/mkfs/options';
 import { asByteSource } from '../layer/native-byte-source';
-import { native } from '../native/binding';
+import { native, type NativeSource } from '../native/binding';
 import { omit } from '../oci/json';
 import type { BlobDraft, BlobFile } from '../oci/store';
 import type { Descriptor } from '../oci/types';
@@ -88,7 +87,7 @@ async function finishTar(run: LayerRun, call: LayerCall, file: BlobFile): Promis
           (hot?.found ?? []).map((i) => paths[i]!),
         );
       // Beside the encoding: the layers below wait for it, and this one need not.
-      const hiding = hiddenBelow(asByteSource(image, file.name), paths);
+      const hiding = paths.length === 0 ? Promise.resolve([]) : hiddenIn(image, file.name, paths);
       hiding.then(call.onHides, () => undefined); // awaited below, unless encoding fails first
       const checkAll = async (): Promise<void> => {
         await hiding; // it reads the image, which is closed then
@@ -109,6 +108,11 @@ async function finishTar(run: LayerRun, call: LayerCall, file: BlobFile): Promis
   } catch (error) {
     throw await causeOf(error, file, descriptor, call.options);
   }
+}
+
+async function hiddenIn(image: NativeSource, name: string, paths: readonly Uint8Array[]): Promise<number[]> {
+  const { hiddenBelow } = await import('../image/hidden-paths.js'); // which reads EROFS: 35 modules
+  return hiddenBelow(asByteSource(image, name), paths);
 }
 
 /** Decodes a layer into a file without a name, and wraps what it holds. */

@@ -1,7 +1,7 @@
 import { read } from 'node:fs';
 import { promisify } from 'node:util';
 import { SeekableErofsError, failure } from '../errors';
-import type { FuseEvent, NativeFuseServer } from '../native/binding';
+import type { FuseEvent, NativeFuseServer } from '../native/fuse-server';
 import { piecesOf, type ByteSource } from '../source/byte-source';
 import { ChunkDecoder, isWrong } from './chunk-decoder';
 import type { ChunkStore } from './chunk-store';

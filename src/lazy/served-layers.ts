@@ -7,7 +7,7 @@ import { roleOf } from '../image/composition';
 import { metadataSize } from '../layer/metadata-size';
 import { materialisedTree } from '../layer/materialise';
 import { omit } from '../oci/json';
-import type { FuseEvent, FuseFile, NativeFuseServer } from '../native/binding';
+import type { FuseEvent, FuseFile, NativeFuseServer } from '../native/fuse-server';
 import { AttachedTraces } from './attached-traces';
 import { storeLock } from './cache-room';
 import { DecodeBudget } from './decode-budget';

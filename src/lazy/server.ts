@@ -1,5 +1,6 @@
 import type { Server, Socket } from 'node:net';
-import { native, type FuseEvent, type NativeFuseServer } from '../native/binding';
+import { native } from '../native/binding';
+import type { FuseEvent, NativeFuseServer } from '../native/fuse-server';
 import { failure } from '../errors';
 import type { CacheLimits } from './cache-room';
 import { showCacheAt } from './erofs-cache/cache-mount';

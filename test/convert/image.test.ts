@@ -56,6 +56,14 @@ describe('the layers of an image', () => {
     expect(digests.size).toBe(1);
   });
 
+  test('begin with the largest: one core inflates it while others work on the rest', async () => {
+    const opened = vi.spyOn(LayoutSource.prototype, 'openFile');
+    await convertImage(`oci:${source}`, `oci:${newPath()}:app`, { threads: 1 });
+    const sizes = opened.mock.calls.map(([{ size }]) => size);
+    expect(sizes).toHaveLength(layerCount);
+    expect(sizes).toEqual([...sizes].sort((a, b) => b - a));
+  });
+
   test('are told apart in progress', async () => {
     const events: ProgressEvent[] = [];
     const onProgress = (event: ProgressEvent): void => void events.push(event);

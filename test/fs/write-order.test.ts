@@ -1,7 +1,17 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { open, rename, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LayerCache } from '../../src/convert/layer-cache';
 import { digestOf } from '../../src/format/digest';
@@ -9,6 +19,7 @@ import { writeAtomically } from '../../src/fs/atomic-file';
 import { openUnnamed } from '../../src/fs/unnamed-file';
 import { native } from '../../src/native/binding';
 import { LayoutDestination } from '../../src/store/layout/layout';
+import { refusal } from '../support/refusal';
 
 // What is to be found after a power cut must be on the disk before a name leads to it, and then the name.
 
@@ -22,12 +33,13 @@ vi.mock('../../src/fs/unnamed-file', async (original) => {
 });
 
 let folder: string;
+let prototype: FileHandle;
 let events: { what: 'sync' | 'name'; inode: number; path?: string }[];
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'write-order-'));
   events = [];
   const handle = await open(folder);
-  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  prototype = Object.getPrototypeOf(handle) as FileHandle;
   await handle.close();
   const sync = Reflect.get<FileHandle, 'sync'>(prototype, 'sync');
   vi.spyOn(prototype, 'sync').mockImplementation(async function (this: FileHandle) {
@@ -88,7 +100,7 @@ describe('a file is on the disk before it has its name, and the name after that'
   ])('%s', async (_, unnamed, replaces) => {
     if (!unnamed) vi.mocked(openUnnamed).mockResolvedValue(null);
     if (replaces) writeFileSync(at('file'), 'old');
-    await writeAtomically(at('file'), async ({ fd }) => void (await import('node:fs')).writeSync(fd, 'new'));
+    await writeAtomically(at('file'), ({ fd }) => Promise.resolve(void writeSync(fd, 'new')));
     expect(readFileSync(at('file'), 'utf8')).toBe('new');
     expectSafe('file', '.');
   });
@@ -134,5 +146,41 @@ describe('a file is on the disk before it has its name, and the name after that'
     for (const path of [...blobs, 'layout/index.json', 'layout/oci-layout']) expectSafe(path);
     expect(syncs(inodeOf('layout/blobs/sha256')).at(-1)).toBeLessThan(named('layout/index.json'));
     expect(named('layout/index.json')).toBeLessThan(named('layout/oci-layout'));
+  });
+
+  it('a layer in a layout: who commits it does not wait for the disk, its name does', async () => {
+    const layout = await LayoutDestination.open(at('layout'));
+    const layer = await layout.createBlob();
+    writeSync(layer.fd, 'layer');
+    const descriptor = { mediaType: 'x', digest: digestOf(Buffer.from('layer')), size: 5 };
+    const path = `layout/blobs/sha256/${descriptor.digest.slice(7)}`;
+    const sync = vi.mocked(Reflect.get<FileHandle, 'sync'>(prototype, 'sync'));
+    let onDisk = (): void => undefined;
+    const disk = new Promise<void>((resolve) => (onDisk = resolve));
+    sync.mockImplementationOnce(async function (this: FileHandle) {
+      await disk;
+      events.push({ what: 'sync', inode: (await this.stat()).ino });
+    });
+    await layer.commit(descriptor);
+    const published = layout.setReference('new', descriptor);
+    await setTimeout(50);
+    expect(existsSync(at(path))).toBe(false);
+    onDisk();
+    await published;
+    await layout.close();
+    expectSafe(path);
+  });
+
+  it('a layer that can not be brought to the disk gets no name, and the image neither', async () => {
+    const layout = await LayoutDestination.open(at('layout'));
+    const layer = await layout.createBlob();
+    writeSync(layer.fd, 'layer');
+    const descriptor = { mediaType: 'x', digest: digestOf(Buffer.from('layer')), size: 5 };
+    const full = Object.assign(new Error('no space'), { code: 'ENOSPC', errno: -28 });
+    vi.mocked(Reflect.get<FileHandle, 'sync'>(prototype, 'sync')).mockRejectedValueOnce(full);
+    await layer.commit(descriptor);
+    await expect(layout.setReference('new', descriptor)).rejects.toThrow(refusal('NO_SPACE'));
+    await layout.abort();
+    expect(existsSync(at('layout'))).toBe(false);
   });
 });

@@ -10,7 +10,8 @@ import { LayerSources } from '../../src/lazy/layer-sources';
 import { LazyConnection, type LazyLayerRequest } from '../../src/lazy/messages';
 import { LazyServer } from '../../src/lazy/server';
 import { connectTo } from '../../src/lazy/socket';
-import { native, type NativeFuseServer } from '../../src/native/binding';
+import { native } from '../../src/native/binding';
+import type { NativeFuseServer } from '../../src/native/fuse-server';
 import { openFileSource } from '../../src/source/file';
 import { tarBytes } from '../support/tar-bytes';
 

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import { serializeDmveritySidecar } from '../../format/dmverity-sidecar';
 import { parseDigest } from '../../format/digest';
 import { openTemporary } from '../../fs/temporary';
-import type { NativeFuseServer } from '../../native/binding';
+import type { NativeFuseServer } from '../../native/fuse-server';
 import { nodeOf } from '../lazy-folder';
 import type { LazyLayerAnswer } from '../messages';
 

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { failure } from '../../errors';
 import { publicName } from '../../public-name';
-import type { NativeFuseServer } from '../../native/binding';
+import type { NativeFuseServer } from '../../native/fuse-server';
 import type { LazyFolder } from '../lazy-folder';
 import type { AddImageRequest, CachedImageStatus, LazyLayerRequest } from '../messages';
 import { tablesName } from '../open-layer';

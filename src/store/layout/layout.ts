@@ -31,6 +31,8 @@ import { LayoutWorkspace, workspaceName, type DraftFolder } from './workspace';
 interface PendingBlob {
   path: string;
   descriptor: Descriptor;
+  /** When it is on the disk; undefined: it is. */
+  synced?: Promise<void>;
 }
 
 interface NamedImage {
@@ -119,9 +121,17 @@ export class LayoutDestination implements DestinationStore {
     return {
       fd: draft.handle.fd,
       name: this.name,
+      // Who commits need not wait for the disk: the reference does, and other layers are worked on meanwhile.
       commit: async (descriptor) => {
-        await draft.finish(descriptor.size);
-        this.pending.set(descriptor.digest, { path: draft.path, descriptor });
+        try {
+          draft.check(descriptor.size);
+        } catch (error) {
+          await draft.remove();
+          throw error;
+        }
+        const synced = draft.finish(descriptor.size);
+        synced.catch(() => undefined); // publish() tells
+        this.pending.set(descriptor.digest, { path: draft.path, descriptor, synced });
       },
       discard: () => draft.remove(),
     };
@@ -195,6 +205,7 @@ export class LayoutDestination implements DestinationStore {
       this.drafts.writeFile(serializeJson(index, `${this.name}, index.json`, maxListSize)),
       old === undefined ? this.drafts.writeFile(layoutMarker) : undefined,
       this.drafts.recordMoves(blobs.map((blob) => blob.descriptor.digest)),
+      ...blobs.map((blob) => blob.synced),
     ]);
     const moved: PendingBlob[] = [];
     try {

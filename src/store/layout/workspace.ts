@@ -28,6 +28,8 @@ const draftFolderPattern = /^drafts-[0-9a-f]{16}$/;
 interface DraftFile {
   readonly handle: FileHandle;
   readonly path: string;
+  /** MISMATCH when its size is not `size`. */
+  check(size: number): void;
   /** Syncs and closes it. MISMATCH when its size is not `size`; it is removed then. */
   finish(size: number): Promise<void>;
   remove(): Promise<void>;
@@ -165,9 +167,14 @@ export class DraftFolder {
       await handle.close();
       await rm(path, { force: true });
     };
+    const check = (size: number): void => {
+      const written = fstatSync(handle.fd).size;
+      if (written !== size) throw failure('MISMATCH', path, `${written} bytes were written, not ${size}`);
+    };
     const finish = async (size: number): Promise<void> => {
       try {
-        await syncChecked(handle, path, size);
+        check(size);
+        await handle.sync();
       } catch (error) {
         await remove();
         throw fromSystemError(path, error);
@@ -175,7 +182,7 @@ export class DraftFolder {
       this.unfinished.delete(file);
       await handle.close();
     };
-    const file = { handle, path, finish, remove };
+    const file = { handle, path, check, finish, remove };
     this.unfinished.add(file);
     return file;
   }
@@ -269,12 +276,6 @@ export class DraftFolder {
     }
     await removeIfEmpty(this.path);
   }
-}
-
-async function syncChecked(handle: FileHandle, path: string, size: number): Promise<void> {
-  const written = fstatSync(handle.fd).size;
-  if (written !== size) throw failure('MISMATCH', path, `${written} bytes were written, not ${size}`);
-  await handle.sync();
 }
 
 /** The lock if nobody holds it. */

@@ -6,7 +6,7 @@ import { CachedImages } from '../../../src/lazy/erofs-cache/cached-images';
 import type { LazyFolder } from '../../../src/lazy/lazy-folder';
 import type { LazyLayerRequest } from '../../../src/lazy/messages';
 import type { ServedLayer, ServedLayers } from '../../../src/lazy/served-layers';
-import type { NativeFuseServer } from '../../../src/native/binding';
+import type { NativeFuseServer } from '../../../src/native/fuse-server';
 import { caught } from '../../support/caught';
 
 // Which layers a cache shows, and for how long; the layers themselves, and the FUSE mount, are played.
