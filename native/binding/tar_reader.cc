@@ -107,13 +107,25 @@ Napi::Value to_columns(Napi::Env env, const Batch& batch) {
 }  // namespace
 
 struct TarReaderHandle::State {
-  explicit State(std::shared_ptr<const ByteSource> from) : source(std::move(from)), reader(*source) {}
+  explicit State(std::shared_ptr<const ByteSource> from) : source(std::move(from)) {
+    reader.emplace(*source);
+  }
 
+  // Empty at the end, where the tar is let go of: JavaScript may keep its handle until it collects garbage.
   Result<Batch> next(Job& job) {
+    Result<Batch> batch = reader ? read(job) : Batch();
+    if (batch.ok() && batch.value().empty()) {
+      reader.reset();
+      source.reset();
+    }
+    return batch;
+  }
+
+  Result<Batch> read(Job& job) {
     Batch batch;
     for (size_t bytes = 0; batch.size() < kMaxEntries && bytes < kMaxBytes;) {
       TRY(job.check());
-      std::optional<tar::Entry> entry = TRY(reader.next());
+      std::optional<tar::Entry> entry = TRY(reader->next());
       if (!entry) break;
       bytes += variable_size(*entry);
       batch.push_back(std::move(*entry));
@@ -122,7 +134,7 @@ struct TarReaderHandle::State {
   }
 
   std::shared_ptr<const ByteSource> source;
-  tar::Reader reader;
+  std::optional<tar::Reader> reader;
   std::atomic<bool> busy = false;
 };
 
