@@ -18,6 +18,7 @@ const expected = [
   /^prebuilds\/README\.md$/,
   /^prebuilds\/linux-(x64|arm64)\/seekable-erofs-native\.(glibc|musl)\.node$/,
   /^docs\/(?!api\/)([a-z]+\/)?[a-z0-9-]+\.md$/,
+  /^docs\/images\/[a-z-]+\.png$/,
   /^bench\/results\/overview\.svg$/,
   /^scripts\/(build-addon|compile-addon|zstd-sources)\.mjs$/,
 ];

@@ -101,7 +101,7 @@ finish() {
 check_node
 need_programs g++=g++ make=make python3=python3 cmake=cmake ninja=ninja-build nm=binutils zstd=zstd mkfs.erofs=erofs-utils \
   fsck.erofs=erofs-utils clang-format=clang-format clang-tidy=clang-tidy setfattr=attr veritysetup=cryptsetup-bin \
-  docker-registry=docker-registry redis-server=redis-server skopeo=skopeo openssl=openssl zsh=zsh fish=fish
+  docker-registry=docker-registry redis-server=redis-server skopeo=skopeo openssl=openssl zsh=zsh fish=fish chromium=chromium
 [ -x /usr/bin/time ] || need_packages time
 python3 -m pip --version >/dev/null 2>&1 || need_packages python3-pip # brings the compiler of the released binary
 need_packages libgtest-dev libssl-dev zlib1g-dev clang-14 libclang-rt-14-dev

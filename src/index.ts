@@ -49,6 +49,7 @@ export type { RegistryOptions, StoreOptions } from './store/registry/options';
 export { openRegistryBlob } from './store/registry/source';
 export type { RetryOptions } from './source/retry';
 export type { PlatformSelection } from './image/image-set';
+export { writeImagePage, type ImagePage, type ImagePageOptions } from './image/page/page';
 export { inspect, openInspection } from './image/inspect';
 export type { ImageInspection, InspectOptions, OpenInspection } from './image/inspect';
 export type { StreamedImage, StreamedManifest } from './image/inspect';

@@ -235,6 +235,14 @@ export const optionsOf = {
     measure: { kind: 'boolean' },
     sharedWith: { kind: 'texts', flag: 'shared-with' },
   },
+  writeImagePage: {
+    ...resources,
+    ...read,
+    ...registry,
+    platform: view.platform,
+    trace: { kind: 'text', flag: 'trace' },
+    sharedWith: { kind: 'text', flag: 'shared-with' },
+  },
   listEntries: { ...resources, ...view, recursive: { kind: 'boolean', flag: 'recursive' } },
   readImageFile: { ...resources, ...view },
   extractImage: {

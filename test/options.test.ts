@@ -45,6 +45,7 @@ const calls: Record<keyof typeof optionsOf, (options: object) => Promise<unknown
   verifyImage: (options) => library.verifyImage(at('tar'), options),
   checkImage: (options) => library.checkImage(at('tar'), at('tar'), options),
   inspect: (options) => library.inspect(at('tar'), options),
+  writeImagePage: (options) => library.writeImagePage(at('tar'), at('page.html'), options),
   listEntries: (options) => library.listImage(at('tar'), '/', options),
   readImageFile: (options) => library.readImageFile(at('tar'), '/f', () => Promise.resolve(true), options),
   extractImage: (options) => library.extractImage(at('tar'), at('out'), options),
@@ -221,6 +222,7 @@ const complete: {
   decode: Same<keyof library.DecodeOptions, keyof Table['decodeBlob']>;
   check: Same<keyof library.CheckOptions, keyof Table['checkImage']>;
   inspect: Same<keyof library.InspectOptions, keyof Table['inspect']>;
+  writeImagePage: Same<keyof library.ImagePageOptions, keyof Table['writeImagePage']>;
   extract: Same<keyof library.ExtractOptions, keyof Table['extractImage']>;
   mount: Same<keyof library.MountOptions, keyof Table['mountImage']>;
   run: Same<keyof library.RunOptions, keyof Table['runImage']>;
@@ -242,6 +244,7 @@ const complete: {
   decode: true,
   check: true,
   inspect: true,
+  writeImagePage: true,
   extract: true,
   mount: true,
   run: true,
