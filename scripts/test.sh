@@ -135,4 +135,5 @@ step containerd script node test/e2e/containerd.mjs
 step containerd-doors script node test/e2e/containerd-doors.mjs
 step containerd-differ script node test/e2e/containerd-differ.mjs
 step containerd-cache script node test/e2e/containerd-cache.mjs
+step containerd-cache-forms script node test/e2e/containerd-cache-forms.mjs
 finish

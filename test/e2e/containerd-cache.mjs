@@ -3,24 +3,22 @@
 // snapshotter makes of their sources; killed servers come back.
 // Prints SKIP and succeeds where the machine can't run containers. $CONTAINERD_BIN: a directory with containerd's programs.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { startContainerd } from './support/containerd-daemon.mjs';
-import { runPod } from './support/cri-pod.mjs';
-import { goldenVariants, pushVariant } from './support/golden-images.mjs';
-import { killAtRandom } from './support/kills.mjs';
-import { startServer } from './support/lazy-server.mjs';
-import { removeAll } from './support/leftovers.mjs';
 import {
-  PAUSE,
-  cli,
+  comesUp,
+  expectLittle,
+  expectNothingWhole,
+  lazy,
+  nothingLeft,
+  runCacheScenario,
+  shownImages,
+} from './support/cache-node.mjs';
+import { runPod } from './support/cri-pod.mjs';
+import { killAtRandom } from './support/kills.mjs';
+import {
   convert,
   exec,
   fetchedBy,
-  importPause,
   layerFiles,
   layersOf,
   manifestOf,
@@ -28,36 +26,11 @@ import {
   pull,
   removeContainer,
   run,
-  runAll,
   runOn,
   sourceTree,
   treeOfImage,
 } from './support/node.mjs';
-import { startRegistry } from './support/registry.mjs';
-import { EXPECTED_OUTPUT, writeMoreImages, writeSharingImages } from './support/sample-image.mjs';
-import { runScenario } from './support/scenario.mjs';
-
-const START_TIME = 30_000;
-
-async function inside(directory, bin, groups, noCrictl) {
-  execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']); // where shims and runc keep theirs
-  const at = (name) => join(directory, name);
-  writeSharingImages(at('sharing'), { count: 4, bytes: 16 * 2 ** 20 });
-  execFileSync('tar', ['-C', at('sharing'), '-cf', at('sharing.tar'), '.']);
-  writeMoreImages(at('more'));
-  writeSharingImages(at('unseen'), { count: 0, bytes: 2 ** 20 });
-  const registry = await startRegistry(directory);
-  const mirror = `127.0.0.1:${await freePort()}`;
-  const flags = ['--erofs-cache', at('cache'), '--registry', mirror, '--upstream', registry.host];
-  const server = await startServer(directory, {}, flags);
-  const pullFlags = ['--hosts-dir', at('certs')];
-  const test = { server, registry, groups, at, noCrictl, snapshotter: 'erofs', pullFlags };
-  await comesUp(test);
-  test.daemon = await startContainerd({ bin, directory, pause: PAUSE, extra: configuration(test, flags) });
-  importPause(test);
-  await runAll(test, scenarios);
-  assert.deepEqual(readdirSync(at('cache')), [], 'nothing is left where the cache was shown');
-}
+import { EXPECTED_OUTPUT } from './support/sample-image.mjs';
 
 const scenarios = {
   pullLazily,
@@ -67,30 +40,10 @@ const scenarios = {
   bothForms,
   bothFormsByCri,
   hostile,
-  golden,
   removed,
   killed: (test) => killAtRandom(test, () => comesUp(test)),
   nothingLeft,
 };
-
-/** What `serve` prints for these flags, less what the test's containerd has already; its files for mirrors are written. */
-function configuration({ at, registry }, flags) {
-  const printed = cli('serve', ...flags, '--print-config', 'containerd').replaceAll(
-    '/etc/containerd/certs.d',
-    at('certs'),
-  );
-  const [config, hosts] = printed.split(/^# For .*hosts\.toml.*$/m);
-  mkdirSync(join(at('certs'), registry.host), { recursive: true });
-  writeFileSync(join(at('certs'), registry.host, 'hosts.toml'), hosts.replaceAll(/^# /gm, ''));
-  const there = ["snapshotter.v1.erofs']", "diff-service']", "cri.v1.images']"];
-  const sections = config.split(/\n(?=\[)/).slice(1);
-  assert.ok(sections.some((section) => section.includes(`layer_content_caches = ['${at('cache')}']`)));
-  return sections
-    .filter(
-      (section) => !there.some((name) => section.startsWith('[') && section.split('\n')[0].endsWith(name)),
-    )
-    .join('\n');
-}
 
 /** Three layers, through ctr: what is fetched at the pull is next to nothing. */
 function pullLazily(test) {
@@ -192,68 +145,6 @@ function hostile(test) {
   console.log('ok: a layer whose table is not what the manifest says is neither shown nor pulled');
 }
 
-/**
- * Hostile blobs of every kind. What the cache does not take is left to containerd, which compares the DiffID of what it unpacks: the rest of a blob
- * is nothing to it. Neither shows nor stores a byte that is not the image's.
- */
-async function golden(test) {
-  const { daemon, registry, server } = test;
-  const outcomes = { refused: [], unpacked: [], shown: [], unreadable: [] };
-  for (const variant of goldenVariants()) {
-    const image = await pushVariant(registry.host, variant);
-    const before = layerFiles(test);
-    const isPulled = succeeds(() => pull(test, 'golden', image));
-    const entries = goldenEntries(test, variant).map((name) => join(test.at('cache'), name));
-    const areRight = entries.every((file) => isRight(file, variant));
-    if (entries.length > 0) outcomes[areRight ? 'shown' : 'unreadable'].push(variant.name);
-    else outcomes[isPulled ? 'unpacked' : 'refused'].push(variant.name);
-    // Of a pull that fails, containerd removes what it had begun to unpack a little later.
-    const unpacked = isPulled ? layerFiles(test).filter((file) => !before.includes(file)) : [];
-    for (const file of unpacked) assert.ok(isRight(file, variant), `${variant.name}: ${file}`);
-    if (isPulled) daemon.ctr(ns(test, 'golden'), 'images', 'remove', '--sync', image);
-    for (const name of shownImages(test).filter((shown) => shown.includes('/golden/')))
-      lazy(test, 'rm', name);
-    assert.deepEqual(goldenEntries(test, variant), [], `${variant.name} is shown after it was removed`);
-    const stores = join(server.content, 'lazy');
-    // Else the next has what was right of it.
-    for (const store of readdirSync(stores)) rmSync(join(stores, store), { recursive: true });
-  }
-  const others = goldenVariants()
-    .filter(({ isOther }) => isOther)
-    .map(({ name }) => name);
-  assert.deepEqual(
-    others.filter((name) => !outcomes.refused.includes(name)),
-    [],
-  );
-  daemon.ctr(ns(test, 'golden'), 'version');
-  console.log(`ok: hostile layers: ${JSON.stringify(outcomes)}`);
-}
-
-/** False when a layer can't be read to its end. It fails at a byte that is not the image's; a tree may follow. */
-function isRight(file, { name, image }) {
-  let bytes;
-  try {
-    bytes = readFileSync(file);
-  } catch (error) {
-    assert.match(error.message, /EIO/, name);
-    return false;
-  }
-  assert.ok(bytes.subarray(0, image.length).equals(image), `${name}: wrong bytes in ${file}`);
-  return true;
-}
-
-const goldenEntries = (test, { diffId }) =>
-  entriesOf(test).filter((name) => name.endsWith(`${diffId.slice('sha256:'.length)}.erofs`));
-
-function succeeds(act) {
-  try {
-    act();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** A layer can't be taken out of the cache while a container runs from it; afterwards it goes. */
 function removed(test) {
   const { daemon, registry } = test;
@@ -271,60 +162,6 @@ function removed(test) {
   console.log('ok: an image leaves the cache once nothing runs from it');
 }
 
-/** When all images are gone, from containerd and from the cache, nothing of them is left. */
-async function nothingLeft(test) {
-  await removeAll(test);
-  for (const image of shownImages(test)) lazy(test, 'rm', image);
-  assert.deepEqual(entriesOf(test), []);
-  const { images } = JSON.parse(readFileSync(join(test.server.content, 'images.json'), 'utf8'));
-  assert.deepEqual(images, []);
-  console.log('ok: nothing is left in the cache either');
-}
-
-/** Files that the cache shows. */
-const entriesOf = ({ at }) =>
-  readdirSync(at('cache'), { recursive: true }).filter((name) => name.includes('.erofs'));
-
-/** Resolves when the server answers, and shows its cache. */
-async function comesUp(test) {
-  for (const deadline = Date.now() + START_TIME; Date.now() < deadline;) {
-    try {
-      lazy(test, 'ls');
-      return;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
-  throw new Error(`serve did not come up\n${test.server.log}`);
-}
-
-const lazy = ({ server }, ...args) =>
-  JSON.parse(cli('lazy', ...args, '--state', server.state, '--json', '--quiet'));
-const shownImages = (test) =>
-  lazy(test, 'ls')
-    .map(({ reference }) => reference)
-    .sort();
-
-/** Beside metadata less than two hundredths of the image: of these layers the metadata is in one chunk each. */
-function expectLittle(fetched, layers, when) {
-  const bytes = fetched.reduce((sum, request) => sum + request.bytes, 0);
-  const size = layers.reduce((sum, layer) => sum + layer.size, 0);
-  assert.ok(
-    bytes < size * 0.02 + layers.length * 256 * 1024,
-    `${bytes} bytes of ${size} were fetched ${when}`,
-  );
-}
-
-/** containerd has a layer sent whole when it does not find it in the cache. */
-function expectNothingWhole(test, image, act) {
-  const layers = layersOf(image).map(({ digest }) => digest);
-  const whole = fetchedBy(test, act).filter(
-    ({ path, status }) => status === 200 && layers.some((digest) => path.includes(digest)),
-  );
-  assert.deepEqual(whole, []);
-  assert.equal(layerFiles(test).length, 0, 'containerd has unpacked nothing');
-}
-
 function expectNoTars(fetched, image) {
   const [tar] = manifestOf(image).manifests;
   const repository = image.slice(0, image.lastIndexOf(':'));
@@ -336,12 +173,4 @@ function expectNoTars(fetched, image) {
   }
 }
 
-async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-await runScenario(fileURLToPath(import.meta.url), inside);
+await runCacheScenario(fileURLToPath(import.meta.url), scenarios);

@@ -5,6 +5,7 @@ import { layersOf, type ImageLayer } from '../../image/image-layers';
 import { openImageSet, readEntry, type Image } from '../../image/image-set';
 import { pairsOf } from '../../oci/erofs-platform';
 import type { SourceStore } from '../../oci/store';
+import type { Descriptor } from '../../oci/types';
 import { openSource } from '../../store/open';
 import { mountKey } from '../layer-key';
 import type { AddImageRequest } from '../messages';
@@ -74,15 +75,26 @@ async function withStore<T>(
   }
 }
 
-/** An EROFS image's layers under its own DiffIDs. */
+/**
+ * An EROFS image's layers under its own DiffIDs. A chunk index that is a layer of its own has no files: its name leads to the layer before it, which
+ * it vouches for, and which changes nothing upon itself.
+ * @throws MISMATCH when the config has other DiffIDs than the layers: nothing would ever compare those
+ */
 export function ownLayers(image: Pick<Image, 'manifest' | 'config'>, origin: Origin): CachedLayer[] {
   const { manifest, config } = image;
-  return layersOf(image).map((layer) => {
+  return layersOf(image).flatMap((layer) => {
+    const { descriptor, diffId, index } = layer;
     checkErofs(layer);
-    // In profile "erofs-image-spec" the layer may say another than the config, which is what containerd asks for.
-    const name = config.rootfs?.diff_ids?.[manifest.layers.indexOf(layer.descriptor)];
-    return cachedLayer(name ?? layer.diffId, layer, origin);
+    checkName(descriptor, config.rootfs?.diff_ids?.[manifest.layers.indexOf(descriptor)], diffId);
+    if (index === null) return [cachedLayer(diffId, layer, origin)];
+    checkName(index.descriptor, index.diffId, index.descriptor.digest);
+    return [cachedLayer(diffId, layer, origin), cachedLayer(index.diffId, layer, origin)];
   });
+}
+
+function checkName({ digest }: Descriptor, said: string | undefined, diffId: string): void {
+  if (said === undefined || said === diffId) return;
+  throw failure('MISMATCH', digest, `the image's config says that its DiffID is ${said}, it is ${diffId}`);
 }
 
 /** EROFS layers under the DiffIDs of the tars that their descriptors say they were made of; null unless each tar has one. */

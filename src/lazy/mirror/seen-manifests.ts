@@ -1,4 +1,5 @@
-import { isErofsLayer, isIndexType, isManifestType, layerFormat } from '../../format/media-types';
+import { isErofsLayer, isIndexType, isManifestType } from '../../format/media-types';
+import { isIndexLayer } from '../../image/composition';
 import { layersOf } from '../../image/image-layers';
 import { readEntry, type Image } from '../../image/image-set';
 import { isSeekableLayer } from '../../layer/seekable';
@@ -168,13 +169,13 @@ async function readOurs(store: Store, descriptor: Descriptor): Promise<Image | n
   return readEntry(store, descriptor);
 }
 
-/** Whether all layers of an image can be read lazily; chunk indexes that are layers of their own are looked at with theirs. */
+/** Whether all layers of an image can be read lazily; what a chunk index is for is looked at when its layers are. */
 function isOurs({ layers }: Manifest): boolean {
-  const isIndex = ({ mediaType }: Descriptor): boolean => layerFormat(mediaType)?.kind === 'chunk-index';
-  return (
-    layers.length > 0 &&
-    layers.every((layer) => isErofsLayer(layer.mediaType) && isSeekableLayer(layer) && !isIndex(layer))
-  );
+  const isSeekable = (layer: Descriptor, i: number): boolean =>
+    isIndexLayer(layer) ||
+    (isErofsLayer(layer.mediaType) &&
+      (isSeekableLayer(layer) || (i + 1 < layers.length && isIndexLayer(layers[i + 1]!))));
+  return layers.length > 0 && layers.every(isSeekable);
 }
 
 /** Forgets what was set longest ago. */
