@@ -188,6 +188,7 @@ export const optionsOf = {
     defaults: { kind: 'object' },
     jobs: { ...threads, flag: 'jobs' },
     restart: { kind: 'boolean', flag: 'restart' },
+    report: { kind: 'boolean', flag: 'report' },
     onJob: { kind: 'function' },
   },
   runWorker: {

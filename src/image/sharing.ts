@@ -38,6 +38,8 @@ export interface SharingOptions extends TrustOptions, RegistryOptions, Pick<Plat
  */
 export class StoredParts {
   private readonly sizes = new Map<string, number>();
+  /** Of parts that the image has more than once, all of them. */
+  private readonly totals = new Map<string, number>();
   private readonly layers = new Map<string, number>();
 
   /** The parts of an image (all platforms, unless some are named) or of one blob: manifests and tables are read, nothing else. */
@@ -50,7 +52,7 @@ export class StoredParts {
   }
 
   get bytes(): number {
-    return sum(this.sizes.values());
+    return sum(this.layers.values());
   }
 
   get chunks(): number {
@@ -62,19 +64,24 @@ export class StoredParts {
     return this.layers;
   }
 
-  /** By name. */
+  /** By name, each once. */
   get all(): ReadonlyMap<string, number> {
     return this.sizes;
   }
 
+  /** Bytes of the parts for which `is` holds. */
+  bytesOf(is: (name: string) => boolean): number {
+    return sum([...this.totals].filter(([name]) => is(name)).map(([, size]) => size));
+  }
+
   sharedWith(reference: string, other: StoredParts): SharedWith {
-    const shared = [...this.sizes].filter(([name]) => other.sizes.has(name));
+    const isShared = (name: string): boolean => other.sizes.has(name);
     return {
       reference,
       bytes: this.bytes,
-      sharedBytes: sum(shared.map(([, size]) => size)),
+      sharedBytes: this.bytesOf(isShared),
       chunks: this.chunks,
-      sharedChunks: shared.filter(([name]) => isChunk(name)).length,
+      sharedChunks: [...this.sizes.keys()].filter((name) => isChunk(name) && isShared(name)).length,
     };
   }
 
@@ -123,10 +130,15 @@ export class StoredParts {
     for (let i = 0; frames !== null && frames.checksumSize > 0 && i + 1 < frames.offsets.length; i++) {
       const stored = frames.offsets[i + 1]! - frames.offsets[i]!;
       const name = `${frames.compression} ${Buffer.from(checksumOf(frames, i)).toString('latin1')}`;
-      this.sizes.set(name, stored);
+      this.addPart(name, stored);
       rest -= stored;
     }
-    this.sizes.set(`layer ${digest}`, rest);
+    this.addPart(`layer ${digest}`, rest);
+  }
+
+  private addPart(name: string, size: number): void {
+    this.sizes.set(name, size);
+    this.totals.set(name, (this.totals.get(name) ?? 0) + size);
   }
 }
 
@@ -142,7 +154,7 @@ export function sharingOf(named: readonly { reference: string; parts: StoredPart
   const images = named.map(({ reference, parts }) => ({
     reference,
     bytes: parts.bytes,
-    sharedBytes: sum([...parts.all].filter(([name]) => owners.get(name)! > 1).map(([, size]) => size)),
+    sharedBytes: parts.bytesOf((name) => owners.get(name)! > 1),
   }));
   const perImage = named.map(({ parts }) => [...parts.layerSizes]);
   const layers = new Map(perImage.flat());

@@ -59,8 +59,8 @@ async function runBatch(file: string, flags: Flags, { options, streams, status }
         status.update(event);
         display.progress(event);
       },
-      ...given({ jobs: flags.jobs, restart: flags.restart, queue: flags.queue, priority: flags.priority }),
       ...given({ jobs: flags.jobs, restart: flags.restart, report: flags.report }),
+      ...given({ queue: flags.queue, priority: flags.priority }),
       defaults: await convertOptions(flags),
     });
     return {
