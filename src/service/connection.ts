@@ -69,6 +69,7 @@ function asFailure({ name }: QueueAddress, first: Error, error: unknown): Seekab
     const hint = 'redis://USER:PASSWORD@HOST, or REDIS_USERNAME and REDIS_PASSWORD';
     return failure('IO', name, 'it does not take this user and password', hint);
   }
+  if (/^ERR unknown command .?HELLO/i.test(message)) return tooOld(name, 'before 6.0');
   if (message.startsWith('NOPERM'))
     return failure('IO', name, message, 'see docs/service.md for what the user must be allowed');
   if (code !== undefined) return fromSystemError(name, first);
@@ -83,8 +84,7 @@ function checkServer(
   const field = (key: string): string | undefined => new RegExp(`^${key}:(.*?)\r?$`, 'm').exec(info)?.[1];
   const version = field('redis_version') ?? '0';
   if (isOlder(version, leastVersion)) {
-    const why = `its version is ${version}, and ${leastVersion} is the least that works`;
-    return Promise.reject(failure('UNSUPPORTED', name, why, 'Redis 6.2 or later, or Valkey'));
+    return Promise.reject(tooOld(name, version));
   }
   const policy = field('maxmemory_policy');
   if (policy !== undefined && policy !== 'noeviction') {
@@ -93,6 +93,11 @@ function checkServer(
     );
   }
   return Promise.resolve();
+}
+
+function tooOld(name: string, version: string): SeekableErofsError {
+  const why = `its version is ${version}, and ${leastVersion} is the least that works`;
+  return failure('UNSUPPORTED', name, why, 'Redis 6.2 or later, or Valkey');
 }
 
 function isOlder(version: string, least: string): boolean {
