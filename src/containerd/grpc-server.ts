@@ -117,7 +117,7 @@ function answering(handler: Handler) {
       (error: unknown) => {
         const refused = serviceError(error);
         if (callback !== undefined) callback(refused);
-        else if ('write' in call) call.destroy(refused);
+        else call.emit('error', refused); // destroy() would send nothing
       },
     );
   };

@@ -43,6 +43,20 @@ test('calls are answered, errors have their status, and the socket is for its us
   await server.close();
 });
 
+test('a call that is answered by a stream has an error of its own, too', async () => {
+  const server = openGrpc('snapshots', {
+    List: () => Promise.reject(failure('USAGE', 'filter', 'it is none')),
+  });
+  const listener = await listenForDoor(socket, (connection) => {
+    server.accept(connection.resume());
+  });
+  const client = connectService(socket, 'snapshots');
+  await expect(client.list('List', {})).rejects.toMatchObject({ code: status.INVALID_ARGUMENT });
+  client.close();
+  listener.close();
+  await server.close();
+});
+
 test('a call that nobody waits for any more is told so', async () => {
   let told: (reason: string) => void = () => undefined;
   const reason = new Promise<string>((resolve) => (told = resolve));

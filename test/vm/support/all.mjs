@@ -2,5 +2,5 @@
 import { output } from './guest.mjs';
 
 console.log(`Linux ${output('uname', '-r').trim()}`);
-for (const name of ['mount', 'corruption', 'busy', 'processes', 'run', 'lazy'])
+for (const name of ['mount', 'corruption', 'busy', 'processes', 'run', 'lazy', 'containerd'])
   await import(`../${name}.mjs`);
