@@ -12,6 +12,8 @@ const DEFAULT_KILLS = 3;
 /** A kill comes within this time of the start of a pull and a run; in milliseconds. */
 const LATEST = 1500;
 const PATIENCE = 20_000;
+/** Longer than all kills take. */
+const RUNS_ON = ['/usr/bin/sleep', '86400'];
 const READ = 'sha256sum /data/big; sleep 1';
 const BIG_LINE = EXPECTED_OUTPUT.split('\n').find((line) => line.endsWith('/data/big'));
 
@@ -40,7 +42,7 @@ export async function killAtRandom(test, comesUp) {
   const plan = planOf(count, random);
   const image = convert(test, 'killed', 'sharing:sleeping', '--chunk-size', '64KiB');
   pull(test, 'killed', image);
-  runOn(test, 'killed', image, 'reader');
+  runOn(test, 'killed', image, 'reader', ...RUNS_ON);
   for (const [round, kind] of plan.entries()) {
     const what = `round ${round} of seed ${seed}, ${kind} killed`;
     try {
@@ -79,7 +81,7 @@ async function oneKill(test, { kind, round, image, random, comesUp }) {
     expectRight(readOn[0]);
     await onceConnected(() => {
       removeQuietly(test, 'reader');
-      runOn(test, 'killed', image, 'reader');
+      runOn(test, 'killed', image, 'reader', ...RUNS_ON);
     });
     assert.equal(exec(test, 'killed', 'reader', READ).trim(), BIG_LINE);
   } else

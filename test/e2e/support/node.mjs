@@ -83,8 +83,9 @@ export function runBy(test, snapshotter, namespace, image, ...command) {
 }
 
 /** Starts a container that runs on. */
-export function runOn(test, namespace, image, name) {
-  test.daemon.ctr(ns(test, namespace), 'run', '--detach', '--snapshotter', test.snapshotter, image, name);
+export function runOn(test, namespace, image, name, ...command) {
+  const flags = ['run', '--detach', '--snapshotter', test.snapshotter, image, name, ...command];
+  test.daemon.ctr(ns(test, namespace), ...flags);
 }
 
 /** Arguments of ctr for a script in a running container. */

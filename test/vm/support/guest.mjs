@@ -103,12 +103,12 @@ function attempt(read) {
 
 /**
  * What a state folder has that says nothing: empty folders; decoded layers, stores of lazy ones and documents, which are kept for the next
- * mount; what the lazy server said.
+ * mount; which images a cache shows; what the lazy server said.
  */
 const decoded = '[0-9a-f]{64}(/(image|image\\.dmverity|vouched-[0-9a-f]{64}\\.json))?';
-const store = 'lazy(/[0-9a-f]{64}(/(data|digests|tables))?)?';
+const store = 'lazy(/[0-9a-f]{64}(/(data|digests|tables|chunks-1))?)?';
 const stays = new RegExp(
-  `^[^/]+(/(mounts|layers|containers|lock|lazy(/(log|layers|layers\\.json))?|content(/(${store}|documents(/[^/]+)?|${decoded}))?))?$`,
+  `^[^/]+(/(mounts|layers|containers|lock|lazy(/(log|layers|layers\\.json))?|content(/(images\\.json|${store}|documents(/[^/]+)?|${decoded}))?))?$`,
 );
 
 /** Loop and dm-verity devices that are in use, our mounts, and what the state folder still has. */
