@@ -10,7 +10,7 @@ import type { ByteSource } from '../source/byte-source';
 import { checkOptions } from '../options';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
-import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
+import { compositionOf, readIndexOf, type ImageLayer } from './image-layers';
 import { openImageSet } from './image-set';
 
 /** How much of an image a trace names; bytes uncompressed. */
@@ -50,7 +50,8 @@ export async function traceShare(trace: Trace, options: TraceShareOptions = {}):
     const [image] = images;
     if (image!.descriptor.digest !== digest)
       throw failure('MISMATCH', reference, `it is another image by now, not ${digest}`);
-    return await measure(opened.store, layersOf(image!), trace, quick);
+    const { lowers, data } = compositionOf(image!);
+    return await measure(opened.store, [...data, ...lowers], trace, quick);
   } finally {
     await opened.store.close();
   }
