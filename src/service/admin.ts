@@ -107,6 +107,7 @@ export class QueueAdmin {
     await Promise.all([this.queues.images.pause(), this.queues.layers.pause()]);
   }
 
+  /** Workers take jobs again. */
   async resume(): Promise<void> {
     await Promise.all([this.queues.images.resume(), this.queues.layers.resume()]);
   }
@@ -119,6 +120,7 @@ export class QueueAdmin {
     return before - (await images.getJobCountByTypes(...states.waiting, 'delayed'));
   }
 
+  /** Closes the connections to Redis; the queue goes on. */
   close(): Promise<void> {
     return this.queues.close();
   }

@@ -51,6 +51,7 @@ export interface WorkerOptions
   lease?: number | undefined;
   /** By registry; all workers should have the same. */
   limits?: ReadonlyMap<string, RegistryLimit> | undefined;
+  /** Told of what it does, job by job. */
   onEvent?: ((event: WorkerEvent) => void) | undefined;
   /** Called when it takes jobs. */
   onReady?: (() => void) | undefined;
