@@ -13,8 +13,8 @@ import { openOrders } from './order';
 import { ConversionPool } from './pool';
 import { tidy, type ConversionRun } from './run';
 
-/** Seconds: a conversion that has taken its time is not lost because a registry is restarted. */
-const defaultRetryTime = 60;
+/** Milliseconds: a conversion that has taken its time is not lost because a registry is restarted. */
+const defaultRetryTime = 60_000;
 
 /** A conversion that is about to begin: what it reads, what for, and how. */
 export interface OpenRun {
@@ -34,7 +34,7 @@ export async function withOpenRun<T>(
   use: (opened: OpenRun) => Promise<T>,
 ): Promise<T> {
   checkOptions('convertImage', given);
-  const options = { ...given, retryTime: given.retryTime ?? defaultRetryTime };
+  const options = { ...given, retry: { time: defaultRetryTime, ...given.retry } };
   const settings = settingsOf(options);
   const [from, to] = [parseReference(source), parseReference(destination)];
   refuseNoEffect(destination, from, to, given);

@@ -1,11 +1,12 @@
 import { gzipSync } from 'node:zlib';
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { convertImage } from '../../src/convert/image';
 import { digestOf, home, registry, types, useRegistry } from '../store/registry/sample';
 import { caught } from '../support/caught';
 import { tarBytes } from '../support/tar-bytes';
 
 useRegistry();
+afterEach(() => vi.unstubAllEnvs());
 
 /** More requests in a row than five attempts get over. */
 const outage = 12;
@@ -66,5 +67,13 @@ test('a retry time of 0 tries once', async () => {
   putImage();
   goAway(2);
   const { code } = await caught(() => convert('v', 0));
+  expect(code).toBe('IO');
+});
+
+test('a retry time of the environment or a configuration is that of conversions, too', async () => {
+  vi.stubEnv('SEEKABLE_EROFS_RETRY_TIME', '0');
+  putImage();
+  goAway(2);
+  const { code } = await caught(() => convert('v'));
   expect(code).toBe('IO');
 });

@@ -7,7 +7,7 @@ import { closestName, describeValue, optionsOf, wantedInstead, type OptionRule }
 import type { RegistryOptions } from './options';
 
 /** What users may say once for all runs: options of registries, by the names of their flags. */
-const settings = ['authFile', 'certDir', 'insecureHttp', 'concurrency'] as const;
+const settings = ['authFile', 'certDir', 'insecureHttp', 'concurrency', 'retryTime'] as const;
 type Setting = (typeof settings)[number];
 export type RegistryDefaults = Pick<RegistryOptions, Setting>;
 

@@ -30,7 +30,7 @@ export interface RegistryOptions {
   concurrency?: number | undefined;
   /** How long to keep trying after a network fault, and when a registry is busy, in seconds; default: 60 in conversions, else five attempts. */
   retryTime?: number | undefined;
-  /** As `retryTime`, with more to choose. */
+  /** As `retryTime`, which counts more, with more to choose. */
   retry?: RetryOptions | undefined;
   /** The longest silence of a registry, in milliseconds; default: 30000. */
   timeout?: number | undefined;
@@ -53,5 +53,5 @@ export const defaultConcurrency = 6;
 
 /** How requests of these options are tried again. */
 export function retryOptionsOf({ retryTime, retry }: RegistryOptions): RetryOptions {
-  return retryTime === undefined ? { ...retry } : { time: retryTime * 1000, ...retry };
+  return { ...retry, ...(retryTime !== undefined && { time: retryTime * 1000 }) };
 }

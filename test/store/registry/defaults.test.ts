@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { parseConfiguration, withDefaults } from '../../../src/store/registry/defaults';
-import type { RegistryOptions } from '../../../src/store/registry/options';
+import { retryOptionsOf, type RegistryOptions } from '../../../src/store/registry/options';
 import { RegistrySource } from '../../../src/store/registry/source';
 import { caught } from '../../support/caught';
 import { FakeRegistry } from '../../support/fake-registry';
@@ -61,6 +61,16 @@ test("other tools' variable for credentials comes before a file, and after our o
   expect((await withDefaults<RegistryOptions>('a', {})).authFile).toBe('/podman.json');
   vi.stubEnv('SEEKABLE_EROFS_AUTHFILE', '/ours.json');
   expect((await withDefaults<RegistryOptions>('a', {})).authFile).toBe('/ours.json');
+});
+
+test('how long a registry is waited for: what a conversion does by itself comes last', async () => {
+  await configure('retry-time: 7\nregistries: { here: { retry-time: 9 } }');
+  const time = async (host: string, given: RegistryOptions): Promise<number | undefined> =>
+    retryOptionsOf(await withDefaults(host, given)).time;
+  const ofConversion = { retry: { time: 60_000 } };
+  expect(await time('here', ofConversion)).toBe(9000);
+  expect(await time('there', ofConversion)).toBe(7000);
+  expect(await time('there', { ...ofConversion, retryTime: 0 })).toBe(0);
 });
 
 test('without a file nothing is set; one that was named must be there', async () => {
