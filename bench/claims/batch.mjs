@@ -1,11 +1,10 @@
 // Claim: many small images are converted side by side, so that no core waits for another.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { goContestants, REFERENCE_CHUNKS } from '../lib/contestants.mjs';
-import { compressed, whole } from '../lib/corpus.mjs';
-import { layerBytes, writeLayout } from '../lib/layout.mjs';
-import { writeSynthetic } from '../lib/synthetic.mjs';
+import { layerBytes } from '../lib/layout.mjs';
+import { smallImages } from '../lib/small-images.mjs';
 
 export const title =
   'batch: 50 small images (one tar.gz layer of 4 MB each), and one of them, with dm-verity';
@@ -14,7 +13,7 @@ const IMAGES = 50;
 const BYTES = 4e6;
 
 export async function* cases(context) {
-  const { layouts, files } = await makeImages(context);
+  const { layouts, files } = await smallImages(context, { count: IMAGES, bytes: BYTES });
   const hasBatch = spawnSync(...split(context.ours(['batch', '--help']))).status === 0;
   let limit;
   yield {
@@ -65,23 +64,6 @@ function limitOf({ parts, inputs }, files) {
     first: ['inflate'],
   }));
   return { lanes };
-}
-
-async function makeImages(context) {
-  const folder = join(context.directory, `small-${IMAGES}`);
-  whole(folder, (half) => {
-    mkdirSync(half);
-    for (let i = 0; i < IMAGES; i++) writeSynthetic(join(half, `${i}.tar`), { bytes: BYTES, seed: 1000 + i });
-  });
-  const names = readdirSync(folder).filter((name) => name.endsWith('.tar'));
-  const tars = names.map((name) => join(folder, name));
-  const files = await compressed(tars, 'gzip');
-  const layouts = tars.map((tar, i) => {
-    const path = context.inputs.scratch(`small-${i}`);
-    writeLayout(path, [{ tar, path: files[i] }], { compression: 'gzip' });
-    return path;
-  });
-  return { layouts, files };
 }
 
 function batch(context, layouts) {

@@ -201,6 +201,12 @@ export const BARS = [
     milliseconds('4 KiB, cached, 4MiB chunks'),
     { most: 0.03, unit: ' ms' },
   ],
+  [
+    'a queue, 100 small images',
+    'two workers of one thread: their speed against one worker of two threads',
+    between('queue', '100 images', 'two', 'one'),
+    { least: 0.9, unit: '×' },
+  ],
   ['`batch` of 50 small images, dm-verity', 'efficiency', efficiency('batch', '50 images'), { least: 0.8 }],
   [
     '`convert` of one small image, dm-verity',

@@ -6,7 +6,7 @@ import { createReadStream, mkdirSync, readFileSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from './ports.mjs';
-import { buildGo, which } from './programs.mjs';
+import { buildGo, missingProgram } from './programs.mjs';
 
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 const STARTS = 100;
@@ -19,9 +19,7 @@ export const NETWORKS = [
 
 /** Why there is no registry here; undefined when there can be one. */
 export function registryMissing(directory) {
-  if (which('docker-registry') === null)
-    return 'docker-registry is not installed (apt install docker-registry)';
-  return buildGo(directory, 'netproxy').missing;
+  return missingProgram('docker-registry') ?? buildGo(directory, 'netproxy').missing;
 }
 
 /** A registry at `host`, and the same at `slowHost` behind the network. */

@@ -32,5 +32,9 @@ export function which(program) {
   return status === 0 ? stdout.trim() : null;
 }
 
+/** Why a server is not here that Debian has a package of; undefined when it is. */
+export const missingProgram = (program) =>
+  which(program) === null ? `${program} is not installed (apt install ${program})` : undefined;
+
 /** A command line for a shell. */
 export const quoted = (argv) => argv.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' ');
