@@ -34,7 +34,11 @@ export class ServiceCounters {
       'code',
     ]);
     this.seconds = counter('phase_seconds_total', 'Seconds that layers spent in a phase', ['phase']);
-    this.hooks = counter('hook_events_total', 'Events of registries, by what became of them', ['outcome']);
+    this.hooks = counter(
+      'hook_events_total',
+      'Events of registries, and images found by looking, by what became of them',
+      ['outcome'],
+    );
     for (const how of ['converted', 'taken'] as const) this.layers.inc({ how }, 0);
     for (const state of ['done', 'failed', 'retried', 'returned'] as const) this.jobs.inc({ state }, 0);
   }

@@ -55,6 +55,22 @@ describe(titleOf('the state in Redis', reason), { skip: reason !== null }, () =>
     expect(await redis.get('earlier:version')).toBe('3');
   });
 
+  test('is lost where Redis throws away what it likes: one line says so', async () => {
+    const forgetful = await RedisServer.start(join(folder, 'forgetful'), '--maxmemory-policy', 'allkeys-lru');
+    try {
+      const warnings: string[] = [];
+      const onWarning = (line: string): void => void warnings.push(line);
+      const connect = async (url: string): Promise<void> =>
+        void (await connectQueue(parseQueueUrl(url, {}), { onWarning })).disconnect();
+      await connect(`redis://127.0.0.1:${server.port}?prefix=kept`);
+      expect(warnings).toEqual([]);
+      await connect(forgetful.url);
+      expect(warnings).toEqual([expect.stringMatching(/maxmemory-policy to noeviction, not allkeys-lru$/)]);
+    } finally {
+      await forgetful.kill();
+    }
+  });
+
   test('leases behave as those of the simulation', async () => {
     const play = async (store: LeaseStore): Promise<unknown[]> => {
       const said: unknown[] = [];

@@ -46,7 +46,7 @@ export async function serveHooks(options: HookOptions): Promise<void> {
   const queues = await Queues.open(options.queue, options);
   try {
     const counters = await queueCounters(queues);
-    const intake = new Intake(queues, policy);
+    const intake = countedIntake(new Intake(queues, policy), counters);
     const hooks = new HookServer(intake, secret, counters);
     const isReady = (): boolean => queues.redis.status === 'ready';
     const server = createServer((request, response) => {
@@ -75,6 +75,17 @@ export async function serveHooks(options: HookOptions): Promise<void> {
   } finally {
     await queues.close();
   }
+}
+
+/** What is heard and what is found by looking is counted alike. */
+function countedIntake(intake: Pick<Intake, 'take'>, { hooks }: ServiceCounters): Pick<Intake, 'take'> {
+  return {
+    async take(image) {
+      const outcome = await intake.take(image);
+      hooks.inc({ outcome });
+      return outcome;
+    },
+  };
 }
 
 class HookServer {
@@ -127,9 +138,7 @@ class HookServer {
     const counts: Record<Outcome, number> = { accepted: 0, duplicate: 0, own: 0, unmatched: 0 };
     try {
       for (const image of parseNotification(JSON.parse(body.toString()))) {
-        const outcome = await this.intake.take(image);
-        counts[outcome]++;
-        this.counters.hooks.inc({ outcome });
+        counts[await this.intake.take(image)]++;
       }
       return [202, counts];
     } catch (error) {
