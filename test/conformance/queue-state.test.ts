@@ -60,8 +60,10 @@ describe(titleOf('the state in Redis', reason), { skip: reason !== null }, () =>
     try {
       const warnings: string[] = [];
       const onWarning = (line: string): void => void warnings.push(line);
-      const connect = async (url: string): Promise<void> =>
-        void (await connectQueue(parseQueueUrl(url, {}), { onWarning })).disconnect();
+      const connect = async (url: string): Promise<void> => {
+        const opened = await connectQueue(parseQueueUrl(url, {}), { onWarning });
+        opened.disconnect();
+      };
       await connect(`redis://127.0.0.1:${server.port}?prefix=kept`);
       expect(warnings).toEqual([]);
       await connect(forgetful.url);
