@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { writeFully } from '../../src/fs/write-fully';
 import { ChunkStore } from '../../src/lazy/chunk-store';
+import { native } from '../../src/native/binding';
 
 vi.mock('../../src/fs/write-fully', { spy: true });
 
@@ -163,13 +164,16 @@ test('what the disk does not give back is absent', async () => {
 
 test('a new store waits for no disk: five layers of a mount would take as many times as long', async () => {
   const handle = await open(join(folder, 'other'), 'w');
-  const syncs = vi.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'sync');
+  const files = vi.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'sync');
+  const folders = vi.spyOn(native.files, 'syncFolder');
   await handle.close();
   await (await ChunkStore.open(folder, starts)).close();
-  expect(syncs).not.toHaveBeenCalled();
+  expect(files).not.toHaveBeenCalled();
+  expect(folders).not.toHaveBeenCalled();
   await (await ChunkStore.open(folder, Float64Array.from([0, 50]))).close();
-  expect(syncs).toHaveBeenCalledTimes(2); // the names of what was there are gone for good
-  syncs.mockRestore();
+  expect(folders).toHaveBeenCalledTimes(2); // the names of what was there are gone for good
+  files.mockRestore();
+  folders.mockRestore();
 });
 
 test('a folder that can not be opened is an error with its name', async () => {
