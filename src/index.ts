@@ -81,6 +81,7 @@ export {
   type BatchResult,
 } from './convert/batch/batch';
 export type { BatchSummary } from './convert/batch/tally';
+export { planBatch, type BatchPlan, type PlannedJob } from './convert/batch/plan';
 export { queueBatch, type QueueBatchOptions } from './service/batch';
 export { runWorker, parseLimit, type WorkerEvent, type WorkerOptions } from './service/worker';
 export { withQueue, type QueueAdmin, type QueuedJob, type QueuedJobDetails } from './service/admin';

@@ -1,4 +1,4 @@
-import type { ConversionPlan, PlannedLayer } from '../index';
+import type { BatchPlan, ConversionPlan, PlannedJob, PlannedLayer } from '../index';
 import { humanBytes, humanCount, indent, shortDigest, table } from './text';
 
 /** A plan of a conversion for a reader: each layer, then the sums. */
@@ -10,19 +10,43 @@ export function planText({ source, destination, manifests, total }: ConversionPl
     `${platform} ${shortDigest(digest)}`,
     ...indent(table(layers.map(rowOf))),
   ]);
-  const counts = [
-    ...(total.convert > 0 ? [`${humanCount(total.convert, 'layer')} to convert`] : []),
-    ...(total.reuse > 0 ? [`${total.reuse} to reuse`] : []),
-    ...(total.keep > 0 ? [`${total.keep} to keep`] : []),
-  ];
-  const written = `${total.convert > 0 ? 'about ' : ''}${humanBytes(total.bytesWritten)}`;
   return {
     text,
     summary: [
-      `${counts.join(', ')}: reads ${humanBytes(total.bytesRead)} of ${source}, writes ${written} to ${destination}`,
+      `${countsOf(total)}: reads ${humanBytes(total.bytesRead)} of ${source}, writes ${writtenOf(total)} to ${destination}`,
       `about ${total.seconds.toFixed(1)} s of work, without the network; nothing was written`,
     ],
   };
+}
+
+/** A plan of a batch: a line for each image, then the sums. */
+export function batchPlanText({ jobs, total }: BatchPlan): { text: string[]; summary: string[] } {
+  const shared = 'layers that images share are counted with each, and converted once';
+  return {
+    text: table(jobs.map((job) => [job.status, job.source, job.destination, outlookOf(job)])),
+    summary: [
+      `${humanCount(jobs.length, 'image')}: reads ${humanBytes(total.bytesRead)}, writes ${writtenOf(total)}; ${shared}`,
+      `about ${total.seconds.toFixed(1)} s of work, without the network; nothing was written`,
+    ],
+  };
+}
+
+function outlookOf(job: PlannedJob): string {
+  if (job.status === 'failed') return job.error.message;
+  if (job.status === 'skipped') return `done before: ${shortDigest(job.digest ?? '-')}`;
+  return `${countsOf(job.total)}, ${writtenOf(job.total)}`;
+}
+
+function countsOf({ convert, reuse, keep }: ConversionPlan['total']): string {
+  return [
+    ...(convert > 0 ? [`${humanCount(convert, 'layer')} to convert`] : []),
+    ...(reuse > 0 ? [`${reuse} to reuse`] : []),
+    ...(keep > 0 ? [`${keep} to keep`] : []),
+  ].join(', ');
+}
+
+function writtenOf({ convert, bytesWritten }: ConversionPlan['total']): string {
+  return `${convert > 0 ? 'about ' : ''}${humanBytes(bytesWritten)}`;
 }
 
 const words = {

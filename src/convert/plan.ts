@@ -180,12 +180,27 @@ class Planner {
 }
 
 function totalOf(manifests: ConversionPlan['manifests'], seconds: number): ConversionPlan['total'] {
-  const total = { convert: 0, reuse: 0, keep: 0, bytesRead: 0, bytesWritten: 0, seconds };
-  for (const { action, bytesRead, bytesWritten } of manifests.flatMap(({ layers }) => layers)) {
-    if (action === 'none') continue;
-    total[action]++;
-    total.bytesRead += bytesRead;
-    total.bytesWritten += bytesWritten;
-  }
-  return total;
+  const layers = manifests.flatMap((manifest) => manifest.layers);
+  const ofLayer = ({ action, bytesRead, bytesWritten }: PlannedLayer): ConversionPlan['total'] => ({
+    ...nothing,
+    ...(action !== 'none' && { [action]: 1, bytesRead, bytesWritten }),
+  });
+  return { ...sumOf(layers.map(ofLayer)), seconds };
+}
+
+const nothing: ConversionPlan['total'] = {
+  convert: 0,
+  reuse: 0,
+  keep: 0,
+  bytesRead: 0,
+  bytesWritten: 0,
+  seconds: 0,
+};
+
+/** The sum of several totals. */
+export function sumOf(totals: readonly ConversionPlan['total'][]): ConversionPlan['total'] {
+  const sum = { ...nothing };
+  for (const total of totals)
+    for (const name of Object.keys(sum) as (keyof typeof sum)[]) sum[name] += total[name];
+  return sum;
 }

@@ -39,6 +39,37 @@ function journal(): Entry[] {
 const doneKeys = (): string[] =>
   journal().flatMap(({ event, key }) => (event === 'done' && key !== undefined ? [key] : []));
 
+test('--dry-run says what would be done, skipped and fail, and writes nothing', async () => {
+  const [one, two] = imageNames(2);
+  await writeSharedImages(at('source'), 2);
+  await put('list.yaml', listOf([one!]));
+  expect((await run()).exitCode).toBe(0);
+  await put('list.yaml', listOf([one!, two!, 'missing']));
+  const before = readdirSync(folder, { recursive: true }).sort();
+  const journalBefore = readFileSync(at('list.yaml.journal'));
+  interface Planned {
+    jobs: { status: string; total?: { convert: number }; digest?: string; error?: { code: string } }[];
+    total: { convert: number; bytesWritten: number };
+  }
+  const plan = await runJson<Planned>(['batch', 'list.yaml', '--chunk-size', '64KiB', '--dry-run'], {
+    cwd: folder,
+  });
+  const { jobs, total } = plan.document;
+  expect([plan.exitCode, jobs.map(({ status }) => status)]).toEqual([1, ['skipped', 'planned', 'failed']]);
+  expect([jobs[0]!.digest, jobs[2]!.error!.code]).toEqual([
+    expect.stringMatching(/^sha256:/) as string,
+    'NOT_FOUND',
+  ]);
+  expect(jobs[1]!.total!.convert).toBeGreaterThan(0);
+  expect(total.convert).toBe(jobs[1]!.total!.convert);
+  expect(readdirSync(folder, { recursive: true }).sort()).toEqual(before);
+  expect(readFileSync(at('list.yaml.journal'))).toEqual(journalBefore);
+
+  const again = await runCli(['batch', 'list.yaml', '--dry-run', '--restart'], { cwd: folder });
+  expect(again.stdout.toString().match(/^planned/gm)).toHaveLength(2);
+  await expectFailure(['batch', 'list.yaml', '--dry-run', '--report'], 2, 'USAGE');
+});
+
 test('a list in YAML: its document, its journal, its layout; and again, with nothing left to do', async () => {
   await writeSharedImages(at('source'), 4);
   await put(

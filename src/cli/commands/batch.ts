@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import { failure, type SeekableErofsError } from '../../errors';
-import type { BatchResult, BatchSummary } from '../../index';
+import type { BatchResult, BatchSummary, PlannedJob } from '../../index';
 import { createBatchDisplay } from '../batch-progress';
 import { defineCommand, finishCommand, type Context, type Session } from '../command';
 import { addConvertOptions, convertOptions, type ConvertFlags } from '../convert-options';
 import { library } from '../library';
 import { given, parseCount, parseThreads, type CommonFlags } from '../options';
 import { warningLine, type Report } from '../output';
+import { batchPlanText } from '../plan-text';
 import { queueFlag } from './queue-flag';
 import { humanBytes, humanWork, leftOutLines, shortDigest, table } from '../text';
 import { keepYoungGenerationSmall } from '../young-generation';
@@ -17,12 +18,14 @@ interface Flags extends CommonFlags, ConvertFlags {
   priority?: number;
   restart?: true;
   report?: true;
+  dryRun?: true;
 }
 
 export function batchCommand(session: Session): Command {
   const command = defineCommand('batch <FILE>', 'Convert a list of images, several at once, resumably', [
     'batch images.yaml',
     'batch images.json --jobs 8 --dm-verity --json',
+    'batch images.yaml --dry-run',
     'batch images.yaml --restart',
     'batch images.yaml --queue redis://queue.example:6379',
   ]);
@@ -30,12 +33,32 @@ export function batchCommand(session: Session): Command {
     .option('--jobs <n>', 'images at once (default: four for each core, at most 16)', parseThreads)
     .addOption(queueFlag())
     .option('--priority <n>', 'in the queue: lower is sooner, 0 before all (default)', parseCount)
+    .option('--dry-run', 'say what would be read, converted, reused and written, and do nothing')
     .option('--report', 'say how much the images share, by layers and by chunks')
     .option('--restart', 'convert everything again, whatever the journal says is done');
   addConvertOptions(command);
   return finishCommand(command, session, (context, [file]) =>
-    runBatch(file!, command.opts<Flags>(), context),
+    command.opts<Flags>().dryRun === true
+      ? planOf(file!, command.opts<Flags>(), context)
+      : runBatch(file!, command.opts<Flags>(), context),
   );
+}
+
+async function planOf(file: string, flags: Flags, { options }: Context): Promise<Report> {
+  for (const name of ['queue', 'report'] as const) {
+    if (flags[name] === undefined) continue;
+    throw failure('USAGE', `--${name}`, 'it has no effect with --dry-run', 'leave one of them out');
+  }
+  const { planBatch } = await library();
+  const plan = await planBatch(file, {
+    ...given({ jobs: flags.jobs, restart: flags.restart }),
+    signal: options.signal,
+    threads: options.threads,
+    tmpDir: options.tmpDir,
+    onWarning: options.onWarning,
+    defaults: await convertOptions(flags),
+  });
+  return { document: plan, ...batchPlanText(plan), failure: verdict(file, plan.jobs) };
 }
 
 async function runBatch(file: string, flags: Flags, { options, streams, status }: Context): Promise<Report> {
@@ -106,7 +129,10 @@ function describeAll(summary: BatchSummary): string {
   return `${counts.join(', ')}: ${shared}; ${humanWork(bytesIn, bytesOut - bytesSaved, seconds)}`;
 }
 
-function verdict(file: string, jobs: BatchResult['jobs']): SeekableErofsError | undefined {
+function verdict(
+  file: string,
+  jobs: readonly (BatchResult['jobs'][number] | PlannedJob)[],
+): SeekableErofsError | undefined {
   const failed = jobs.filter((job) => job.status === 'failed');
   if (failed.length === 0) return undefined;
   const why = `${failed.length} of ${jobs.length} images failed; ${failed[0]!.error.message}`;

@@ -91,7 +91,8 @@ export class JournalQueue implements JobQueue {
   }
 }
 
-function journalPath(file: string): string {
+/** Where the journal of a list is. */
+export function journalPath(file: string): string {
   return `${file}.journal`;
 }
 

@@ -100,8 +100,42 @@ export class Journal {
   }
 }
 
+/**
+ * What the journal at `path` says is done, by key; nothing where there is none. It is neither locked nor changed.
+ * @throws CORRUPT, UNSUPPORTED, IO as Journal.open()
+ */
+export async function finishedJobs(path: string): Promise<Map<string, string | null>> {
+  try {
+    const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    try {
+      return (await readWhole(file, path, false)).finished;
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return new Map();
+    throw fromSystemError(path, error);
+  }
+}
+
 /** Reads the file, cuts off a torn last line, writes the header where it is missing. */
 async function replay(file: FileHandle, path: string, restart: boolean): Promise<Map<string, string | null>> {
+  const { finished, whole, size, isNew } = await readWhole(file, path, restart);
+  if (whole < size) await file.truncate(whole);
+  if (isNew || restart) {
+    await file.truncate(0);
+    await file.appendFile(header);
+  }
+  await file.datasync();
+  return finished;
+}
+
+/** What is done, and how much of the file is whole lines. */
+async function readWhole(
+  file: FileHandle,
+  path: string,
+  restart: boolean,
+): Promise<{ finished: Map<string, string | null>; whole: number; size: number; isNew: boolean }> {
   const { size } = await file.stat();
   if (size > maxSize) throw corrupt(path, `${size} bytes are too many for a journal`);
   const bytes = await file.readFile();
@@ -110,13 +144,7 @@ async function replay(file: FileHandle, path: string, restart: boolean): Promise
   // Without a whole line it must be our own beginning: nobody else's file is to be cut off.
   if (first === undefined && !header.startsWith(bytes.toString())) throw corrupt(path, 'it is no journal');
   const finished = first === undefined ? new Map<string, string | null>() : read(path, first, lines, restart);
-  if (whole < bytes.length) await file.truncate(whole);
-  if (first === undefined || restart) {
-    await file.truncate(0);
-    await file.appendFile(header);
-  }
-  await file.datasync();
-  return finished;
+  return { finished, whole, size: bytes.length, isNew: first === undefined };
 }
 
 function read(path: string, first: string, lines: string[], restart: boolean): Map<string, string | null> {

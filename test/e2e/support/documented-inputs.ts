@@ -53,8 +53,10 @@ export async function placeInputs(folder: string, registry: FakeRegistry): Promi
     await pushImage(join(folder, 'app'), registry, repository, tag);
   await convert(folder, 'oci:app:latest', `docker://${registry.host}/app:erofs`);
   await writeTrace(folder, registry.host);
-  const job = { source: 'docker://registry.example/app:v1', destination: 'oci:images:app' };
-  await writeFile(join(folder, 'images.yaml'), mapPlaces(JSON.stringify([job]), registry.host)); // JSON is YAML
+  const app = { source: 'docker://registry.example/app:v1', destination: 'oci:images:app' };
+  const saved = { source: 'docker-archive:saved.tar:app:v1', destination: 'oci:images:app-too' };
+  for (const [name, jobs] of Object.entries({ images: [app], more: [app, saved] }))
+    await writeFile(join(folder, `${name}.yaml`), mapPlaces(JSON.stringify(jobs), registry.host)); // JSON is YAML
 }
 
 /** Text in which the documents' registries are the one that is here, and folders of the machine are in the working folder. */
