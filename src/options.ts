@@ -74,6 +74,7 @@ const convert = {
   osFeatures: { kind: 'boolean', flag: 'os-features', job: 'shapes' },
   keepForeign: { kind: 'boolean', flag: 'keep-foreign', job: 'shapes' },
   order: { kind: 'file', flag: 'order', job: 'shapes' },
+  deviceTar: { kind: 'boolean', flag: 'device-tar', job: 'shapes' },
   replace: { kind: 'boolean', flag: 'replace', job: 'other' },
   cache: { kind: 'file', flag: 'cache', job: 'other' },
   check: { kind: 'boolean', flag: 'check', job: 'other' },

@@ -34,6 +34,12 @@ std::vector<erofs::HotFile> hot_files_of(const Napi::Object& options) {
   return files;
 }
 
+// {deviceTag: string | null}: the tar is that device.
+std::optional<erofs::DataDevice> device_of(const Napi::Object& options, const ByteSource& tar) {
+  if (!options.Get("deviceTag").IsString()) return std::nullopt;
+  return erofs::DataDevice{string_of(options, "deviceTag"), tar.size()};
+}
+
 Napi::Value digest_or_null(Napi::Env env, const std::optional<hash::Sha256Digest>& digest) {
   return digest ? to_js(env, *digest) : env.Null();
 }
@@ -62,7 +68,8 @@ Napi::Value plan_image(const Napi::CallbackInfo& info) {
       [tar = SourceHandle::of(info[0]),
        plan = erofs::PlanOptions{.block_size = static_cast<uint32_t>(number_of(options, "blockSize")),
                                  .hot = hot_files_of(options),
-                                 .hot_border = number_of(options, "hotBorder")},
+                                 .hot_border = number_of(options, "hotBorder"),
+                                 .device = device_of(options, *SourceHandle::of(info[0]))},
        list_files = options.Get("listFiles").ToBoolean().Value(),
        tree = layer::TreeOptions{.bottom_layer = options.Get("bottomLayer").ToBoolean().Value(),
                                  .threads = static_cast<unsigned>(number_of(options, "threads")),
@@ -80,6 +87,7 @@ Napi::Value plan_image(const Napi::CallbackInfo& info) {
         for (uint32_t i = 0; i < built.summary.hot_found.size(); ++i)
           found.Set(i, built.summary.hot_found[i]);
         result.Set("hotFound", found);
+        result.Set("hasDevice", built.summary.has_device);
         result.Set("warnings", to_js(env, built.warnings));
         result.Set("filePieces", to_js(env, built.file_pieces));
         return result;

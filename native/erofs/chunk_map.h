@@ -14,7 +14,7 @@ namespace seekable::erofs {
 struct ChunkRun {
   uint32_t chunk;  // first, counted in the file
   uint32_t count;
-  uint32_t block;      // of the first chunk, counted from the file's first block
+  uint32_t block;      // of the first chunk, from the file's first block on, or from that of a device
   bool is_hot = true;  // of a hot file: it belongs to the hot part
 };
 

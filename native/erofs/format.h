@@ -17,6 +17,7 @@ inline constexpr uint32_t kNoBlock = 0xFFFFFFFF;
 inline constexpr uint32_t kCompatChecksum = 0x1;
 inline constexpr uint32_t kCompatMtime = 0x2;
 inline constexpr uint32_t kIncompatChunkedFile = 0x4;
+inline constexpr uint32_t kIncompatDeviceTable = 0x8;
 
 struct Superblock {
   uint32_t magic;
@@ -49,8 +50,20 @@ struct Superblock {
   uint64_t reserved2;
 };
 static_assert(sizeof(Superblock) == 128);
-// Where the shared xattrs begin.
 inline constexpr uint64_t kSuperblockEnd = kSuperblockOffset + sizeof(Superblock);
+
+// Of the device table, which lies right behind the superblock where there is one.
+struct DeviceSlot {
+  uint8_t tag[64];
+  uint32_t blocks;
+  uint32_t flat_address;  // 0: the device is reached by its number alone
+  uint16_t blocks_high;
+  uint16_t flat_address_high;
+  uint8_t reserved[52];
+};
+static_assert(sizeof(DeviceSlot) == 128);
+// The superblock counts the table's place in slots.
+static_assert(kSuperblockEnd % sizeof(DeviceSlot) == 0);
 
 enum class Layout : uint8_t {
   kPlain = 0,    // consecutive blocks
@@ -98,6 +111,14 @@ static_assert(sizeof(ExtendedInode) == 64);
 // blocks.
 inline constexpr unsigned kMaxChunkBlockBits = 31;
 inline constexpr uint64_t kChunkEntrySize = 4;
+// Of the chunk format: entries are ChunkIndexes, from the next multiple of their size on.
+inline constexpr uint32_t kChunkIndexes = 0x20;
+struct ChunkIndex {
+  uint16_t block_high;
+  uint16_t device;  // from 1; 0: the image itself
+  uint32_t block;
+};
+static_assert(sizeof(ChunkIndex) == 8);
 
 enum class FileType : uint8_t {
   kUnknown = 0,

@@ -18,7 +18,8 @@ class PlannedImage final : public Image {
                 .block_size = plan_.block_size,
                 .epoch = plan_.tree.epoch,
                 .hot_end = plan_.hot_end_block * plan_.block_size,
-                .hot_found = plan_.hot_found};
+                .hot_found = plan_.hot_found,
+                .has_device = plan_.device.has_value()};
   }
 
   uint64_t size() const override { return plan_.total_blocks * plan_.block_size; }

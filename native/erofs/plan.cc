@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "base/checked.h"
+#include "erofs/device_map.h"
 
 namespace seekable::erofs {
 
@@ -30,8 +31,9 @@ class Planner {
 
   Result<Plan> run() {
     TRY(number_inodes());
+    TRY(find_device());
     TRY(find_hot_files());
-    plan_.shared_xattrs.choose(kSuperblockEnd);
+    plan_.shared_xattrs.choose(plan_.shared_xattrs_offset());
     TRY(place_inodes());
     TRY(place_blocks());
     return std::move(plan_);
@@ -41,6 +43,7 @@ class Planner {
   Status number_inodes();
   void number_inode(InodeId id);
   Status plan_directory_of(uint32_t index);
+  Status find_device();
   Status find_hot_files();
 
   Status place_inodes();
@@ -48,8 +51,8 @@ class Planner {
   Status check_device(const PlannedInode& planned) const;
   Status plan_xattrs(const PlannedInode& planned, const Inode& inode);
   bool fits_compact(const Inode& inode, uint64_t size) const;
-  void choose_layout(PlannedInode& planned, const Inode& inode);
-  std::optional<ChunkMap> plan_chunks_of(const PlannedInode& planned, const Inode& inode) const;
+  Status choose_layout(PlannedInode& planned, const Inode& inode);
+  Result<std::optional<ChunkMap>> plan_chunks_of(const PlannedInode& planned, const Inode& inode) const;
   std::optional<uint64_t> place_inline_tail(const PlannedInode& planned, const Inode& inode) const;
 
   Status place_blocks();
@@ -118,6 +121,19 @@ Status Planner::plan_directory_of(uint32_t index) {
                                                      : unsupported(path_of(id), "too many directory entries");
 }
 
+// A device is needed as soon as one file has data.
+Status Planner::find_device() {
+  if (!options_.device) return ok();
+  for (size_t i = 0; i < plan_.inodes.size(); ++i) {
+    if (i % kInodesPerCheck == 0) TRY(job_.check());
+    const Inode& inode = tree_inode(plan_.inodes[i]);
+    if (!is_type(inode, S_IFREG) || inode.data == Inode::Data::kNone) continue;
+    plan_.device = options_.device;
+    return check_data_device(*plan_.device, plan_.block_size);
+  }
+  return ok();
+}
+
 // Each inode once, by the first of its names that is in the list.
 Status Planner::find_hot_files() {
   for (uint32_t i = 0; i < options_.hot.size(); ++i) {
@@ -133,7 +149,7 @@ Status Planner::find_hot_files() {
 
 // Phase 2: inode formats and layouts, and with them every inode number.
 Status Planner::place_inodes() {
-  plan_.inodes_end = kSuperblockEnd + plan_.shared_xattrs.area().size();
+  plan_.inodes_end = plan_.shared_xattrs_offset() + plan_.shared_xattrs.area().size();
   plan_.xattr_sizes.resize(tree_.xattrs.size());
   for (size_t i = 0; i < plan_.inodes.size(); ++i) {
     if (i % kInodesPerCheck == 0) TRY(job_.check());
@@ -148,7 +164,7 @@ Status Planner::plan_inode(PlannedInode& planned) {
   if (is_device(inode)) TRY(check_device(planned));
   planned.extended = !fits_compact(inode, plan_.size_of(planned));
   planned.offset = round_up(plan_.inodes_end, kSlotSize);
-  choose_layout(planned, inode);
+  TRY(choose_layout(planned, inode));
   plan_.inodes_end = plan_.body_offset(planned) + plan_.body_size(planned);
   return ok();
 }
@@ -177,28 +193,38 @@ bool Planner::fits_compact(const Inode& inode, uint64_t size) const {
          size <= UINT32_MAX && inode.mtime == tree_.epoch && inode.mtime_nsec == 0;
 }
 
-void Planner::choose_layout(PlannedInode& planned, const Inode& inode) {
-  if (auto map = plan_chunks_of(planned, inode)) {
+Status Planner::choose_layout(PlannedInode& planned, const Inode& inode) {
+  if (auto map = TRY(plan_chunks_of(planned, inode))) {
     planned.layout = Layout::kChunked;
     planned.detail = static_cast<uint32_t>(plan_.chunk_maps.size());
     plan_.chunk_maps.push_back(std::move(*map));
-    return;
+    return ok();
   }
   if (const auto offset = place_inline_tail(planned, inode)) {
     planned.layout = Layout::kInline;
     planned.offset = *offset;
   }
+  return ok();
 }
 
-// Of a file with holes, or of one whose data goes to two places; nothing for one that lies in one piece.
-std::optional<ChunkMap> Planner::plan_chunks_of(const PlannedInode& planned, const Inode& inode) const {
-  if (!is_type(inode, S_IFREG)) return std::nullopt;
+// Of a file on another device, with holes, or whose data goes to two places; nothing for one that lies in one
+// piece of this image.
+Result<std::optional<ChunkMap>> Planner::plan_chunks_of(const PlannedInode& planned,
+                                                        const Inode& inode) const {
+  const std::optional<ChunkMap> none;
+  if (!is_type(inode, S_IFREG)) return none;
+  if (plan_.device) {
+    Extent whole;
+    auto map = plan_device_chunks(tree_.extents_of(inode, whole), inode.size, plan_.block_size);
+    if (!map.ok()) map.error().what = path_of(planned.id);
+    return map;
+  }
   if (inode.data != Inode::Data::kWhole) {
     Extent whole;
     if (auto map = plan_chunks(tree_.extents_of(inode, whole), inode.size, plan_.block_size)) return map;
   }
   const auto hot = hot_file_of_.find(planned.id);
-  if (hot == hot_file_of_.end()) return std::nullopt;
+  if (hot == hot_file_of_.end()) return none;
   return plan_parts(hot->second->ranges, inode.size, plan_.block_size);
 }
 
@@ -254,6 +280,7 @@ Status Planner::place_hot_part() {
 Status Planner::place_blocks_of(uint32_t index) {
   PlannedInode& planned = plan_.inodes[index];
   if (planned.layout == Layout::kChunked) {
+    if (plan_.device) return ok();  // it has no blocks here
     return place_runs(planned, hot_file_of_.contains(planned.id) ? Runs::kOthers : Runs::kAll);
   }
   const uint64_t blocks = plan_.blocks_of(planned);
@@ -312,6 +339,11 @@ uint64_t Plan::head_size(const PlannedInode& inode) const {
   return (inode.extended ? sizeof(ExtendedInode) : sizeof(CompactInode)) + xattr_size_of(inode);
 }
 
+uint64_t Plan::body_offset(const PlannedInode& inode) const {
+  const uint64_t end = inode.offset + head_size(inode);
+  return inode.layout == Layout::kChunked ? round_up(end, chunk_entry_size()) : end;
+}
+
 uint64_t Plan::blocks_of(const PlannedInode& inode) const {
   switch (inode.layout) {
     case Layout::kInline: return size_of(inode) / block_size;
@@ -324,7 +356,7 @@ uint64_t Plan::blocks_of(const PlannedInode& inode) const {
 uint64_t Plan::body_size(const PlannedInode& inode) const {
   switch (inode.layout) {
     case Layout::kInline: return size_of(inode) % block_size;
-    case Layout::kChunked: return chunk_maps[inode.detail].chunks * kChunkEntrySize;
+    case Layout::kChunked: return chunk_maps[inode.detail].chunks * chunk_entry_size();
     case Layout::kPlain: break;
   }
   return 0;

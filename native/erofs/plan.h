@@ -1,7 +1,8 @@
 // The plan of an image: every inode number, size and block, before a byte is written. A pure function of the
 // tree.
 //
-//   superblock | shared xattrs | inodes, xattrs, inline bodies | directory blocks | hot file data | file data
+//   superblock | device table | shared xattrs | inodes, xattrs, inline bodies | directory blocks | hot file
+//   data | file data
 //
 // Inodes stand in the order of a listing: the root, its children by name, then each subdirectory's children
 // in turn. Blocks stand in the same order, so that all metadata is one prefix of the image. Structures:
@@ -51,6 +52,7 @@ struct Plan {
   std::vector<DirectoryBlock> directory_blocks;
   std::vector<ChunkMap> chunk_maps;
   DataMap data;
+  std::optional<DataDevice> device;   // that all chunk maps point into, by blocks of it
   SharedXattrs shared_xattrs;         // its keys are views of the tree's strings, which stay where they are
   std::vector<uint32_t> xattr_sizes;  // bytes of the bodies of Tree::xattrs
   uint64_t inodes_end = 0;            // byte after the last inode and its body
@@ -67,7 +69,10 @@ struct Plan {
   // Bytes of inode and xattrs.
   uint64_t head_size(const PlannedInode& inode) const;
   // Where the inline tail or the chunk table lies in the image.
-  uint64_t body_offset(const PlannedInode& inode) const { return inode.offset + head_size(inode); }
+  uint64_t body_offset(const PlannedInode& inode) const;
+  // Where the shared xattrs begin: behind superblock and device table.
+  uint64_t shared_xattrs_offset() const { return kSuperblockEnd + (device ? sizeof(DeviceSlot) : 0); }
+  uint64_t chunk_entry_size() const { return device ? sizeof(ChunkIndex) : kChunkEntrySize; }
   // Blocks that `inode` owns; from its first_block on, unless it is chunked.
   uint64_t blocks_of(const PlannedInode& inode) const;
   // Bytes of the body right behind the head of `inode`: inline tail or chunk table.

@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "erofs/crc32c.h"
+#include "erofs/device_map.h"
 #include "erofs/format.h"
 #include "erofs/small_reads.h"
 #include "erofs/window.h"
@@ -53,7 +54,8 @@ class Writer {
 // Everything before the first whole block of a directory or symlink.
 Status Writer::write_inodes() const {
   window_.clear(0, round_up(plan_.inodes_end, plan_.block_size));
-  window_.put(kSuperblockEnd, plan_.shared_xattrs.area());
+  if (plan_.device) window_.put(kSuperblockEnd, bytes_of(device_slot(*plan_.device, plan_.block_size)));
+  window_.put(plan_.shared_xattrs_offset(), plan_.shared_xattrs.area());
   if (window_.begin() >= plan_.inodes_end) return ok();
   // The inode before the first that starts in the window may reach into it.
   const auto after = std::ranges::upper_bound(plan_.inodes, window_.begin(), {}, &PlannedInode::offset);
@@ -74,7 +76,7 @@ Status Writer::write_inode(uint32_t index) const {
     write_compact(index);
   }
   if (const uint32_t size = plan_.xattr_size_of(planned); size > 0) {
-    const uint64_t offset = plan_.body_offset(planned) - size;
+    const uint64_t offset = planned.offset + plan_.head_size(planned) - size;
     window_.put(offset, xattr_body(*tree_.xattrs_of(inode), plan_.shared_xattrs, size));
   }
   if (planned.layout == Layout::kChunked) write_chunk_table(planned);
@@ -106,8 +108,8 @@ uint32_t Writer::body_field(const PlannedInode& planned, const Inode& inode) con
     case S_IFSOCK: return 0;
     default: break;
   }
-  return planned.layout == Layout::kChunked ? plan_.chunk_maps[planned.detail].block_bits
-                                            : planned.first_block;
+  if (planned.layout != Layout::kChunked) return planned.first_block;
+  return plan_.chunk_maps[planned.detail].block_bits | (plan_.device ? kChunkIndexes : 0);
 }
 
 void Writer::write_compact(uint32_t index) const {
@@ -151,20 +153,26 @@ void Writer::write_extended(uint32_t index) const {
 void Writer::write_chunk_table(const PlannedInode& planned) const {
   const ChunkMap& map = plan_.chunk_maps[planned.detail];
   const uint64_t table = plan_.body_offset(planned);
-  const Window::Part part = window_.part(table, map.chunks * kChunkEntrySize);
+  const uint64_t entry_size = plan_.chunk_entry_size();
+  const Window::Part part = window_.part(table, map.chunks * entry_size);
   if (part.bytes.empty()) return;
-  const uint64_t first = part.skip / kChunkEntrySize;
-  const uint64_t end = ceil_divide(part.skip + part.bytes.size(), kChunkEntrySize);
+  const uint64_t first = part.skip / entry_size;
+  const uint64_t end = ceil_divide(part.skip + part.bytes.size(), entry_size);
   auto run =
       std::ranges::partition_point(map.runs, [&](const ChunkRun& r) { return r.chunk + r.count <= first; });
   for (uint64_t chunk = first; chunk < end; ++chunk) {
     if (run != map.runs.end() && chunk >= run->chunk + run->count) ++run;
     uint32_t block = kNoBlock;
     if (run != map.runs.end() && chunk >= run->chunk) {
-      block =
-          static_cast<uint32_t>(planned.first_block + run->block + ((chunk - run->chunk) << map.block_bits));
+      const uint64_t first_block = plan_.device ? 0 : planned.first_block;
+      block = static_cast<uint32_t>(first_block + run->block + ((chunk - run->chunk) << map.block_bits));
     }
-    window_.put(table + chunk * kChunkEntrySize, bytes_of(block));
+    if (plan_.device) {
+      const auto device = static_cast<uint16_t>(block == kNoBlock ? 0 : 1);
+      window_.put(table + chunk * entry_size, bytes_of(ChunkIndex{0, device, block}));
+    } else {
+      window_.put(table + chunk * entry_size, bytes_of(block));
+    }
   }
 }
 
@@ -243,6 +251,11 @@ Superblock make_superblock(const Plan& plan) {
   superblock.epoch = plan.tree.epoch;
   superblock.blocks = static_cast<uint32_t>(plan.total_blocks);
   superblock.feature_incompat = plan.chunk_maps.empty() ? 0 : kIncompatChunkedFile;
+  if (plan.device) {
+    superblock.feature_incompat |= kIncompatDeviceTable;
+    superblock.extra_devices = 1;
+    superblock.device_slot_offset = kSuperblockEnd / sizeof(DeviceSlot);
+  }
   return superblock;
 }
 

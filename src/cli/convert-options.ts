@@ -23,6 +23,7 @@ export interface ConvertFlags extends EncodeFlags, RegistryFlags {
   osFeatures?: true;
   keepForeign?: true;
   order?: string;
+  deviceTar?: true;
   replace?: true;
   cache?: string;
   check?: true;
@@ -41,6 +42,10 @@ export function addConvertOptions(command: Command): Command {
       'put first what this trace names, or with "auto" the one that is attached to the source',
       'file',
     ),
+    flagOf(
+      rules.deviceTar,
+      'erofs-image-spec: keep uncompressed tars, each as the data of a small EROFS layer, for old and new clients',
+    ),
     flagOf(rules.replace, 'write over an index, also when manifests that it names are lost with it'),
     flagOf(
       rules.osFeatures,
@@ -58,7 +63,7 @@ export function addConvertOptions(command: Command): Command {
 /** The library's options for these flags. A flag that was not given stays absent. */
 export async function convertOptions(flags: ConvertFlags): Promise<ConvertOptions> {
   const { platform, allPlatforms, appendToIndex, osFeatures, keepForeign, order, replace } = flags;
-  const { cache, check, retryTime } = flags;
+  const { deviceTar, cache, check, retryTime } = flags;
   return {
     ...(await encodeOptions(flags)),
     ...registryOptions(flags),
@@ -69,6 +74,7 @@ export async function convertOptions(flags: ConvertFlags): Promise<ConvertOption
       osFeatures,
       keepForeign,
       order,
+      deviceTar,
       replace,
       cache,
       check,

@@ -65,7 +65,7 @@ export async function withLayerImage<T>(
   file: BlobFile,
   { layer: { descriptor, diffId }, options }: LayerCall,
   use: (
-    layer: Pick<LayerImage, 'image' | 'hot' | 'built' | 'filePieces'>,
+    layer: Pick<LayerImage, 'image' | 'hot' | 'built' | 'filePieces' | 'hasDevice'>,
     check: () => Promise<void>,
   ) => Promise<T>,
 ): Promise<T> {

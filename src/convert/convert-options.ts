@@ -30,6 +30,11 @@ export interface ConvertOptions extends EncodeOptions, PlatformSelection, Regist
    * names comes first in each layer that is built of a tar. Not with `mkfs`, which has an order of its own.
    */
   order?: string | undefined;
+  /**
+   * Keep each tar as it is, as a device of a small EROFS image of its metadata: clients of tars and of EROFS share the data. Profile
+   * "erofs-image-spec" only, the built-in builder only, and for tars that are not compressed.
+   */
+  deviceTar?: boolean | undefined;
   /** Write over an index although it names manifests that the run neither writes nor carries over. */
   replace?: boolean | undefined;
   /** Folder in which converted layers are kept, and found by later runs; default: none. */

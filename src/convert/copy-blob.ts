@@ -8,12 +8,14 @@ import type { BlobDraft, BlobFile, DestinationStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import type { NewLayer } from './placed-layers';
 
-/** Whether a destination has a layer, and its chunk index where that is a layer of its own. */
+/** Whether a destination has a layer, and what goes with it: its device, and its chunk index where that is a layer of its own. */
 export async function hasLayer(
   destination: DestinationStore,
-  { descriptor, index }: Pick<NewLayer, 'descriptor' | 'index'>,
+  { descriptor, index, device }: Pick<NewLayer, 'descriptor' | 'index' | 'device'>,
 ): Promise<boolean> {
-  return (await destination.has(descriptor)) && (index == null || (await destination.has(index.descriptor)));
+  for (const part of [descriptor, device?.descriptor, index?.descriptor])
+    if (part !== undefined && !(await destination.has(part))) return false;
+  return true;
 }
 
 /** Copies a blob as it is, unless the destination has it; its digest is checked before it becomes one there. */

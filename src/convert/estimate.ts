@@ -8,6 +8,8 @@ import type { Descriptor } from '../oci/types';
 const unpacked = { none: 1, gzip: 2.6, zstd: 2.8 } as const;
 /** Bytes of a blob for each uncompressed byte, at zstd level 3 in chunks of 512 KiB. */
 const packed = 0.4;
+/** Bytes of compressed metadata for each uncompressed byte of a tar. */
+const metadata = 0.005;
 /** Uncompressed bytes that a thread encodes in a second at level 3; each level more takes a fifth longer. */
 const encoded = 150e6;
 const defaultLevel = 3;
@@ -23,6 +25,11 @@ function compressionOf({ mediaType }: Descriptor): keyof typeof unpacked {
 export function likelySize(layer: Descriptor, { compression }: Pick<EncodeSettings, 'compression'>): number {
   const uncompressed = layer.size * unpacked[compressionOf(layer)];
   return Math.round(compression === 'none' ? uncompressed : uncompressed * packed);
+}
+
+/** Bytes that the blob of an image without file data will likely have. */
+export function likelyMetadata({ size }: Descriptor): number {
+  return Math.round(size * metadata);
 }
 
 /** Seconds that one thread will likely take for a layer. */

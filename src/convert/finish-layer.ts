@@ -22,6 +22,7 @@ import type { Descriptor } from '../oci/types';
 import { causeOf, progressOf } from './arriving-layer';
 import { isSeekable, openStoredImage, withLayerImage, type StoredImage } from './checked-image';
 import { copyBlob, draftOf } from './copy-blob';
+import { becomesDevice, deviceOf } from './device-tar';
 import { openLayerFile } from './foreign-layer';
 import { findAtDestination, matchesRequest, passedThrough, settingsWithTree } from './pass-through';
 import type { ConvertedLayer } from './placed-layers';
@@ -50,10 +51,11 @@ export async function finishLayer(run: LayerRun, call: LayerCall): Promise<Finis
     if (known !== null) return { layer: known, draft: null, indexPayload: null };
   }
   // A tar is worked on while it comes; all of it is needed to pass its blob on, or to decode one.
-  const mayArrive = isTarLayer(descriptor.mediaType) && run.asked.appendToIndex !== true;
+  const isCopied = run.asked.appendToIndex === true;
+  const mayArrive = isTarLayer(descriptor.mediaType) && !isCopied && !becomesDevice(run.asked, layer);
   const file = await openLayerFile(source, descriptor, options, mayArrive);
   try {
-    if (run.asked.appendToIndex === true) await copyBlob(destination, file, descriptor, options);
+    if (isCopied) await copyBlob(destination, file, descriptor, options);
     const stored = await openStoredImage(pool, file, call, indexLayer);
     if (stored === null) return await finishTar(run, call, file);
     try {
@@ -79,7 +81,7 @@ async function finishTar(run: LayerRun, call: LayerCall, file: BlobFile): Promis
   const { descriptor, diffId } = call.layer;
   const shown = { ...call, options: { ...call.options, ...progressOf(file, call.options.onProgress) } };
   try {
-    return await withLayerImage(file, shown, async ({ image, hot, built, filePieces }, check) => {
+    return await withLayerImage(file, shown, async ({ image, hot, built, filePieces, hasDevice }, check) => {
       const paths = call.options.hot?.files.paths ?? [];
       if (built !== null)
         run.order?.add(
@@ -92,6 +94,7 @@ async function finishTar(run: LayerRun, call: LayerCall, file: BlobFile): Promis
       const checkAll = async (): Promise<void> => {
         await hiding; // it reads the image, which is closed then
         await check();
+        if (hasDevice) await copyBlob(run.destination, file, descriptor, call.options);
       };
       const finished = await wrap(
         run,
@@ -102,7 +105,11 @@ async function finishTar(run: LayerRun, call: LayerCall, file: BlobFile): Promis
       );
       return {
         ...finished,
-        layer: { ...finished.layer, hides: paths.length > 0 ? await hiding : undefined },
+        layer: {
+          ...finished.layer,
+          device: hasDevice ? deviceOf(call.layer) : null,
+          hides: paths.length > 0 ? await hiding : undefined,
+        },
       };
     });
   } catch (error) {

@@ -21,7 +21,7 @@ export function layerKey(
   { descriptor, diffId, index: indexLayer }: ImageLayer,
 ): string {
   const { digest, mediaType, annotations = {}, ...others } = omit(descriptor, 'size', 'data', 'urls');
-  const { bottomLayer = false, hot, chunking } = options;
+  const { bottomLayer = false, hot, chunking, deviceTag } = options;
   const encoding = omit(settings, 'chunking', 'verity');
   const verity = settings.verity && {
     ...settings.verity,
@@ -43,5 +43,6 @@ export function layerKey(
     ...(hot === undefined ? [] : [{ hot: hot.files.key }]),
     ...(settings.chunking === 'fixed' ? [] : [{ chunking: chunkingName(settings.chunkSize) }]),
     ...(chunking === undefined ? [] : ['chunking']),
+    ...(deviceTag === undefined ? [] : [{ device: deviceTag }]),
   ]);
 }

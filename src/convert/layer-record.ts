@@ -20,19 +20,28 @@ export function layerName(key: string): string {
 }
 
 /** What is written down of a layer. */
-export function recordOf({ descriptor, diffId, index, uncompressedSize, hides }: LayerRecord): object {
-  return { descriptor, diffId, index: index ?? null, uncompressedSize, ...(hides && { hides }) };
+export function recordOf(layer: LayerRecord): object {
+  const { descriptor, diffId, index, device, uncompressedSize, hides } = layer;
+  return {
+    descriptor,
+    diffId,
+    index: index ?? null,
+    uncompressedSize,
+    ...(device && { device }),
+    ...(hides && { hides }),
+  };
 }
 
 /** Reads what recordOf() gave. CORRUPT, about `what`, for anything else. */
 export function parseLayerRecord(record: Record<string, unknown>, what: string): LayerRecord {
-  const { uncompressedSize: size, index, hides, ...entry } = record;
+  const { uncompressedSize: size, index, device = null, hides, ...entry } = record;
   if (hides !== undefined && !(Array.isArray(hides) && hides.every((i) => Number.isSafeInteger(i) && i >= 0)))
     throw failure('CORRUPT', what, 'bad hides');
   if (size !== null && !Number.isSafeInteger(size)) throw failure('CORRUPT', what, 'bad uncompressedSize');
   return {
     ...parseEntry(entry, what),
     index: index === null ? null : parseEntry(asObject(index, what), what),
+    device: device === null ? null : parseEntry(asObject(device, what), what),
     uncompressedSize: size as number | null,
     hides: hides as number[] | undefined,
   };

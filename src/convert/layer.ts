@@ -1,8 +1,9 @@
 import { failure, SeekableErofsError } from '../errors';
 import { checkDigestOf } from '../format/digest';
 import { layerFormat } from '../format/media-types';
-import { draftOf, hasLayer } from './copy-blob';
+import { copyBlob, draftOf, hasLayer } from './copy-blob';
 import { finishLayer, type FinishedLayer } from './finish-layer';
+import { openLayerFile } from './foreign-layer';
 import type { NewCacheEntry } from './layer-cache';
 import type { ConvertedLayer } from './placed-layers';
 import type { LayerCall, LayerRun } from './run';
@@ -28,12 +29,22 @@ export async function convertLayer(run: LayerRun, call: LayerCall, key: string):
   });
 }
 
+/** The tar as it is, for a layer of the cache. */
+async function copyDevice({ source, destination }: LayerRun, { layer, options }: LayerCall): Promise<void> {
+  const { descriptor } = layer;
+  if (await destination.has(descriptor)) return;
+  const file = await openLayerFile(source, descriptor, options);
+  try {
+    await copyBlob(destination, file, descriptor, options);
+  } finally {
+    await file.close();
+  }
+}
+
 /** The layer from the cache, its blob copied and checked unless the destination has it; null when there is none that is right. */
-async function findInCache(
-  { cache, destination }: LayerRun,
-  { layer: { descriptor }, options }: LayerCall,
-  key: string,
-): Promise<FinishedLayer | null> {
+async function findInCache(run: LayerRun, call: LayerCall, key: string): Promise<FinishedLayer | null> {
+  const { cache, destination } = run;
+  const { descriptor } = call.layer;
   const found = (await cache?.find(key)) ?? null;
   if (found === null) return null;
   const { blob, indexPayload } = found;
@@ -41,7 +52,8 @@ async function findInCache(
   try {
     if (await hasLayer(destination, layer)) return { layer, draft: null, indexPayload: null };
     if (layer.index != null) checkDigestOf(blob.name, layer.index.descriptor.digest, indexPayload!);
-    return { layer, draft: await draftOf(destination, blob, layer.descriptor, options), indexPayload };
+    if (layer.device != null) await copyDevice(run, call);
+    return { layer, draft: await draftOf(destination, blob, layer.descriptor, call.options), indexPayload };
   } catch (error) {
     if (!(error instanceof SeekableErofsError) || error.code !== 'MISMATCH') throw error;
     await cache!.remove(key);

@@ -7,7 +7,7 @@ import type { ConvertOptions } from './convert-options';
 type OptionName = keyof typeof optionsOf.convertImage & keyof ConvertOptions;
 
 /** A layer content cache has the images of layers … */
-const ofManifests = ['appendToIndex', 'osFeatures', 'keepForeign', 'replace', 'check'] as const;
+const ofManifests = ['appendToIndex', 'osFeatures', 'keepForeign', 'replace', 'check', 'deviceTar'] as const;
 /** … and not in frames, of which some are fetched first. */
 const ofFrames = ['chunkSize', 'level', 'index', 'noCompress', 'chunking', 'cache', 'order'] as const;
 

@@ -8,6 +8,7 @@ import { checkOptions } from '../options';
 import { openSource } from '../store/open';
 import { withoutCounterparts } from './append-to-index';
 import type { ConvertOptions } from './convert-options';
+import { refuseUnlessDevices } from './device-tar';
 import { refuseNoEffect } from './no-effect';
 import { openOrders } from './order';
 import { ConversionPool } from './pool';
@@ -38,6 +39,7 @@ export async function withOpenRun<T>(
   const settings = settingsOf(options);
   const [from, to] = [parseReference(source), parseReference(destination)];
   refuseNoEffect(destination, from, to, given);
+  refuseUnlessDevices(given, settings);
   const {
     signal,
     onProgress,

@@ -8,7 +8,15 @@ export interface NewLayer {
   descriptor: Descriptor;
   diffId: string;
   /** Its chunk index, where that is a layer of its own. */
-  index?: { descriptor: Descriptor; diffId: string } | null | undefined;
+  index?: PlacedPart | null | undefined;
+  /** The device that its image points into, which stands before it. */
+  device?: PlacedPart | null | undefined;
+}
+
+/** A layer as a manifest and a config have it. */
+export interface PlacedPart {
+  descriptor: Descriptor;
+  diffId: string;
 }
 
 /** A layer of the source, and what took its place. */
@@ -33,12 +41,20 @@ const indexEntry: History[number] = {
   comment: 'chunk index of the layer before',
 };
 
-/** The layers as the manifest has them: roles of profile "erofs-image-spec" by their place, indexes behind what they are for. */
-export function placeLayers(layers: readonly NewLayer[]): { descriptor: Descriptor; diffId: string }[] {
-  return layers.flatMap(({ descriptor, diffId, index }, i) => {
+const deviceEntry: History[number] = {
+  created_by: 'seekable-erofs convert',
+  comment: 'file data of the layer behind',
+};
+
+/**
+ * The layers as the manifest has them: roles of profile "erofs-image-spec" by their place, devices before what points into them, and
+ * indexes behind what they are for.
+ */
+export function placeLayers(layers: readonly NewLayer[]): PlacedPart[] {
+  return layers.flatMap(({ descriptor, diffId, index, device }, i) => {
     const isTop = i === layers.length - 1;
     const placed = { descriptor: withRole(withoutOtherFormats(descriptor), isTop), diffId };
-    return index == null ? [placed] : [placed, index];
+    return [device, placed, index].filter((part) => part != null);
   });
 }
 
@@ -60,8 +76,8 @@ function withRole(descriptor: Descriptor, isTop: boolean): Descriptor {
 }
 
 /**
- * A history with an entry for each layer, as tools expect it: one for each lone index behind that of its layer, none any more where the
- * old image had an index. `old` says of each old layer whether it was followed by one.
+ * A history with an entry for each layer, as tools expect it: one for each device before and each lone index behind that of its layer, none
+ * any more where the old image had an index. `old` says of each old layer whether it was followed by one.
  */
 export function placeHistory(
   history: History,
@@ -77,6 +93,7 @@ export function placeHistory(
   return history.flatMap((entry) => {
     if (!isFilled(entry)) return [entry];
     if (about[at++] === 'index') return [];
-    return layers[number++]?.index == null ? [entry] : [entry, indexEntry];
+    const { device, index } = layers[number++] ?? {};
+    return [...(device == null ? [] : [deviceEntry]), entry, ...(index == null ? [] : [indexEntry])];
   });
 }

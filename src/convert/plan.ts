@@ -18,11 +18,12 @@ import type { ConvertOptions } from './convert-options';
 import { cachedEntry } from './erofs-cache/cache';
 import { cachedRecord } from './layer-cache';
 import { layerKey } from './layer-key';
+import { becomesDevice, refuseUnlessDevices } from './device-tar';
 import { refuseNoEffect } from './no-effect';
 import { matchesRequest } from './pass-through';
 import { ConversionPool } from './pool';
 import { layerCall, type ConversionRun } from './run';
-import { encodeSeconds, likelySize } from './estimate';
+import { encodeSeconds, likelyMetadata, likelySize } from './estimate';
 
 /**
  * What a conversion would do with a layer: `convert` it; `reuse` what a cache has of it; `keep` it as it is, because it is as asked for, or
@@ -68,6 +69,7 @@ export async function planConversion(
   const settings = settingsOf(options);
   const [from, to] = [parseReference(source), parseReference(destination)];
   refuseNoEffect(destination, from, to, options);
+  refuseUnlessDevices(options, settings);
   const opened = await openSource(source, options);
   const holdsBlobs = to.transport === 'oci' || to.transport === 'docker';
   const there = holdsBlobs ? await openExisting(destination, options).catch(() => null) : null;
@@ -138,6 +140,10 @@ class Planner {
     // What is laid out by a trace depends on the layers above.
     const known = await this.known(layer, asked.order === undefined ? key : null);
     if (known !== null) return planned('reuse', 0, known);
+    if (becomesDevice(asked, layer)) {
+      const copied = (await this.isThere(layer.descriptor)) ? 0 : size;
+      return planned('convert', size, copied + likelyMetadata(layer.descriptor));
+    }
     this.work += encodeSeconds(layer.descriptor, settings);
     return planned('convert', size, likelySize(layer.descriptor, settings));
   }

@@ -8,6 +8,7 @@ import type { DestinationStore, SourceStore } from '../oci/store';
 import type { ConvertOptions } from './convert-options';
 import type { LayerCache } from './layer-cache';
 import type { Order, Orders } from './order';
+import { becomesDevice, deviceTag } from './device-tar';
 import type { ConversionPool } from './pool';
 
 /**
@@ -64,7 +65,8 @@ export function layerCall(
       onProgress({ ...event, item: event.item ?? item });
     });
   const hot = files === undefined ? {} : { hot: { files, border: settings.chunkSize } };
-  return { layer, options: { ...asked, ...hot, signal, onProgress: named } };
+  const device = becomesDevice(asked, layer) ? { deviceTag: deviceTag(layer.descriptor) } : {};
+  return { layer, options: { ...asked, ...hot, ...device, signal, onProgress: named } };
 }
 
 /** Waits for the cleaning up after a run. Its failure is only a warning: the result of the run stands by then, and the caller must get that. */

@@ -37,7 +37,9 @@ async function takeLayer(
 ): Promise<ConvertedLayer | null> {
   const layer = { ...record, source: call.layer.descriptor.digest, reused: true };
   if (await hasLayer(run.destination, record)) return layer;
-  const parts = [record.descriptor, ...(record.index == null ? [] : [record.index.descriptor])];
+  const parts = [record.device?.descriptor, record.descriptor, record.index?.descriptor].filter(
+    (part) => part !== undefined,
+  );
   if (place !== null && (await takeAll(run.destination, parts, place))) return layer;
   const cached = await run.cache?.find(key);
   if (cached != null) {

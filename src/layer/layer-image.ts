@@ -13,8 +13,10 @@ import { asByteSource, nativeSourceOf } from './native-byte-source';
 import { resourcesOf } from './resources';
 import { sniffLayer } from './sniff';
 
-/** EROFS block size of the images that are built here: the only one that kernels before 5.19 mount. */
+/** EROFS block size of the images that are built here: the only one that kernels before 5.19 mount … */
 const builtBlockSize = 4096;
+/** … and of those that point at a tar, in which data begins at a multiple of this. */
+const tarBlockSize = 512;
 
 /** A layer's bytes, decompressed where they were compressed. close() it. */
 export interface PlainLayer {
@@ -30,6 +32,8 @@ export interface LayerImage extends Omit<PlainLayer, 'content'> {
   image: NativeSource;
   /** What was built of a tar; null when the layer is an image itself. */
   built: { inodes: number; blockSize: number } | null;
+  /** Whether the image points at the tar, which is its device then. */
+  hasDevice: boolean;
   /** The hot part of what was built: where it ends, and which of the files it has; null when there is none. */
   hot: { end: number; found: number[] } | null;
   /** Where the data of its files lies, if that was asked for and is known without reading the image. */
@@ -71,6 +75,8 @@ export interface PlannedBuildOptions extends BuildOptions {
   hot?: { files: HotFiles; border: number } | undefined;
   /** "files": where the data of files lies is needed. */
   chunking?: string | undefined;
+  /** The tar is a device of its image, by this tag. */
+  deviceTag?: string | undefined;
 }
 
 /** Says that a layer is no tar, so that its data stays where it is. */
@@ -92,7 +98,7 @@ export async function openLayerImage(layer: Slice, options: PlannedBuildOptions)
     if (kind === 'erofs') {
       warnOfUnusedMkfs(layer.name, options);
       warnOfKeptOrder(layer.name, options);
-      return { ...rest, image: content, built: null, hot: null, filePieces: null };
+      return { ...rest, image: content, built: null, hot: null, filePieces: null, hasDevice: false };
     }
     if (kind !== 'tar' && kind !== 'empty') throw await notALayer(source);
     return mkfs === null
@@ -104,31 +110,31 @@ export async function openLayerImage(layer: Slice, options: PlannedBuildOptions)
   }
 }
 
+function planSettings(options: PlannedBuildOptions) {
+  const { bottomLayer = false, hot, chunking, deviceTag } = options;
+  const blockSize = deviceTag === undefined ? builtBlockSize : tarBlockSize;
+  return {
+    blockSize,
+    bottomLayer,
+    ...resourcesOf(options),
+    hotPaths: hot?.files.paths ?? [],
+    hotRanges: hot?.files.ranges ?? [],
+    hotBorder: hot?.border ?? blockSize,
+    listFiles: chunking === 'files',
+    deviceTag: deviceTag ?? null,
+  };
+}
+
 async function planned(
   { content, ...rest }: PlainLayer,
   name: string,
   options: PlannedBuildOptions,
 ): Promise<LayerImage> {
-  const { bottomLayer = false, hot, chunking } = options;
-  const listFiles = chunking === 'files';
-  const planning = runNative(
-    options,
-    (job) =>
-      native.planImage(
-        content,
-        {
-          blockSize: builtBlockSize,
-          bottomLayer,
-          ...resourcesOf(options),
-          hotPaths: hot?.files.paths ?? [],
-          hotRanges: hot?.files.ranges ?? [],
-          hotBorder: hot?.border ?? builtBlockSize,
-          listFiles,
-        },
-        job,
-      ),
-    name,
-  );
+  const { hot, deviceTag } = options;
+  if (deviceTag !== undefined && rest.contentDigest !== null) throw compressedDevice(name);
+  const settings = planSettings(options);
+  const { blockSize, listFiles } = settings;
+  const planning = runNative(options, (job) => native.planImage(content, settings, job), name);
   const plan = await reading(name, planning);
   for (const line of plan.warnings) options.onWarning?.(line);
   const close = (): void => {
@@ -138,11 +144,18 @@ async function planned(
   return {
     ...rest,
     image: plan.source,
-    built: { inodes: plan.inodes, blockSize: builtBlockSize },
+    built: { inodes: plan.inodes, blockSize },
+    hasDevice: plan.hasDevice,
     hot: hot === undefined ? null : { end: plan.hotEnd, found: plan.hotFound },
     filePieces: listFiles ? plan.filePieces : null,
     close,
   };
+}
+
+/** A device's bytes are found by their places, which compressed bytes don't have. */
+export function compressedDevice(layer: string): Error {
+  const hint = 'convert it without --device-tar';
+  return failure('UNSUPPORTED', layer, 'its tar is compressed, so that no image can point into it', hint);
 }
 
 async function madeByMkfs(
@@ -159,7 +172,7 @@ async function madeByMkfs(
     image.close();
   };
   const sourceDigest = rest.sourceDigest ?? tarDigest;
-  return { image, built, hot: null, filePieces: null, sourceDigest, contentDigest, close };
+  return { image, built, hot: null, filePieces: null, hasDevice: false, sourceDigest, contentDigest, close };
 }
 
 async function notALayer(source: ByteSource): Promise<Error> {

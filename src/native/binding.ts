@@ -108,6 +108,8 @@ interface PlannedImage {
   hotEnd: number;
   /** Indices of those of `hotPaths` that are files. */
   hotFound: number[];
+  /** Whether the image needs the device: not where no file has data. */
+  hasDevice: boolean;
   /** Offset in the image and length of each piece of a file that lies together, in turn; none unless asked for. */
   filePieces: Float64Array;
   warnings: string[];
@@ -272,6 +274,8 @@ interface Addon {
       hotBorder: number;
       /** Say where the data of files lies. */
       listFiles: boolean;
+      /** The image has metadata alone, and points at this tar as its device, whose slot has this tag; null: it has the data itself. */
+      deviceTag: string | null;
     },
     job: NativeJob,
   ): Promise<PlannedImage>;

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ConvertOptions } from '../../src/convert/convert-options';
 import { convertImage } from '../../src/convert/image';
 import { layerKey } from '../../src/convert/layer-key';
+import type { LayerOptions } from '../../src/convert/run';
 import { openErofs } from '../../src/erofs/filesystem';
 import type { ImageLayer } from '../../src/image/image-layers';
 import { settingsOf, type EncodeOptions } from '../../src/layer/encode';
@@ -21,7 +22,7 @@ const entry = (digit: string) => ({
 const layer: ImageLayer = { ...entry('a'), index: null };
 
 /** The key of a layer, with options of its own or other properties. */
-function key(options: EncodeOptions = {}, changes: Partial<ImageLayer> = {}): string {
+function key(options: LayerOptions = {}, changes: Partial<ImageLayer> = {}): string {
   return layerKey({ settings: settingsOf(options), options }, { ...layer, ...changes });
 }
 
@@ -29,7 +30,7 @@ describe('the key of a layer', () => {
   const { descriptor } = layer;
   const spec = { profile: 'erofs-image-spec' } as const;
 
-  test.each<[string, EncodeOptions, Partial<ImageLayer>]>([
+  test.each<[string, LayerOptions, Partial<ImageLayer>]>([
     ['its digest', {}, { descriptor: { ...descriptor, digest: digest('b') } }],
     ['its media type', {}, { descriptor: { ...descriptor, mediaType: `${descriptor.mediaType}+gzip` } }],
     ['its annotations', {}, { descriptor: { ...descriptor, annotations: { note: 'x' } } }],
@@ -42,6 +43,7 @@ describe('the key of a layer', () => {
     ['the level', { level: 9 }, {}],
     ['dm-verity', { dmVerity: true }, {}],
     ['mkfs.erofs', { mkfs: '' }, {}],
+    ['a device that it becomes', { deviceTag: 'aa' }, {}],
   ])('depends on %s', (_, options, changes) => {
     expect(key(options, changes)).not.toBe(key());
   });

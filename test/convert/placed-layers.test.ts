@@ -16,6 +16,14 @@ describe('history', () => {
     expect(placed).toEqual([step('one'), index, empty, step('two'), index]);
   });
 
+  it('gets an entry for each device, before that of its layer', () => {
+    const history = [step('one'), step('two')];
+    const placed = placeHistory(history, [layer, layer], [layer, { ...indexed, device: entry }]);
+    const comments = placed.map(({ comment }) => comment);
+    const own = ['file data of the layer behind', undefined, 'chunk index of the layer before'];
+    expect(comments).toEqual([undefined, ...own]);
+  });
+
   it('loses the entries of indexes that are gone', () => {
     const history = [step('one'), step('index'), step('two'), step('index'), empty];
     const placed = placeHistory(history, [indexed, indexed], [layer, layer]);

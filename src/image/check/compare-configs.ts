@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { dockerBuildMembers, erofsFeature } from '../../oci/config';
 import { omit } from '../../oci/json';
-import type { ImageConfig } from '../../oci/types';
-import { isIndexLayer } from '../composition';
+import type { Descriptor, ImageConfig } from '../../oci/types';
+import { isIndexLayer, roleOf } from '../composition';
 import type { Image } from '../image-set';
 
 /** A member of an image's config that is not what it was. */
@@ -20,7 +20,7 @@ type ConfiguredImage = Pick<Image, 'manifest' | 'config'>;
 
 /**
  * What a conversion changed of how an image runs, and of all else that its config says: but not of what it changes on purpose, which is
- * DiffIDs, the feature "erofs", the history of lone chunk indexes, and Docker's record of the machine that built the image.
+ * DiffIDs, the feature "erofs", the history of lone chunk indexes and devices, and Docker's record of the machine that built the image.
  */
 export function compareConfigs(source: ConfiguredImage, converted: ConfiguredImage): ConfigDifference[] {
   return [
@@ -47,14 +47,15 @@ function meaningOf(image: ConfiguredImage): Members {
   };
 }
 
-/** The history without the entries of chunk indexes, which come and go with the way that these are stored. */
+/** The history without the entries of chunk indexes and devices, which come and go with the way that these are stored. */
 function historyOf({ manifest, config }: ConfiguredImage): NonNullable<ImageConfig['history']> {
   const { history = [] } = config;
   const { layers } = manifest;
   // A history that has not an entry for each layer says nothing of them.
   if (history.filter(isFilled).length !== layers.length) return history;
   let at = 0;
-  return history.filter((entry) => !isFilled(entry) || !isIndexLayer(layers[at++]!));
+  const isPart = (layer: Descriptor): boolean => isIndexLayer(layer) || roleOf(layer) === 'device';
+  return history.filter((entry) => !isFilled(entry) || !isPart(layers[at++]!));
 }
 
 function isFilled(entry: { empty_layer?: boolean }): boolean {

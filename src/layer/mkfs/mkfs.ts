@@ -101,6 +101,7 @@ async function epochOf({ source, name }: MkfsInput, options: ResourceOptions): P
           hotRanges: [],
           hotBorder: 4096,
           listFiles: false,
+          deviceTag: null,
         },
         job,
       ),
