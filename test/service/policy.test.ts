@@ -38,6 +38,22 @@ rules:
     for (const image of others) expect(rulesFor(policy, image)).toEqual([]);
   });
 
+  test('an event that does not say which registry it is of is one of each that has such an image', () => {
+    const silent = {
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      repository: 'team/app',
+      tag: 'v1',
+    };
+    const [image] = parseNotification({ events: [{ action: 'push', target: { ...silent, digest } }] });
+    expect(image).toEqual({ host: undefined, repository: 'team/app', tag: 'v1', digest });
+    const policy = parsePolicy(text, 'p');
+    // The source is the rule's registry, whoever told it: nothing of the event can lead elsewhere.
+    expect(rulesFor(policy, image!).map((rule) => jobFor(rule, image!).source)).toEqual([
+      'docker://registry.example/team/app:v1',
+    ]);
+    expect(rulesFor(policy, { ...image!, host: '' })).toEqual([]);
+  });
+
   const rules = (...lines: string[]): string => `rules:\n${lines.map((line) => `  - ${line}\n`).join('')}`;
   const host = 'docker://r.example';
   test.each([
