@@ -41,8 +41,11 @@ TEST(ChunkCut, DecidesWhichFramesABlobHas) {
   Job job;
   const File file = std::move(File::temporary("/tmp").value());
   BlobSink sink(std::move(File::duplicate(file.descriptor(), "blob").value()));
-  const auto encoded = encode_image(
-      MemorySource(image), sink, {.chunk_size = 16384, .starts = starts, .temporary_directory = "/tmp"}, job);
+  EncodeOptions options;
+  options.chunk_size = 16384;
+  options.starts = starts;
+  options.temporary_directory = "/tmp";
+  const auto encoded = encode_image(MemorySource(image), sink, options, job);
   ASSERT_TRUE(encoded.ok());
   EXPECT_EQ(encoded.value().offsets.size(), starts.size());
   const File other = std::move(File::temporary("/tmp").value());
@@ -50,7 +53,8 @@ TEST(ChunkCut, DecidesWhichFramesABlobHas) {
   const auto stored = store_image(MemorySource(image), raw, {.chunk_size = 16384, .starts = starts}, job);
   ASSERT_TRUE(stored.ok());
   EXPECT_EQ(stored.value().offsets, starts);
-  EXPECT_FALSE(encode_image(MemorySource(image), sink, {.chunk_size = 4096, .starts = starts}, job).ok());
+  options.chunk_size = 4096;
+  EXPECT_FALSE(encode_image(MemorySource(image), sink, options, job).ok());
 }
 
 }  // namespace
