@@ -8,7 +8,7 @@ namespace seekable::layer {
 
 namespace {
 
-Status check_starts(uint64_t size, uint32_t chunk_size, const std::vector<uint64_t>& starts) {
+Status check_starts(uint64_t size, uint32_t chunk_size, std::span<const uint64_t> starts) {
   if (starts.front() != 0 || starts.back() != size) {
     return usage("chunks", "they do not reach from 0 to " + std::to_string(size));
   }
@@ -23,14 +23,14 @@ Status check_starts(uint64_t size, uint32_t chunk_size, const std::vector<uint64
 
 }  // namespace
 
-Result<ChunkCut> ChunkCut::of(uint64_t size, uint32_t chunk_size, const std::vector<uint64_t>& starts) {
+Result<ChunkCut> ChunkCut::of(uint64_t size, uint32_t chunk_size, std::span<const uint64_t> starts) {
   if (chunk_size == 0) return usage("chunks", "their size must not be 0");
   if (!starts.empty()) TRY(check_starts(size, chunk_size, starts));
   return ChunkCut(size, chunk_size, starts);
 }
 
-ChunkCut::ChunkCut(uint64_t size, uint32_t chunk_size, const std::vector<uint64_t>& starts)
-    : size_(size), chunk_size_(chunk_size), starts_(&starts) {
+ChunkCut::ChunkCut(uint64_t size, uint32_t chunk_size, std::span<const uint64_t> starts)
+    : size_(size), chunk_size_(chunk_size), starts_(starts) {
   if (starts.empty()) {
     count_ = ceil_divide(size, chunk_size);
     largest_ = std::min<uint64_t>(chunk_size, size);
@@ -41,8 +41,7 @@ ChunkCut::ChunkCut(uint64_t size, uint32_t chunk_size, const std::vector<uint64_
 }
 
 ChunkCut::Range ChunkCut::range(uint64_t index) const {
-  const std::vector<uint64_t>& starts = *starts_;
-  if (!starts.empty()) return {starts[index], static_cast<size_t>(starts[index + 1] - starts[index])};
+  if (!starts_.empty()) return {starts_[index], static_cast<size_t>(starts_[index + 1] - starts_[index])};
   const uint64_t offset = index * chunk_size_;
   return {offset, static_cast<size_t>(std::min<uint64_t>(chunk_size_, size_ - offset))};
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <span>
 
 #include "base/error.h"
 
@@ -16,8 +16,9 @@ class ChunkCut {
   };
 
   // `starts`: where each chunk begins, and `size` behind the last; empty: every `chunk_size` bytes. kUsage
-  // unless they begin at 0, rise strictly, end at `size`, and no chunk is longer than `chunk_size`.
-  static Result<ChunkCut> of(uint64_t size, uint32_t chunk_size, const std::vector<uint64_t>& starts);
+  // unless they begin at 0, rise strictly, end at `size`, and no chunk is longer than `chunk_size`. A view:
+  // the list must live as long.
+  static Result<ChunkCut> of(uint64_t size, uint32_t chunk_size, std::span<const uint64_t> starts);
 
   uint64_t count() const { return count_; }
   size_t largest() const { return largest_; }
@@ -25,11 +26,11 @@ class ChunkCut {
   Range range(uint64_t index) const;
 
  private:
-  ChunkCut(uint64_t size, uint32_t chunk_size, const std::vector<uint64_t>& starts);
+  ChunkCut(uint64_t size, uint32_t chunk_size, std::span<const uint64_t> starts);
 
   uint64_t size_;
   uint32_t chunk_size_;
-  const std::vector<uint64_t>* starts_;  // the caller's
+  std::span<const uint64_t> starts_;
   uint64_t count_ = 0;
   size_t largest_ = 0;
 };
