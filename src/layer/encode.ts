@@ -1,4 +1,4 @@
-import { failure } from '../errors';
+import { SeekableErofsError, failure } from '../errors';
 import { readSuperblock } from '../erofs/superblock';
 import { validateEncodeOptions, type EncodeChoices, type EncodeSettings } from '../format/profiles';
 import { writeOutput } from '../fs/output-file';
@@ -95,11 +95,21 @@ export async function settingsForImage(
   if (settings.verity === null) return settings;
   const source = asByteSource(image, name);
   if ((await sniffLayer(source)) !== 'erofs') return settings;
-  const { blockSize } = await readSuperblock(source);
-  if (blockSize >= settings.verity.blockSize) return settings;
+  const blockSize = await blockSizeOf(source);
+  if (blockSize === null || blockSize >= settings.verity.blockSize) return settings;
   if (dmVerityBlockSize === undefined) return { ...settings, verity: { ...settings.verity, blockSize } };
   const why = `the image of ${name} has blocks of ${blockSize}: over larger ones no kernel mounts it`;
   throw failure('USAGE', 'dm-verity block size', why, `leave it out, or give ${blockSize}`);
+}
+
+/** Null for an image that can't be read: that is for those who read it. */
+async function blockSizeOf(image: ByteSource): Promise<number | null> {
+  try {
+    return (await readSuperblock(image)).blockSize;
+  } catch (error) {
+    if (error instanceof SeekableErofsError && error.code !== 'IO') return null;
+    throw error;
+  }
 }
 
 /** A raw EROFS image, and where the data of its files lies, when that is known: else it is looked for where it is needed. */

@@ -27,10 +27,25 @@ export async function joinDevices(
     if (role === 'device' || joined.get(key) !== content) continue;
     const devices = sources[i]!.devices.map(fileOf);
     // What a layer alone needs, its user gave.
-    if (image !== null) await checkDeviceFiles(content.files[0]!, devices);
+    if (image !== null && !isReadLater(sources[i]!)) await checkDeviceFiles(content.files[0]!, devices);
     joined.set(key, { ...content, files: [...content.files, ...devices] });
   }
   return joined;
+}
+
+/** Says which rule an image breaks that the kernel refused to mount, of those that joinDevices() did not look at. */
+export async function explainRefusal(
+  { layers: sources }: Pick<MountSource, 'layers'>,
+  { layers }: MountRecord,
+  contents: Contents,
+): Promise<void> {
+  for (const [i, { key }] of layers.entries())
+    if (isReadLater(sources[i]!)) await checkDeviceFiles(contents.get(key)!.files[0]!, []);
+}
+
+/** With its superblock the kernel would read on, and have the lazy server fetch what nobody asked for. */
+function isReadLater({ lazy, devices, role }: SourceLayer): boolean {
+  return lazy !== null && devices.length === 0 && role !== 'device';
 }
 
 /** The layers of a record that are mounted: devices are not. */

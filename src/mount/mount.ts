@@ -9,7 +9,7 @@ import type { LayerRole } from '../image/composition';
 import { withImageFiles, type ImageFiles } from '../image/open-view';
 import { openMountSource } from './mount-source';
 import type { LayerChoice, MountSource, MountSourceOptions, PreparedLayer } from './source-layer';
-import { imageFiles, joinDevices, mountedOf } from './joined-devices';
+import { explainRefusal, imageFiles, joinDevices, mountedOf } from './joined-devices';
 import { LayerSetUp, type MountableLayer, type Perform } from './layer-set-up';
 import { LazyLayers } from './lazy-layers';
 import { mountsAt, readMounts } from '../fs/mountinfo';
@@ -168,7 +168,11 @@ class Mounting {
         await withImageFiles(files, (tree) => tree.checkData(this.given.options.signal));
       const looking = this.given.parts.onContents(files);
       looking.catch(() => undefined); // told of below, when nothing is being mounted any more
-      await this.given.state.locked(() => this.setUp(record, contents), this.given.options.signal);
+      const setUp = this.given.state.locked(() => this.setUp(record, contents), this.given.options.signal);
+      await setUp.catch(async (error: unknown) => {
+        await explainRefusal(this.given.image, record, contents);
+        throw error;
+      });
       await looking;
     } catch (error) {
       await undoMount(this.given.state, record).catch((left: unknown) => {

@@ -44,7 +44,7 @@ describe.skipIf(reason !== null)(titleOf('a complete layer', reason), () => {
     const [store, image] = ['lazy', '.'].map((part) =>
       readdirSync(join(state, 'content', part, key!)).sort(),
     );
-    expect([store, image!.length]).toEqual([['data', 'digests', 'tables'], 3]); // the image, and two vouchers
+    expect([store, image!.length]).toEqual([['chunks-1', 'data', 'digests', 'tables'], 3]); // the image, and two vouchers
     expect(statSync(join(state, 'content', key!, 'image')).ino).toBe(
       statSync(join(state, 'content/lazy', key!, 'data')).ino,
     );
