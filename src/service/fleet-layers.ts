@@ -97,18 +97,21 @@ export class FleetLayers implements Fleet {
   }
 }
 
-/** A lease that is renewed until end(). */
+/** A lease that is renewed until end(); `lost` is aborted when somebody else has it by now. */
 export function keepLease(
   store: Pick<LeaseStore, 'renew'>,
   clock: Clock,
   { name, holder, time }: { name: string; holder: string; time: number },
-): { end(): void } {
+): { end(): void; lost: AbortSignal } {
   const ended = new AbortController();
+  const lost = new AbortController();
   const renew = async (): Promise<void> => {
     for (;;) {
       await clock.sleep(time / 3, ended.signal);
       // A store that is away is one for the next time; a lease that was lost stays lost.
-      if (!(await store.renew(name, holder, time).catch(() => true))) return;
+      if (await store.renew(name, holder, time).catch(() => true)) continue;
+      lost.abort();
+      return;
     }
   };
   renew().catch(() => undefined); // it ends by the signal
@@ -116,6 +119,7 @@ export function keepLease(
     end: () => {
       ended.abort();
     },
+    lost: lost.signal,
   };
 }
 

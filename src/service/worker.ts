@@ -223,7 +223,9 @@ class WorkerRun {
     this.options.onEvent?.({ what: 'image', state: 'started', item: publicName(source) });
     if (data.isSplit !== true) await this.split(job, options);
     if (await job.moveToWaitingChildren(token)) throw new this.bull.WaitingChildrenError();
-    const result = await this.alone(destination, () => convertImage(source, destination, options));
+    const result = await this.alone(destination, (lost) =>
+      convertImage(source, destination, { ...options, signal: AbortSignal.any([this.stop.signal, lost]) }),
+    );
     const { bytesIn, bytesOut } = result.summary;
     this.counters?.jobs.inc({ state: 'done' });
     this.counters?.bytes.inc({ direction: 'in' }, bytesIn);
@@ -267,15 +269,20 @@ class WorkerRun {
     );
   }
 
-  /** Runs `work` when nobody else writes the destination: of two conversions of a tag that moves, the later one must see the later image. */
-  private async alone<T>(destination: string, work: () => Promise<T>): Promise<T> {
+  /**
+   * Runs `work` when nobody else writes the destination: of two conversions of a tag that moves, the later one must see the later image. When
+   * somebody else has it meanwhile, because this worker stood still or Redis was away for longer than the lease, `work` is to stop, and comes again.
+   */
+  private async alone<T>(destination: string, work: (lost: AbortSignal) => Promise<T>): Promise<T> {
     const name = JSON.stringify(parseReference(destination));
     const lease = { name: `to ${name}`, holder: randomUUID(), time: this.leaseTime };
     if ((await this.leases.claim(lease.name, lease.holder, lease.time)).state !== 'ours')
       throw new LayerBusy();
     const kept = keepLease(this.leases, realClock, lease);
     try {
-      return await work();
+      return await work(kept.lost);
+    } catch (error) {
+      throw kept.lost.aborted ? new LayerBusy() : error;
     } finally {
       kept.end();
       await this.leases.release(lease.name, lease.holder);
