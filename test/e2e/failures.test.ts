@@ -92,7 +92,9 @@ describe('failures leave nothing half-written', () => {
     });
 
     test('under --tmp-dir', async () => {
-      const tar = await put('layer.tar.gz', gzipSync(await sampleTar()));
+      // A layer of 8 MiB and less needs no file.
+      const large = await makeTar([{ name: 'f', content: noise(9_000_000, 'full disk') }]);
+      const tar = await put('layer.tar.gz', gzipSync(large));
       await expectFailure(['encode', tar, 'out', '--tmp-dir', disk], 1, 'NO_SPACE');
       expect(await readdir(disk)).toEqual([]);
       expect(await filesUnder(folder)).toEqual(['layer.tar.gz']);
