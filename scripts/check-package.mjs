@@ -94,7 +94,7 @@ function checkTarball(tarball) {
   checkContents(unpacked, root, require);
   checkManifest(unpacked);
   for (const target of targets) checkPrebuilt(unpacked, target);
-  checkByOthers(tarball, require);
+  checkByOthers(tarball, unpacked, require);
   const licences = readFileSync(join(unpacked, 'THIRD_PARTY_LICENSES'), 'utf8');
   require(licences ===
     notices(), 'it has the licences of all its parts', 'run: node scripts/third-party.mjs');

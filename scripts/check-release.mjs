@@ -19,10 +19,10 @@ import { npmComponents, ownComponents } from './third-party.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** What other programs have to say of entry points and types. */
-export function checkByOthers(tarball, require) {
+/** What other programs have to say of entry points and types. publint does not know tarballs with names of over a hundred bytes. */
+export function checkByOthers(tarball, unpacked, require) {
   for (const [name, ...args] of [
-    ['publint', 'run', tarball, '--strict'],
+    ['publint', 'run', unpacked, '--strict', '--pack', 'false'],
     ['attw', tarball, '--no-color'],
   ]) {
     const program = join(root, 'node_modules', '.bin', name);
