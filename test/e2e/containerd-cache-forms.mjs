@@ -34,6 +34,7 @@ import {
   runOn,
   sourceTree,
   treeOfImage,
+  twoContainers,
 } from './support/node.mjs';
 import { EXPECTED_OUTPUT, MANY_OUTPUT } from './support/sample-image.mjs';
 
@@ -83,18 +84,6 @@ async function sharedLayers(test) {
   const diffIds = new Set(shown.flatMap(({ layers }) => layers.map(({ diffId }) => diffId)));
   assert.deepEqual([shown.length, diffIds.size], [10, names.size]);
   console.log('ok: ten images with shared layers at once');
-}
-
-/** Containers of one image write to folders of their own, and can be entered. */
-function twoContainers(test) {
-  const image = convert(test, 'sleeping', 'sharing:sleeping');
-  pull(test, 'two', image);
-  for (const name of ['one', 'other']) runOn(test, 'two', image, name);
-  exec(test, 'two', 'one', 'echo mine > /data/kept');
-  assert.equal(exec(test, 'two', 'one', 'read a < /data/kept; echo $a; sleep 1'), 'mine\n');
-  assert.equal(exec(test, 'two', 'other', 'read a < /data/kept; echo $a; sleep 1'), 'kept\n');
-  for (const name of ['one', 'other']) removeContainer(test, 'two', name);
-  console.log('ok: two containers of one image');
 }
 
 /**

@@ -33,6 +33,7 @@ import {
   runOn,
   sourceTree,
   treeOfImage,
+  twoContainers,
 } from './support/node.mjs';
 import { startRegistry } from './support/registry.mjs';
 import {
@@ -192,18 +193,6 @@ async function sharedLayers(test) {
   const names = listed(test, 'shared');
   assert.equal(names.length, 3 + SHARING.count, names.join(' '));
   console.log('ok: ten images with shared layers at once');
-}
-
-/** Containers of one image write to folders of their own, and can be entered. */
-function twoContainers(test) {
-  const image = convert(test, 'sleeping', 'sharing:sleeping');
-  pull(test, 'two', image);
-  for (const name of ['one', 'other']) runOn(test, 'two', image, name);
-  exec(test, 'two', 'one', 'echo mine > /data/kept');
-  assert.equal(exec(test, 'two', 'one', 'read a < /data/kept; echo $a; sleep 1'), 'mine\n');
-  assert.equal(exec(test, 'two', 'other', 'read a < /data/kept; echo $a; sleep 1'), 'kept\n');
-  for (const name of ['one', 'other']) removeContainer(test, 'two', name);
-  console.log('ok: two containers of one image');
 }
 
 /** As many layers as Docker takes: their folders fit the options of a mount. */

@@ -1,20 +1,7 @@
 // What stock containerd gets from us, activated as it does that: a loop device, dm-verity by the sidecar beside the image, EROFS on it.
 import assert from 'node:assert/strict';
-import {
-  closeSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readSync,
-  readdirSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import {
   checkAll,
   checkNothingLeft,
@@ -28,10 +15,10 @@ import {
   stateNamed,
   test,
 } from './support/guest.mjs';
+import { flip, serve, untilComplete } from './support/lazy-server.mjs';
 
 const { applyLayer } = load('containerd/differ.js');
 const { addLazyImage, removeLazyImage } = load('index.js');
-const { keepServer } = load('lazy/keeper.js');
 
 /** Mounts an image by its sidecar, has `look(folder)` look at it, and undoes that. */
 function withVerity(image, look) {
@@ -53,15 +40,6 @@ function withVerity(image, look) {
   } finally {
     output('losetup', '--detach', loop);
   }
-}
-
-function flip(path, offset) {
-  const fd = openSync(path, 'r+');
-  const byte = Buffer.alloc(1);
-  readSync(fd, byte, 0, 1, offset);
-  byte[0] ^= 0x10;
-  writeSync(fd, byte, 0, 1, offset);
-  closeSync(fd);
 }
 
 await test('containerd: a layer that the differ unpacked is checked by the kernel; a flipped byte is EIO, in that file alone', async () => {
@@ -97,12 +75,7 @@ await test('containerd: a layer of the cache is checked by the kernel; a flipped
   mkdirSync(cache);
   const { tree } = readJson('lazy-image.json');
   const reference = `oci:${prepared('lazy-image')}`;
-  const stop = new AbortController();
-  let ended;
-  await new Promise((onReady, fail) => {
-    ended = keepServer({ state, erofsCache: cache, background: 'off', signal: stop.signal, onReady });
-    ended.catch(fail);
-  });
+  const server = await serve(state, { erofsCache: cache });
   await addLazyImage(reference, { state });
   const shown = readdirSync(cache, { recursive: true, encoding: 'utf8' });
   const image = join(
@@ -117,9 +90,7 @@ await test('containerd: a layer of the cache is checked by the kernel; a flipped
   const data = readdirSync(lazy, { recursive: true, encoding: 'utf8' })
     .map((name) => join(lazy, name))
     .find((path) => path.endsWith('/data'));
-  // What is changed before is noticed when the layer is looked at as a whole.
-  const isWhole = (key) => key !== 'lazy' && existsSync(join(state, 'content', key, 'image'));
-  while (!readdirSync(join(state, 'content')).some(isWhole)) await sleep(200);
+  await untilComplete(join(state, 'content'));
   const start = readFileSync(data).indexOf(content.subarray(0, 64));
   assert.ok(start > 0, 'the file lies in the store as it is');
   flip(data, start + 30_000);
@@ -127,7 +98,6 @@ await test('containerd: a layer of the cache is checked by the kernel; a flipped
   withVerity(image, (target) => assert.deepEqual(readAll(target, tree), ['data/large']));
   flip(data, start + 30_000);
   await removeLazyImage(reference, { state });
-  stop.abort();
-  await ended;
+  await server.end();
   await checkNothingLeft();
 });

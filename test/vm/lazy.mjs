@@ -2,16 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import {
-  closeSync,
-  existsSync,
-  openSync,
-  readFileSync,
-  readSync,
-  readdirSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -26,30 +17,15 @@ import {
   stateNamed,
   test,
 } from './support/guest.mjs';
+import { flip, serve, untilComplete } from './support/lazy-server.mjs';
 
 const { mountImage, unmountImage } = load('index.js');
 const { connectToServer } = load('lazy/client.js');
-const { keepServer } = load('lazy/keeper.js');
 const reference = `oci:${prepared('lazy-image')}`;
 const { tree } = readJson('lazy-image.json');
 const file = 'data/large';
 
 const optionsIn = (state) => ({ state, verity: 'require', lazy: true });
-
-/** Starts a server: a mount would not wait for one as long as this machine may take. */
-async function serve(state) {
-  const stop = new AbortController();
-  let ended;
-  await new Promise((onReady, fail) => {
-    ended = keepServer({ state, background: 'off', signal: stop.signal, onReady });
-    ended.catch(fail);
-  });
-  const end = () => {
-    stop.abort();
-    return ended;
-  };
-  return { ended, end };
-}
 
 /** What the server of a state folder says of itself. */
 async function serverOf(state) {
@@ -66,21 +42,6 @@ function entryOf(folder) {
   const [key, ...others] = readdirSync(folder).filter((name) => /^[0-9a-f]{64}$/.test(name));
   assert.equal(others.length, 0);
   return join(folder, key);
-}
-
-/** What is changed before is noticed when the layer is looked at as a whole. */
-async function untilComplete(content) {
-  const isThere = (key) => key !== 'lazy' && existsSync(join(content, key, 'image'));
-  while (!readdirSync(content).some(isThere)) await sleep(200);
-}
-
-function flip(path, offset) {
-  const fd = openSync(path, 'r+');
-  const byte = Buffer.alloc(1);
-  readSync(fd, byte, 0, 1, offset);
-  byte[0] ^= 0x10;
-  writeSync(fd, byte, 0, 1, offset);
-  closeSync(fd);
 }
 
 await test('lazy: dm-verity over loop over a file that fills; a flipped byte of the store is EIO, in that file alone', async () => {

@@ -1,5 +1,6 @@
 // What scenarios do on a node with containerd and a registry. `test` is `{daemon, registry, groups, at, snapshotter, pullFlags}`: where images are
 // pulled to unless said otherwise, and how; names of namespaces begin with `groups`, `at(NAME)` is a path in the scenario's folder.
+import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -101,6 +102,18 @@ export function exec(test, namespace, name, script) {
 export function removeContainer(test, namespace, name) {
   test.daemon.ctr(ns(test, namespace), 'tasks', 'delete', '--force', name);
   test.daemon.ctr(ns(test, namespace), 'containers', 'delete', name);
+}
+
+/** Containers of one image write to folders of their own, and can be entered. */
+export function twoContainers(test) {
+  const image = convert(test, 'sleeping', 'sharing:sleeping');
+  pull(test, 'two', image);
+  for (const name of ['one', 'other']) runOn(test, 'two', image, name);
+  exec(test, 'two', 'one', 'echo mine > /data/kept');
+  assert.equal(exec(test, 'two', 'one', 'read a < /data/kept; echo $a; sleep 1'), 'mine\n');
+  assert.equal(exec(test, 'two', 'other', 'read a < /data/kept; echo $a; sleep 1'), 'kept\n');
+  for (const name of ['one', 'other']) removeContainer(test, 'two', name);
+  console.log('ok: two containers of one image');
 }
 
 /** The tree of a pulled image, as a snapshotter shows it. */
