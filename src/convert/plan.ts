@@ -1,6 +1,4 @@
-import { roleOf } from '../image/composition';
-import { runOfLayer } from './composite-image';
-import { isForeignLayer, layerFormat } from '../format/media-types';
+import { layerFormat } from '../format/media-types';
 import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
 import { openImageSet, type Image } from '../image/image-set';
 import { settingsOf } from '../layer/encode';
@@ -14,7 +12,9 @@ import { checkOptions } from '../options';
 import { publicName } from '../public-name';
 import { openExisting, openSource } from '../store/open';
 import { withoutCounterparts } from './append-to-index';
+import { runOfLayer } from './composite-image';
 import type { ConvertOptions } from './convert-options';
+import { isBottom, isKept } from './converted-image';
 import { cachedEntry } from './erofs-cache/cache';
 import { cachedRecord } from './layer-cache';
 import { layerKey } from './layer-key';
@@ -113,12 +113,12 @@ class Planner {
     const all = layersOf(image);
     for (const layer of all) {
       const run = runOfLayer(this.run, all, layer, image.descriptor.digest);
-      layers.push(await this.layer(run, layer, layer === all[0]));
+      layers.push(await this.layer(run, layer, all[0]!));
     }
     return { platform: image.platform, digest: image.descriptor.digest, layers };
   }
 
-  private async layer(run: ConversionRun, layer: ImageLayer, isBottom: boolean): Promise<PlannedLayer> {
+  private async layer(run: ConversionRun, layer: ImageLayer, bottom: ImageLayer): Promise<PlannedLayer> {
     const { digest, size } = layer.descriptor;
     const planned = (action: PlannedAction, bytesRead: number, bytesWritten: number): PlannedLayer => ({
       source: digest,
@@ -128,12 +128,11 @@ class Planner {
       bytesWritten,
     });
     const { settings, asked } = run;
-    const bottomLayer = settings.profile === 'erofs-image-spec' && isBottom;
-    const options = { ...layerCall(run, layer, {}).options, bottomLayer };
+    const options = { ...layerCall(run, layer, {}).options, bottomLayer: isBottom(run, layer, bottom) };
     const key = layerKey({ settings, options }, layer);
     if (this.seen.has(key)) return planned('none', 0, 0);
     this.seen.add(key);
-    if (await this.isKept(run, layer)) {
+    if (await this.staysAsItIs(run, layer)) {
       const isThere = await this.isThere(layer.descriptor);
       return planned('keep', isThere ? 0 : size, isThere ? 0 : size);
     }
@@ -148,11 +147,10 @@ class Planner {
     return planned('convert', size, likelySize(layer.descriptor, settings));
   }
 
-  private async isKept(run: ConversionRun, layer: ImageLayer): Promise<boolean> {
+  private async staysAsItIs(run: ConversionRun, layer: ImageLayer): Promise<boolean> {
     const { descriptor } = layer;
     if (this.erofsCache !== null) return false;
-    if (roleOf(descriptor) === 'device') return true;
-    if (run.asked.keepForeign === true && isForeignLayer(descriptor.mediaType)) return true;
+    if (isKept(run, layer)) return true;
     if (layerFormat(descriptor.mediaType)?.kind !== 'erofs') return false;
     const indexLayer = await readIndexOf(run.source, layer);
     if (!isSeekableLayer(descriptor, indexLayer)) return false;

@@ -24,6 +24,13 @@ export interface FleetLayersOptions {
   onNaming?: ((digest: string) => Promise<void>) | undefined;
 }
 
+/** Who has what, and for how many milliseconds when nothing more is said. */
+interface Lease {
+  name: string;
+  holder: string;
+  time: number;
+}
+
 /** The longest pause before a lease is asked for again. */
 const maxPause = 2000;
 
@@ -97,11 +104,27 @@ export class FleetLayers implements Fleet {
   }
 }
 
-/** A lease that is renewed until end(); `lost` is aborted when somebody else has it by now. */
+/** Runs `work` while it has a lease that was claimed; `lost` is aborted when somebody else has it meanwhile. Afterwards it is free. */
+export async function withLease<T>(
+  store: Pick<LeaseStore, 'renew' | 'release'>,
+  clock: Clock,
+  lease: Lease,
+  work: (lost: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const kept = keepLease(store, clock, lease);
+  try {
+    return await work(kept.lost);
+  } finally {
+    kept.end();
+    await store.release(lease.name, lease.holder);
+  }
+}
+
+/** A lease that is renewed until end(); `lost` is aborted when somebody else has it by now. Exported for its test. */
 export function keepLease(
   store: Pick<LeaseStore, 'renew'>,
   clock: Clock,
-  { name, holder, time }: { name: string; holder: string; time: number },
+  { name, holder, time }: Lease,
 ): { end(): void; lost: AbortSignal } {
   const ended = new AbortController();
   const lost = new AbortController();

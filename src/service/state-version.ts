@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { failure } from '../errors';
 import { checkRecordVersion } from '../fs/record-version';
-import { keepLease } from './fleet-layers';
+import { withLease } from './fleet-layers';
 import { realClock } from './clock';
 import { RedisLeases } from './redis-leases';
 import type { QueueAddress } from './address';
@@ -62,11 +62,5 @@ async function alone(redis: Redis, prefix: string, work: () => Promise<void>): P
   while ((await leases.claim(lease.name, lease.holder, lease.time)).state !== 'ours') {
     await realClock.sleep(200);
   }
-  const kept = keepLease(leases, realClock, lease);
-  try {
-    await work();
-  } finally {
-    kept.end();
-    await leases.release(lease.name, lease.holder);
-  }
+  await withLease(leases, realClock, lease, work);
 }

@@ -16,7 +16,7 @@ import { publicName } from '../public-name';
 import type { RegistryOptions } from '../store/registry/options';
 import { realClock } from './clock';
 import { queueCounters, type ServiceCounters } from './counters';
-import { FleetLayers, keepLease, LayerBusy } from './fleet-layers';
+import { FleetLayers, LayerBusy, withLease } from './fleet-layers';
 import { FleetTraffic, type RegistryLimit } from './fleet-traffic';
 import {
   checkJobData,
@@ -278,15 +278,11 @@ class WorkerRun {
     const lease = { name: `to ${name}`, holder: randomUUID(), time: this.leaseTime };
     if ((await this.leases.claim(lease.name, lease.holder, lease.time)).state !== 'ours')
       throw new LayerBusy();
-    const kept = keepLease(this.leases, realClock, lease);
-    try {
-      return await work(kept.lost);
-    } catch (error) {
-      throw kept.lost.aborted ? new LayerBusy() : error;
-    } finally {
-      kept.end();
-      await this.leases.release(lease.name, lease.holder);
-    }
+    return withLease(this.leases, realClock, lease, (lost) =>
+      work(lost).catch((error: unknown) => {
+        throw lost.aborted ? new LayerBusy() : error;
+      }),
+    );
   }
 
   private convertOptions(job: Job<ImageJobData>, fleet: FleetLayers): ConvertOptions {
