@@ -16,6 +16,8 @@ const magic = Buffer.from('SEEKCHK1', 'latin1');
 const headSize = 16;
 const entrySize = 48;
 const nameSize = 32;
+/** More is no whole number in JavaScript. */
+const keySize = 6;
 /** No list is larger: some 100,000 chunks more would be of a layer of many GB. */
 const maxListSize = 16 << 20;
 
@@ -73,7 +75,8 @@ export class ChunkList {
     if (this.bytes.length > maxListSize) return;
     const kept = await readFile(path).catch(() => null);
     if (kept?.equals(this.bytes) === true) return;
-    await writeAtomically(path, ({ fd }) => writeFully(fd, this.bytes, 0));
+    // A mount waits for this, and whoever takes a chunk compares all of its entry: what a power cut leaves of a list is no other chunk's.
+    await writeAtomically(path, ({ fd }) => writeFully(fd, this.bytes, 0), { sync: false });
   }
 
   get count(): number {
@@ -91,6 +94,11 @@ export class ChunkList {
 
   chunk(index: number): ListedChunk {
     return entryAt(this.bytes, headSize + index * entrySize);
+  }
+
+  /** The first bytes of a chunk's name, as a number: most chunks of others are told apart by it. */
+  keyOf(index: number): number {
+    return this.bytes.readUIntBE(headSize + index * entrySize, keySize);
   }
 }
 

@@ -1,5 +1,7 @@
+import { Mutex } from 'async-mutex';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { LruMap } from '../erofs/lru-map';
 import { ChunkList, readListed } from './chunk-list';
 import { readStoredChunk } from './chunk-store';
 
@@ -9,13 +11,16 @@ const maxStores = 1000;
 const maxListBytes = 64 << 20;
 /** Chunks of a layer that are looked for in others. */
 const maxWanted = 200_000;
-/** Bytes of a checksum by which chunks are found; all that a list has of it is compared then. */
-const keySize = 8;
 const nowhere = -1;
+
+/** Lists that were read, by their stores, for the next layer: of one that has changed since, the entry of what is taken is read once more. */
+const keptLists = new LruMap<string, ChunkList>(16 << 20);
+/** Layers are looked for one after the other: the first reads the lists, and a mount waits for all. */
+const finding = new Mutex();
 
 /**
  * Which chunks of a layer other stores have: those of the same checksum, decoded and compared with that when they came. What is taken is
- * compared with the digest that it was stored with once more. Eight bytes of memory a chunk, and nothing on disk but the stores' lists.
+ * compared with the digest that it was stored with once more. Eight bytes of memory a chunk, and nothing on disk but the stores' lists; 16 MiB of lists at most are kept in memory.
  */
 export class SharedChunks {
   private constructor(
@@ -27,12 +32,14 @@ export class SharedChunks {
   ) {}
 
   /** Looks through the stores beside the one in `folder`; null when they have nothing of `list`. */
-  static async find(folder: string, list: ChunkList): Promise<SharedChunks | null> {
-    const wanted = new Map<string, number>();
-    for (let chunk = 0; chunk < list.count && wanted.size < maxWanted; chunk++) {
-      const { name, length } = list.chunk(chunk);
-      if (length > 0) wanted.set(keyOf(name), chunk);
-    }
+  static find(folder: string, list: ChunkList): Promise<SharedChunks | null> {
+    return finding.runExclusive(() => SharedChunks.findOne(folder, list));
+  }
+
+  private static async findOne(folder: string, list: ChunkList): Promise<SharedChunks | null> {
+    const wanted = new Map<number, number>();
+    for (let chunk = 0; chunk < list.count && wanted.size < maxWanted; chunk++)
+      if (list.chunk(chunk).length > 0) wanted.set(list.keyOf(chunk), chunk);
     const found = new SharedChunks(
       list,
       await storesBeside(folder),
@@ -42,7 +49,7 @@ export class SharedChunks {
     let bytes = 0;
     let count = 0;
     for (const [i, other] of found.folders.entries()) {
-      const theirs = await ChunkList.read(other);
+      const theirs = await listOf(other);
       if (!theirs?.isLike(list)) continue;
       count += found.addStore(i, theirs, wanted);
       bytes += theirs.byteLength;
@@ -73,13 +80,15 @@ export class SharedChunks {
   }
 
   /** How many of `wanted` the store has; they are not wanted any more. */
-  private addStore(store: number, theirs: ChunkList, wanted: Map<string, number>): number {
+  private addStore(store: number, theirs: ChunkList, wanted: Map<number, number>): number {
     let count = 0;
     for (let index = 0; index < theirs.count; index++) {
+      const key = theirs.keyOf(index);
+      const chunk = wanted.get(key);
+      if (chunk === undefined) continue;
       const { name, length } = theirs.chunk(index);
-      const chunk = length === 0 ? undefined : wanted.get(keyOf(name));
-      if (chunk === undefined || !this.list.chunk(chunk).name.equals(name)) continue;
-      wanted.delete(keyOf(name));
+      if (length === 0 || !this.list.chunk(chunk).name.equals(name)) continue;
+      wanted.delete(key);
       this.store[chunk] = store;
       this.index[chunk] = index;
       count++;
@@ -88,7 +97,13 @@ export class SharedChunks {
   }
 }
 
-const keyOf = (name: Buffer): string => name.toString('latin1', 0, keySize);
+async function listOf(folder: string): Promise<ChunkList | null> {
+  const known = keptLists.get(folder);
+  if (known !== undefined) return known;
+  const list = await ChunkList.read(folder);
+  if (list !== null) keptLists.set(folder, list, list.byteLength);
+  return list;
+}
 
 /** Their folders, those last used first. */
 async function storesBeside(folder: string): Promise<string[]> {

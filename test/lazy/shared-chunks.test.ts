@@ -1,13 +1,14 @@
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { decodeBlob, encodeLayer } from '../../src';
 import { ChunkList } from '../../src/lazy/chunk-list';
 import { ChunkStore } from '../../src/lazy/chunk-store';
 import { layerChunks, type LayerChunks } from '../../src/lazy/layer-chunks';
 import { SharedChunks } from '../../src/lazy/shared-chunks';
 import { openSeekable } from '../../src/layer/seekable';
+import { native } from '../../src/native/binding';
 import { openFileSource } from '../../src/source/file';
 import { noise } from '../e2e/sample';
 import { tarBytes } from '../support/tar-bytes';
@@ -125,4 +126,14 @@ test('a list that speaks of other bytes than its store has is not believed', asy
   const shared = (await SharedChunks.find(store('b'), list))!;
   for (let chunk = 0; chunk < frames; chunk++)
     if (shared.has(chunk)) expect(await shared.read(chunk)).toBeNull();
+});
+
+test('a list that is new waits for no disk: a mount waits for it', async () => {
+  const { list } = await makeLayer();
+  const folders = vi.spyOn(native.files, 'syncFolder');
+  await mkdir(store('b'));
+  await list.save(store('b'));
+  expect(folders).not.toHaveBeenCalled();
+  expect((await ChunkList.read(store('b')))?.count).toBe(list.count);
+  folders.mockRestore();
 });
