@@ -1,27 +1,23 @@
 import { layerFormat } from '../format/media-types';
 import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
-import { openImageSet, type Image } from '../image/image-set';
-import { settingsOf } from '../layer/encode';
+import type { Image } from '../image/image-set';
+import type { JobOptions } from '../job';
 import { resourcesOf } from '../layer/resources';
 import { isSeekableLayer, openSeekable } from '../layer/seekable';
 import { unlessUnreadable } from '../layer/whole-layer';
-import { parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
-import { checkOptions } from '../options';
 import { publicName } from '../public-name';
-import { openExisting, openSource } from '../store/open';
-import { withoutCounterparts } from './append-to-index';
+import { openExisting } from '../store/open';
 import { runOfLayer } from './composite-image';
 import type { ConvertOptions } from './convert-options';
 import { isBottom, isKept } from './converted-image';
 import { cachedEntry } from './erofs-cache/cache';
 import { cachedRecord } from './layer-cache';
 import { layerKey } from './layer-key';
-import { becomesDevice, refuseUnlessDevices } from './device-tar';
-import { refuseNoEffect } from './no-effect';
+import { becomesDevice } from './device-tar';
+import { withOpenRun } from './open-run';
 import { matchesRequest } from './pass-through';
-import { ConversionPool } from './pool';
 import { layerCall, type ConversionRun } from './run';
 import { encodeSeconds, likelyMetadata, likelySize } from './estimate';
 
@@ -65,32 +61,21 @@ export async function planConversion(
   destination: string,
   options: ConvertOptions = {},
 ): Promise<ConversionPlan> {
-  checkOptions('convertImage', options);
-  const settings = settingsOf(options);
-  const [from, to] = [parseReference(source), parseReference(destination)];
-  refuseNoEffect(destination, from, to, options);
-  refuseUnlessDevices(options, settings);
-  const opened = await openSource(source, options);
-  const holdsBlobs = to.transport === 'oci' || to.transport === 'docker';
-  const there = holdsBlobs ? await openExisting(destination, options).catch(() => null) : null;
-  try {
-    const found = await openImageSet(opened.store, opened.reference, options);
-    const run = {
-      source: opened.store,
-      asked: options,
-      settings,
-      orders: null,
-      pool: new ConversionPool(options),
-    };
-    const planner = new Planner(run, there?.store ?? null, to.transport === 'erofs-cache' ? to.path : null);
-    const manifests: ConversionPlan['manifests'] = [];
-    for (const image of withoutCounterparts(found.images)) manifests.push(await planner.image(image));
-    const names = { source: publicName(source), destination: publicName(destination) };
-    return { ...names, manifests, total: totalOf(manifests, planner.seconds(resourcesOf(options).threads)) };
-  } finally {
-    await there?.store.close();
-    await opened.store.close();
-  }
+  return withOpenRun(source, destination, options, async ({ run, set, to, call }) => {
+    const holdsBlobs = to.transport === 'oci' || to.transport === 'docker';
+    const there = holdsBlobs ? await openExisting(destination, options).catch(() => null) : null;
+    const erofsCache = to.transport === 'erofs-cache' ? to.path : null;
+    try {
+      const planner = new Planner(run, call, there?.store ?? null, erofsCache);
+      const manifests: ConversionPlan['manifests'] = [];
+      for (const image of set.images) manifests.push(await planner.image(image));
+      const names = { source: publicName(source), destination: publicName(destination) };
+      const total = totalOf(manifests, planner.seconds(resourcesOf(options).threads));
+      return { ...names, manifests, total };
+    } finally {
+      await there?.store.close();
+    }
+  });
 }
 
 class Planner {
@@ -100,6 +85,7 @@ class Planner {
 
   constructor(
     private readonly run: ConversionRun,
+    private readonly call: JobOptions,
     private readonly there: SourceStore | null,
     private readonly erofsCache: string | null,
   ) {}
@@ -128,7 +114,10 @@ class Planner {
       bytesWritten,
     });
     const { settings, asked } = run;
-    const options = { ...layerCall(run, layer, {}).options, bottomLayer: isBottom(run, layer, bottom) };
+    const options = {
+      ...layerCall(run, layer, this.call).options,
+      bottomLayer: isBottom(run, layer, bottom),
+    };
     const key = layerKey({ settings, options }, layer);
     if (this.seen.has(key)) return planned('none', 0, 0);
     this.seen.add(key);
@@ -156,7 +145,9 @@ class Planner {
     if (!isSeekableLayer(descriptor, indexLayer)) return false;
     const blob = await run.source.openBlob(descriptor);
     try {
-      const opened = await unlessUnreadable(openSeekable(blob, { ...run.asked, descriptor, indexLayer }));
+      const opened = await unlessUnreadable(
+        openSeekable(blob, { ...run.asked, ...this.call, descriptor, indexLayer }),
+      );
       return opened !== null && matchesRequest(opened, layer, run, indexLayer);
     } finally {
       await blob.close();
