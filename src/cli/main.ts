@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import '../no-inspector';
-import { optimiseLate } from './late-optimisation';
+import { optimiseLate } from './v8-flags';
 import { run } from './program';
 
 /** Exits by itself rather than when the last handle is closed: an idle keep-alive connection must not delay the shell. */

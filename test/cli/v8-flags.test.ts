@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { afterEach, expect, test, vi } from 'vitest';
-import { optimiseLate } from '../../src/cli/late-optimisation';
+import { optimiseLate } from '../../src/cli/v8-flags';
 
 vi.mock('node:v8', () => ({ setFlagsFromString: vi.fn() }));
 afterEach(() => {

@@ -10,7 +10,7 @@ import { warningLine, type Report } from '../output';
 import { batchPlanText } from '../plan-text';
 import { queueFlag } from './queue-flag';
 import { humanBytes, humanWork, leftOutLines, shortDigest, table } from '../text';
-import { keepYoungGenerationSmall } from '../young-generation';
+import { keepYoungGenerationSmall } from '../v8-flags';
 
 interface Flags extends CommonFlags, ConvertFlags {
   jobs?: number;

@@ -9,7 +9,7 @@ import { isImageReference, type CommonFlags } from '../options';
 import type { Streams } from '../output';
 import { planText } from '../plan-text';
 import { humanCount, humanWork, leftOutLines } from '../text';
-import { keepYoungGenerationSmall } from '../young-generation';
+import { keepYoungGenerationSmall } from '../v8-flags';
 
 interface Flags extends CommonFlags, ConvertFlags {
   dryRun?: true;

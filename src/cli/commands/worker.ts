@@ -16,7 +16,7 @@ import {
 } from '../options';
 import type { Report, Streams } from '../output';
 import { printable } from '../text';
-import { keepYoungGenerationSmall } from '../young-generation';
+import { keepYoungGenerationSmall } from '../v8-flags';
 import { queueFlag } from './queue-flag';
 
 interface Flags extends CommonFlags, RegistryFlags {
