@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import { failure } from '../../errors';
 import type { WorkerEvent } from '../../index';
+import { publicName } from '../../public-name';
 import { defineCommand, finishCommand, type Context, type Session } from '../command';
 import { library } from '../library';
 import {
@@ -77,7 +78,7 @@ async function work(flags: Flags, { options, streams, elapsed }: Context): Promi
     signal: options.signal,
     onWarning: options.onWarning,
     onReady: () => {
-      options.onWarning(`working on ${flags.queue.replace(/\/\/.*@/, '//')}`);
+      options.onWarning(`working on ${publicName(flags.queue)}`);
     },
     onEvent: (event) => {
       if (event.state in counts) counts[event.state as keyof typeof counts]++;
@@ -85,7 +86,7 @@ async function work(flags: Flags, { options, streams, elapsed }: Context): Promi
     },
   });
   if (options.signal?.aborted === true) throw failure('CANCELLED', 'worker', 'ended', describe(counts));
-  return { document: counts, text: [], summary: [`${describe(counts)} in ${elapsed()} s`] };
+  return { document: counts, text: [], summary: [`${describe(counts)} in ${Math.round(elapsed())} s`] };
 }
 
 function describe(counts: Record<'done' | 'failed' | 'converted' | 'taken' | 'returned', number>): string {

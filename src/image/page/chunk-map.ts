@@ -1,4 +1,5 @@
 import type { PlacedExtent } from '../../erofs/data';
+import { checksumOf, chunkAt } from '../../layer/decoded-range';
 import type { FrameTable } from '../../native/binding';
 import { chunkKinds, type ChunkKind } from './file-kinds';
 
@@ -127,10 +128,10 @@ export class ChunkMap {
 }
 
 /** The checksums of all chunks, as text. */
-export function checksumsOf({ checksums, checksumSize, offsets }: FrameTable): string[] {
-  if (checksumSize === 0) return [];
-  return Array.from({ length: offsets.length - 1 }, (_, i) =>
-    Buffer.from(checksums.subarray(i * checksumSize, (i + 1) * checksumSize)).toString('latin1'),
+export function checksumsOf(frames: FrameTable): string[] {
+  if (frames.checksumSize === 0) return [];
+  return Array.from({ length: frames.offsets.length - 1 }, (_, i) =>
+    Buffer.from(checksumOf(frames, i)).toString('latin1'),
   );
 }
 
@@ -154,15 +155,4 @@ function addFile(content: Content, path: string, bytes: number): void {
   if (content.files.length <= maxNames) return;
   content.files.sort((a, b) => b.bytes - a.bytes);
   content.files.pop();
-}
-
-/** The chunk that holds a byte. */
-function chunkAt(starts: ArrayLike<number>, address: number): number {
-  let [low, high] = [0, starts.length - 1];
-  while (low + 1 < high) {
-    const middle = (low + high) >> 1;
-    if (starts[middle]! <= address) low = middle;
-    else high = middle;
-  }
-  return low;
 }
