@@ -14,10 +14,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/io.h"
+#include "fuse/connection.h"
 #include "fuse/folder_tree.h"
 #include "fuse/layer_file.h"
 #include "fuse/protocol.h"
@@ -75,7 +75,6 @@ class Server {
   void failed(uint64_t node, uint64_t chunk, int error);
 
  private:
-  struct Request;
   using Reads = std::vector<std::unique_ptr<PendingRead>>;
 
   void serve();
@@ -92,17 +91,15 @@ class Server {
   void interrupt(const Request& request);
   void give_up_abandoned();
   void statfs(const Request& request);
-  void forget_name(uint64_t folder, std::string_view name);
 
   void finish(Reads reads, MutableBytes answer);
   void answer_read(PendingRead& read, MutableBytes answer);
   void complete(Reads reads);
-  void answer(uint64_t unique, int error, Bytes body = {});
-  template <typename T>
-  void answer_with(uint64_t unique, const T& body);
   void ended();
 
-  Options options_;
+  Connection connection_;
+  const unsigned thread_count_;
+  const std::function<void(const Event&)> on_event_;
   File stop_event_;
   std::vector<std::thread> threads_;
   std::atomic<bool> has_ended_{false};

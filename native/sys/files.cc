@@ -56,6 +56,16 @@ Status write_and_sync(int descriptor, const std::string& path, Bytes bytes) {
   return sync(descriptor, path);
 }
 
+// Whether `path` still names the open file, and no link to it.
+Result<bool> is_still_named(int descriptor, const std::string& path) {
+  struct stat ours;
+  if (fstat(descriptor, &ours) != 0) return system_error(path, errno);
+  struct stat named;
+  if (lstat(path.c_str(), &named) == 0) return named.st_ino == ours.st_ino && named.st_dev == ours.st_dev;
+  if (errno == ENOENT) return false;
+  return system_error(path, errno);
+}
+
 }  // namespace
 
 Result<int> open_folder(const std::string& root, const std::vector<std::string>& names, bool make) {
@@ -101,15 +111,6 @@ Result<int> lock_file(const std::string& path, uint32_t mode) {
   Opened file = TRY(open_file(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW, mode, path));
   if (!TRY(try_lock(file.get())) || !TRY(is_still_named(file.get(), path))) return -1;
   return file.release();
-}
-
-Result<bool> is_still_named(int descriptor, const std::string& path) {
-  struct stat ours;
-  if (fstat(descriptor, &ours) != 0) return system_error(path, errno);
-  struct stat named;
-  if (lstat(path.c_str(), &named) == 0) return named.st_ino == ours.st_ino && named.st_dev == ours.st_dev;
-  if (errno == ENOENT) return false;
-  return system_error(path, errno);
 }
 
 Status unlock_file(int descriptor, const std::string& path) {

@@ -39,8 +39,6 @@ Status sync_folder(const std::string& path);
 // The file at `path`, made if need be and locked by flock(2); -1 while another holds it, or when `path` names
 // another file by now.
 Result<int> lock_file(const std::string& path, uint32_t mode);
-// Whether `path` still names the open file, and no link to it.
-Result<bool> is_still_named(int descriptor, const std::string& path);
 // Removes the name of a locked file, if it still is that file's. The lock goes with the descriptor, which is
 // closed.
 Status unlock_file(int descriptor, const std::string& path);
