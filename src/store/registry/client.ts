@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { SeekableErofsError } from '../../errors';
 import type { RegistryReference } from '../../oci/reference';
 import {
@@ -47,6 +48,7 @@ export class RegistryClient {
     const { signal, traffic } = options;
     this.traffic = traffic && { host: hostOf(name), traffic };
     this.signal = signal === undefined ? this.stopped.signal : AbortSignal.any([signal, this.stopped.signal]);
+    setMaxListeners(0, this.signal); // every request under way listens, until it has its answer
   }
 
   /** Nothing is asked yet but which protocol the registry speaks, where that is not certain. */

@@ -25,7 +25,7 @@ export async function withDefaults<T extends RegistryOptions>(host: string, give
   const { REGISTRY_AUTH_FILE } = process.env;
   // Other tools' variable is nearer to this run than a file.
   if (REGISTRY_AUTH_FILE && environment.authFile === undefined) environment.authFile = REGISTRY_AUTH_FILE;
-  const file = await readConfiguration();
+  const file = await configuration();
   const chosen = settings.map((name) => [
     name,
     given[name] ?? environment[name] ?? file.of.get(host)?.[name] ?? file.all[name],
@@ -62,13 +62,30 @@ interface Configuration {
   of: Map<string, RegistryDefaults>;
 }
 
-/** The first of the files that is there; its paths are relative to its folder. */
-async function readConfiguration(): Promise<Configuration> {
+/** The files that were read, by their paths: all registries of a run go by the same defaults, whenever they are opened. */
+const configurations = new Map<string, Promise<Configuration>>();
+
+async function configuration(): Promise<Configuration> {
+  const file = configurationFile();
+  if (file === undefined) return { all: {}, of: new Map() };
+  const known = configurations.get(file);
+  if (known !== undefined) return known;
+  const reading = readConfiguration(file);
+  configurations.set(file, reading);
+  reading.catch(() => configurations.delete(file)); // it may be mended by the next time
+  return reading;
+}
+
+/** The one that is named, or the first of the usual ones that is there. */
+function configurationFile(): string | undefined {
   const named = process.env['SEEKABLE_EROFS_CONFIG'];
+  if (named !== undefined && named !== '') return named;
   const home = process.env['XDG_CONFIG_HOME'] ?? join(homedir(), '.config');
   const usual = [join(home, 'seekable-erofs/config.yaml'), '/etc/seekable-erofs/config.yaml'];
-  const file = named === undefined || named === '' ? usual.find((path) => existsSync(path)) : named;
-  if (file === undefined) return { all: {}, of: new Map() };
+  return usual.find((path) => existsSync(path));
+}
+
+async function readConfiguration(file: string): Promise<Configuration> {
   try {
     return await parseConfiguration(await readFile(file, 'utf8'), file);
   } catch (error) {
@@ -76,7 +93,7 @@ async function readConfiguration(): Promise<Configuration> {
   }
 }
 
-/** Exported for its test. */
+/** Paths in it are relative to its folder. Exported for its test. */
 export async function parseConfiguration(text: string, file: string): Promise<Configuration> {
   const { parse } = await import('yaml');
   let document: unknown;

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { createServer, request as httpRequest, type Server } from 'node:http';
 import {
@@ -11,6 +12,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { apiHost, isLoopback } from '../../../src/store/registry/origin';
 import { openSource } from '../../../src/store/open';
+import { RegistryClient } from '../../../src/store/registry/client';
 import type { StoreOptions } from '../../../src/store/registry/options';
 import { RegistrySource } from '../../../src/store/registry/source';
 import { caught } from '../../support/caught';
@@ -152,6 +154,34 @@ describe('plain HTTP', () => {
     closeLater(server);
     expect(await resolve(`127.0.0.1:${(server.address() as AddressInfo).port}`)).toBe(descriptor.digest);
   });
+});
+
+it('many requests at once are no leak: each stops listening for an abort when it has its answer', async () => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error): void => void warnings.push(warning);
+  process.on('warning', onWarning);
+  const client = await RegistryClient.open(reference(), 'pull', { ...quick(), concurrency: 2 });
+  const { signal } = client as unknown as { signal: AbortSignal };
+  let [asked, mostListeners] = [0, 0];
+  registry.misbehave = () => {
+    asked++;
+    mostListeners = Math.max(mostListeners, getEventListeners(signal, 'abort').length);
+    return false;
+  };
+  const ask = async (): Promise<void> => {
+    const response = await client.send(client.url('manifests/one'), { method: 'GET' });
+    await response.discard();
+  };
+  try {
+    await Promise.all(Array.from({ length: 20 }, ask));
+    expect(asked).toBe(20);
+    expect(mostListeners).toBeGreaterThan(10); // that many at once are what Node takes for a leak
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+    expect(warnings).toEqual([]);
+  } finally {
+    process.off('warning', onWarning);
+    await client.close();
+  }
 });
 
 describe('a registry that is away when it is asked for the first time', () => {

@@ -44,6 +44,18 @@ test('what a file says of one registry comes before what it says of all', async 
   expect(await withDefaults('registry.example', {})).toEqual({ authFile, concurrency: 3 });
 });
 
+test('a file is read once, whatever happens to it later; one that is refused is read again', async () => {
+  await configure('concurrency: few');
+  expect((await caught(() => withDefaults('a', {}))).code).toBe('USAGE');
+  await configure('concurrency: 3');
+  expect(await Promise.all([withDefaults('a', {}), withDefaults('b', {})])).toEqual([
+    { concurrency: 3 },
+    { concurrency: 3 },
+  ]);
+  await configure('concurrency: 5');
+  expect(await withDefaults('a', {})).toEqual({ concurrency: 3 });
+});
+
 test('a flag comes before the environment, that before a file', async () => {
   await configure(text);
   vi.stubEnv('SEEKABLE_EROFS_CONCURRENCY', '5');
