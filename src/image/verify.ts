@@ -29,6 +29,11 @@ export interface Verification {
   /** False when anything is corrupt, not what it should be, or can't be verified. */
   ok: boolean;
   layers: LayerVerification[];
+  /** What was done, for people; not in the command's JSON. */
+  summary: {
+    /** Of the blobs that were read. */
+    bytes: number;
+  };
 }
 
 /**
@@ -42,17 +47,19 @@ export async function verifyImage(
 ): Promise<Verification> {
   checkOptions('verifyImage', options);
   checkSubjects([refOrPath], options);
-  const layers =
+  const verdicts =
     parseReference(refOrPath).transport === 'file'
       ? [await verifyFile(refOrPath, options)]
       : await verifyReference(refOrPath, options);
-  return { ok: layers.every(({ error }) => error === undefined), layers };
+  const layers = verdicts.map(({ verification }) => verification);
+  const bytes = verdicts.reduce((sum, verdict) => sum + verdict.bytes, 0);
+  return { ok: layers.every(({ error }) => error === undefined), layers, summary: { bytes } };
 }
 
-async function verifyFile(path: string, options: ReadOptions): Promise<LayerVerification> {
-  const { verification, kind } = await verdict(await openInputFile(path, options), options, verifyLayer);
-  if (kind === 'tar') options.onWarning?.(`${path}: ${tarsOnly}`);
-  return verification;
+async function verifyFile(path: string, options: ReadOptions): Promise<Verdict> {
+  const found = await verdict(await openInputFile(path, options), options, verifyLayer);
+  if (found.kind === 'tar') options.onWarning?.(`${path}: ${tarsOnly}`);
+  return found;
 }
 
 const tarsOnly = 'it has no seekable layer: of tars, the digests and DiffIDs are verified';
@@ -60,7 +67,7 @@ const tarsOnly = 'it has no seekable layer: of tars, the digests and DiffIDs are
 async function verifyReference(
   text: string,
   options: ReadOptions & RegistryOptions & PlatformSelection,
-): Promise<LayerVerification[]> {
+): Promise<Verdict[]> {
   const { platforms } = options;
   const { store, reference } = await openSource(text, options);
   try {
@@ -68,17 +75,17 @@ async function verifyReference(
     const { images } = set;
     const leftOut = notImages(set, options);
     if (leftOut !== null) options.onWarning?.(`${store.name}: ${leftOut}`);
-    const layers: LayerVerification[] = [];
+    const all: Verdict[] = [];
     for (const image of images) {
       const verdicts = await verifyLayersOf(store, image, options);
       if (verdicts.every(({ verification }) => verification.error === undefined))
         await verifyTogether(store, image, options);
-      layers.push(...verdicts.map(({ verification }) => verification));
+      all.push(...verdicts);
       const has = (wanted: LayerKind): boolean => verdicts.some(({ kind }) => kind === wanted);
       if (has('tar') && !has('seekable'))
         options.onWarning?.(`${store.name}, ${image.platform}: ${tarsOnly}`);
     }
-    return layers;
+    return all;
   } finally {
     await store.close();
   }
@@ -88,6 +95,8 @@ async function verifyReference(
 interface Verdict {
   verification: LayerVerification;
   kind: LayerKind | 'index' | null;
+  /** The size of its blob; 0 of one that is not here. */
+  bytes: number;
 }
 
 async function verifyLayersOf(store: SourceStore, image: Image, options: ReadOptions): Promise<Verdict[]> {
@@ -129,9 +138,9 @@ async function openUnlessForeign(
 function notThere(options: ReadOptions): Verdict {
   const { descriptor, allowUnverified = false, onWarning } = options;
   const why = `${descriptor!.digest}: a non-distributable layer that is not here: it can not be verified`;
-  if (!allowUnverified) return { verification: unverified(options, why), kind: null };
+  if (!allowUnverified) return { verification: unverified(options, why), kind: null, bytes: 0 };
   onWarning?.(why);
-  return { verification: unverified(options), kind: null };
+  return { verification: unverified(options), kind: null, bytes: 0 };
 }
 
 /**
@@ -169,12 +178,12 @@ async function verdict(
 ): Promise<Verdict> {
   try {
     const { kind, ...verification } = await verify(file, options);
-    return { verification, kind };
+    return { verification, kind, bytes: file.size };
   } catch (error) {
     if (!(error instanceof SeekableErofsError) || error.exitCode !== 3) throw error;
     const { message, hint } = error;
     const text = hint === undefined ? message : `${message} (${hint})`;
-    return { verification: unverified(options, text), kind: null };
+    return { verification: unverified(options, text), kind: null, bytes: file.size };
   } finally {
     await file.close();
   }

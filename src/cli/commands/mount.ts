@@ -17,7 +17,7 @@ import {
   type RegistryFlags,
 } from '../options';
 import { addLazyOptions, lazyOptions, type LazyFlags } from '../lazy-options';
-import { table } from '../text';
+import { humanCount, table } from '../text';
 
 interface Flags extends CommonFlags, ReadFlags, RegistryFlags, LazyFlags {
   verity?: 'auto' | 'require' | 'off';
@@ -43,7 +43,7 @@ export function mountCommand(session: Session): Command {
     'mount layer.blob /mnt --descriptor descriptor.json --rw changes',
   ]);
   addMountOptions(command);
-  return finishCommand(command, session, async ({ options }, [subject, dir]) => {
+  return finishCommand(command, session, async ({ options, elapsed }, [subject, dir]) => {
     const flags = command.opts<Flags>();
     refuseDescriptorOfImage(subject!, flags);
     refuseStream(dir!);
@@ -58,7 +58,8 @@ export function mountCommand(session: Session): Command {
       ...lazyOptions(flags),
     });
     const rows = document.layers.map(({ diffId, device, verity }) => [diffId, device, `verity: ${verity}`]);
-    return { document, text: [document.target], summary: table(rows) };
+    const done = `mounted ${humanCount(rows.length, 'layer')} in ${elapsed().toFixed(1)} s`;
+    return { document, text: [document.target], summary: [...table(rows), done] };
   });
 }
 

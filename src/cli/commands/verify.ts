@@ -15,6 +15,7 @@ import {
   type ReadFlags,
   type RegistryFlags,
 } from '../options';
+import { humanCount, speedLine } from '../text';
 
 interface Flags extends CommonFlags, ReadFlags, RegistryFlags {
   platform?: string[];
@@ -28,11 +29,11 @@ export function verifyCommand(session: Session): Command {
   addPlatformOption(command, 'only this os/arch[/variant] of an index, repeatable (default: all)');
   addReadOptions(command);
   addRegistryOptions(command);
-  return finishCommand(command, session, async ({ options }, [subject]) => {
+  return finishCommand(command, session, async ({ options, elapsed }, [subject]) => {
     const flags = command.opts<Flags>();
     refuseDescriptorOfImage(subject!, flags);
     const { verifyImage } = await library();
-    const document = await verifyImage(subject!, {
+    const { summary, ...document } = await verifyImage(subject!, {
       ...options,
       ...(await readOptions(flags)),
       ...registryOptions(flags),
@@ -42,6 +43,7 @@ export function verifyCommand(session: Session): Command {
     return {
       document,
       text: (flags.quiet ? bad : document.layers).map(describe),
+      summary: [`${humanCount(document.layers.length, 'layer')}: ${speedLine(summary.bytes, elapsed())}`],
       failure: document.ok ? undefined : verdict(subject!, document.layers.length, bad),
     };
   });
