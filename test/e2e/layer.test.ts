@@ -245,7 +245,7 @@ describe('inspect and verify of a blob', () => {
       ],
     });
     const { stdout } = await runCli(['verify', blob, '--descriptor', descriptor]);
-    expect(stdout.toString()).toMatch(/\n1 layer: [\d.]+ MB, [\d.]+ MB\/s, [\d.]+ s\n$/);
+    expect(stdout.toString()).toMatch(/\n1 layer: [\d.]+ [kM]B, [\d.]+ MB\/s, [\d.]+ s\n$/);
   });
 
   test('a bare blob is read with a warning, and its tree is unvouched', async () => {
