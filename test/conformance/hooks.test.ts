@@ -1,16 +1,12 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { documentOf, runCli } from '../e2e/run-cli';
 import { DockerRegistry } from '../support/docker-registry';
+import { useFleet } from '../support/fleet';
 import { freePort } from '../support/free-port';
 import { writeManyImages } from '../support/many-images';
-import { RedisServer } from '../support/redis-server';
-import { serve as serveOf, stop } from '../support/serving-process';
-import { WorkerProcess } from '../support/worker-process';
 import { hasProgram, titleOf, whyWithout } from './support/machine';
 
 // The claim: images convert themselves, whether a registry tells of them or not. A storm of events: test/soak/hooks.test.ts.
@@ -18,43 +14,16 @@ import { hasProgram, titleOf, whyWithout } from './support/machine';
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 60_000 });
 
 const reason = whyWithout('redis-server', 'docker-registry');
-const secret = 'a secret of hooks, for a test';
-
-let folder = '';
-let redis: RedisServer;
-let children: ChildProcess[] = [];
-beforeAll(async () => {
-  if (reason !== null) return;
-  folder = await mkdtemp(join(tmpdir(), 'hooks-'));
-  redis = await RedisServer.start(join(folder, 'redis'));
-  await writeFile(join(folder, 'secret'), `${secret}\n`);
-});
-afterEach(async () => {
-  for (const child of children) await stop(child);
-  children = [];
-});
-afterAll(async () => {
-  if (reason !== null) return;
-  await redis.kill();
-  await rm(folder, { recursive: true });
-});
-
-const serve = (...args: string[]) => serveOf(children, ...args);
-
-async function writePolicy(name: string, rules: object[]): Promise<string> {
-  const file = join(folder, `${name}.yaml`);
-  await writeFile(file, JSON.stringify({ 'secret-file': join(folder, 'secret'), rules }));
-  return file;
-}
-
-const queueOf = (name: string): string => `${redis.url}?prefix=${name}`;
+const fleet = useFleet(reason);
+const { secret } = fleet;
+const queueOf = (name: string): string => fleet.queueOf(name);
 
 describe(titleOf('hooks', reason), { skip: reason !== null }, () => {
   test('while Redis is away, a registry is told to send its events again', async () => {
     const source = 'docker://r.example/{repo}:{tag}';
     const rule = { source, destination: 'docker://r.example/erofs/{repo}:{tag}', 'not-repos': 'erofs/**' };
-    const flags = ['--policy', await writePolicy('away', [rule]), '--queue', queueOf('away')];
-    const { url } = await serve('hooks', '--listen', '127.0.0.1:0', ...flags);
+    const flags = ['--policy', await fleet.writePolicy('away', [rule]), '--queue', queueOf('away')];
+    const { url } = await fleet.serve('hooks', '--listen', '127.0.0.1:0', ...flags);
     const tell = async (tag: string): Promise<number> => {
       const body = JSON.stringify({ image: `docker://r.example/app:${tag}` });
       const response = await fetch(url, { method: 'POST', body, headers: { authorization: secret } });
@@ -63,18 +32,18 @@ describe(titleOf('hooks', reason), { skip: reason !== null }, () => {
     };
     expect(await tell('v1')).toBe(202);
     expect((await fetch(`${url}readyz`)).status).toBe(200);
-    await redis.kill();
+    await fleet.redis.kill();
     await vi.waitUntil(async () => (await fetch(`${url}readyz`)).status === 503, { timeout: 10_000 });
     expect(await tell('v2')).toBe(503);
-    await redis.start();
+    await fleet.redis.start();
     await vi.waitUntil(async () => (await tell('v2')) === 202, { timeout: 20_000 });
   });
 
   test('an image that is pushed to docker-registry is converted, and what that pushes is not', async () => {
     const ports = [await freePort(), await freePort()] as const;
     const notify = { url: `http://127.0.0.1:${ports[1]}/`, authorization: `Bearer ${secret}` };
-    const registry = await DockerRegistry.start(join(folder, 'registry'), { port: ports[0], notify });
-    const policy = await writePolicy('push', [
+    const registry = await DockerRegistry.start(join(fleet.folder, 'registry'), { port: ports[0], notify });
+    const policy = await fleet.writePolicy('push', [
       {
         source: `docker://${registry.host}/{repo}:{tag}`,
         destination: `docker://${registry.host}/{repo}:{tag}`,
@@ -82,16 +51,15 @@ describe(titleOf('hooks', reason), { skip: reason !== null }, () => {
       },
     ]);
     const queue = queueOf('push');
-    await serve('hooks', '--listen', `127.0.0.1:${ports[1]}`, '--policy', policy, '--queue', queue);
-    const worker = WorkerProcess.start(queue, ['--threads', '1', '--lease', '3']);
-    children.push(worker.child);
+    await fleet.serve('hooks', '--listen', `127.0.0.1:${ports[1]}`, '--policy', policy, '--queue', queue);
+    const worker = fleet.startWorker(queue);
     try {
-      await writeManyImages(join(folder, 'pushed'), 1, 1);
+      await writeManyImages(join(fleet.folder, 'pushed'), 1, 1);
       const image = `docker://${registry.host}/team/app:v1`;
       const push = spawnSync('skopeo', [
         'copy',
         '--dest-tls-verify=false',
-        `oci:${join(folder, 'pushed')}:app-0`,
+        `oci:${join(fleet.folder, 'pushed')}:app-0`,
         image,
       ]);
       expect(push.status).toBe(0);
@@ -116,9 +84,9 @@ describe(titleOf('hooks', reason), { skip: reason !== null }, () => {
   });
 
   test('--poll: what nobody tells of is found, and converted once', async () => {
-    const registry = await DockerRegistry.start(join(folder, 'silent'));
+    const registry = await DockerRegistry.start(join(fleet.folder, 'silent'));
     const { host } = registry;
-    const policy = await writePolicy('poll', [
+    const policy = await fleet.writePolicy('poll', [
       {
         source: `docker://${host}/{repo}:{tag}`,
         destination: `docker://${host}/erofs/{repo}:{tag}`,
@@ -127,9 +95,8 @@ describe(titleOf('hooks', reason), { skip: reason !== null }, () => {
     ]);
     const queue = queueOf('poll');
     const flags = ['--policy', policy, '--queue', queue, '--poll', '1'];
-    const { url } = await serve('hooks', '--listen', '127.0.0.1:0', ...flags);
-    const worker = WorkerProcess.start(queue, ['--threads', '1', '--lease', '3']);
-    children.push(worker.child);
+    const { url } = await fleet.serve('hooks', '--listen', '127.0.0.1:0', ...flags);
+    const worker = fleet.startWorker(queue);
     /** How many images were found, by what became of them. */
     const found = async (outcome: string): Promise<number> => {
       const text = await (await fetch(`${url}metrics`)).text();
@@ -146,11 +113,11 @@ describe(titleOf('hooks', reason), { skip: reason !== null }, () => {
     };
     const push = async (image: string, tag: string): Promise<void> => {
       const to = `docker://${host}/team/app:${tag}`;
-      const from = `oci:${join(folder, 'polled')}:${image}`;
+      const from = `oci:${join(fleet.folder, 'polled')}:${image}`;
       expect(spawnSync('skopeo', ['copy', '--dest-tls-verify=false', from, to]).status).toBe(0);
     };
     try {
-      await writeManyImages(join(folder, 'polled'), 2, 1);
+      await writeManyImages(join(fleet.folder, 'polled'), 2, 1);
       for (const [images, tag] of [
         ['app-0', 'v1'],
         ['app-1', 'v2'],
@@ -171,7 +138,7 @@ describe(titleOf('hooks', reason), { skip: reason !== null }, () => {
   });
 
   test('a policy that would convert its own output is refused at the start', async () => {
-    const policy = await writePolicy('loop', [
+    const policy = await fleet.writePolicy('loop', [
       { source: 'docker://r.example/{repo}:{tag}', destination: 'docker://r.example/{repo}:{tag}-erofs' },
     ]);
     const run = await runCli([
@@ -199,23 +166,14 @@ describe(titleOf('queue', reason), { skip: reason !== null }, () => {
     ]);
 
   test('shows jobs, and pauses, resumes, retries, removes and drains them', async () => {
-    const worker = WorkerProcess.start(queueOf('steer'), [
-      '--threads',
-      '1',
-      '--lease',
-      '3',
-      '--retry-time',
-      '0',
-    ]);
-    children.push(worker.child);
+    const worker = fleet.startWorker(queueOf('steer'), ['--retry-time', '0']);
     await worker.ready;
     expect((await queue('pause')).exitCode).toBe(0);
-    const file = join(folder, 'steer.json');
     const jobs = [1, 2, 3].map((i) => ({
-      source: `oci:${folder}/none-${i}`,
-      destination: `oci:${folder}/to-${i}`,
+      source: `oci:${fleet.folder}/none-${i}`,
+      destination: `oci:${fleet.folder}/to-${i}`,
     }));
-    await writeFile(file, JSON.stringify(jobs));
+    const file = await fleet.writeList('steer', jobs);
     const batch = runCli(['batch', file, '--queue', queueOf('steer'), '--json']);
     await vi.waitUntil(async () => (await list()).length === 3, { timeout: 30_000, interval: 500 });
     expect((await list()).map(({ state }) => state)).toEqual(['waiting', 'waiting', 'waiting']);
@@ -242,7 +200,14 @@ describe(titleOf('queue', reason), { skip: reason !== null }, () => {
     expect((await queue('rm', 'nothing')).exitCode).toBe(1);
     expect((await queue('retry', failed[2]!.id)).exitCode).toBe(0);
     expect((await queue('retry', failed[2]!.id)).exitCode).toBe(2);
-    const { url } = await serve('queue', 'dashboard', '--listen', '127.0.0.1:0', '--queue', queueOf('steer'));
+    const { url } = await fleet.serve(
+      'queue',
+      'dashboard',
+      '--listen',
+      '127.0.0.1:0',
+      '--queue',
+      queueOf('steer'),
+    );
     const page = await fetch(url);
     expect(page.status).toBe(200);
     expect(await page.text()).toContain('Bull Dashboard');
@@ -250,7 +215,7 @@ describe(titleOf('queue', reason), { skip: reason !== null }, () => {
     expect(JSON.stringify(await seen.json())).toContain('none-');
     expect((await fetch(`${url}api/queues/images/pause`, { method: 'PUT' })).status).toBe(405);
     expect((await fetch(`${url}metrics`)).status).toBe(200);
-    const own = await serve(
+    const own = await fleet.serve(
       ...['queue', 'dashboard', '--listen', '127.0.0.1:0', '--write', '--queue', queueOf('steer')],
     );
     expect((await queue('resume')).exitCode).toBe(0);
@@ -268,12 +233,19 @@ describe(titleOf('queue', reason), { skip: reason !== null }, () => {
   const browser = ['chromium', 'chromium-browser', 'google-chrome'].find(hasProgram);
   const noBrowser = browser === undefined ? 'needs chromium' : null;
   test(titleOf('is a page that a browser shows', noBrowser), { skip: noBrowser !== null }, async () => {
-    const { url } = await serve('queue', 'dashboard', '--listen', '127.0.0.1:0', '--queue', queueOf('steer'));
+    const { url } = await fleet.serve(
+      'queue',
+      'dashboard',
+      '--listen',
+      '127.0.0.1:0',
+      '--queue',
+      queueOf('steer'),
+    );
     const flags = [
       '--headless',
       '--no-sandbox',
       '--disable-gpu',
-      `--user-data-dir=${join(folder, 'browser')}`,
+      `--user-data-dir=${join(fleet.folder, 'browser')}`,
     ];
     const args = [...flags, '--virtual-time-budget=15000', '--dump-dom', `${url}queue/images`];
     const child = spawn(browser!, args, { stdio: ['ignore', 'pipe', 'ignore'] });

@@ -1,9 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { convertImage } from '../../src/convert/image';
 import { realClock } from '../../src/service/clock';
 import { FleetTraffic } from '../../src/service/fleet-traffic';
@@ -12,10 +11,11 @@ import { documentOf, runCli } from '../e2e/run-cli';
 import { Authority } from '../support/certificates';
 import { DockerRegistry } from '../support/docker-registry';
 import { FakeRegistry } from '../support/fake-registry';
+import { useFleet } from '../support/fleet';
 import { freePort } from '../support/free-port';
 import { writeManyImages } from '../support/many-images';
 import { RedisServer } from '../support/redis-server';
-import { WorkerProcess } from '../support/worker-process';
+import type { WorkerProcess } from '../support/worker-process';
 import { titleOf, whyWithout } from './support/machine';
 
 // The claim: what a fleet shares, it shares: limits of registries, the order of jobs, converted layers, the right to write a destination.
@@ -24,47 +24,20 @@ vi.setConfig({ testTimeout: 300_000, hookTimeout: 60_000 });
 
 const reason = whyWithout('redis-server', 'docker-registry');
 
-let folder = '';
-let redis: RedisServer;
-let registry: DockerRegistry;
+const fleet = useFleet(reason, { registry: true });
 let client: Redis;
-let workers: WorkerProcess[] = [];
-
 beforeAll(async () => {
   if (reason !== null) return;
-  folder = await mkdtemp(join(tmpdir(), 'queue-fleet-'));
-  await writeManyImages(join(folder, 'source'), 4, 1);
-  redis = await RedisServer.start(join(folder, 'redis'));
-  client = new Redis(redis.port, '127.0.0.1');
+  await writeManyImages(join(fleet.folder, 'source'), 4, 1);
+  client = new Redis(fleet.redis.port, '127.0.0.1');
   client.on('error', () => undefined);
-  registry = await DockerRegistry.start(join(folder, 'registry'));
 });
-afterEach(async () => {
-  await Promise.all(workers.map((worker) => worker.end('SIGKILL')));
-  workers = [];
-});
-afterAll(async () => {
-  if (reason !== null) return;
-  client.disconnect();
-  await redis.kill();
-  await registry.stop();
-  await rm(folder, { recursive: true });
+afterAll(() => {
+  if (reason === null) client.disconnect();
 });
 
-const queueOf = (name: string): string => `${redis.url}?prefix=${name}`;
-const source = (i: number): string => `oci:${join(folder, 'source')}:app-${i}`;
-
-function startWorker(queue: string, flags: string[] = [], env: NodeJS.ProcessEnv = {}): WorkerProcess {
-  const worker = WorkerProcess.start(queue, ['--threads', '1', '--lease', '3', ...flags], { env });
-  workers.push(worker);
-  return worker;
-}
-
-async function writeList(name: string, jobs: object[]): Promise<string> {
-  const file = join(folder, `${name}.json`);
-  await writeFile(file, JSON.stringify(jobs));
-  return file;
-}
+const queueOf = (name: string): string => fleet.queueOf(name);
+const source = (i: number): string => `oci:${join(fleet.folder, 'source')}:app-${i}`;
 
 interface Batch {
   jobs: { status: string; digest: string }[];
@@ -106,30 +79,30 @@ describe(titleOf('a fleet', reason), { skip: reason !== null }, () => {
   });
 
   test('takes a job of a sooner priority first', async () => {
-    const to = (name: string) => `docker://${registry.host}/sooner/${name}:x`;
-    const late = await writeList('late', [{ source: source(0), destination: to('late') }]);
-    const soon = await writeList('soon', [{ source: source(1), destination: to('soon') }]);
+    const to = (name: string) => `docker://${fleet.registry.host}/sooner/${name}:x`;
+    const late = await fleet.writeList('late', [{ source: source(0), destination: to('late') }]);
+    const soon = await fleet.writeList('soon', [{ source: source(1), destination: to('soon') }]);
     const queue = queueOf('sooner');
     const first = batch(late, queue, '--priority', '9');
     await vi.waitUntil(async () => (await list('sooner')).length === 1, { timeout: 60_000 });
     const second = batch(soon, queue, '--priority', '2');
     await vi.waitUntil(async () => (await list('sooner')).length === 2, { timeout: 60_000 });
-    const worker = startWorker(queue, ['--jobs', '1']);
+    const worker = fleet.startWorker(queue, ['--jobs', '1']);
     await Promise.all([first, second]);
     const started = worker.lines.filter(({ state }) => state === 'started').map(({ item }) => item);
     expect(started[0]).toBe(source(1));
   });
 
   test('a layer that went to one registry is copied from there to another', async () => {
-    const other = await DockerRegistry.start(join(folder, 'other'));
+    const other = await DockerRegistry.start(join(fleet.folder, 'other'));
     try {
       const queue = queueOf('copies');
-      const worker = startWorker(queue);
-      const [here, there] = [`docker://${registry.host}/copies:x`, `docker://${other.host}/copies:x`];
-      await batch(await writeList('here', [{ source: source(2), destination: here }]), queue);
+      const worker = fleet.startWorker(queue);
+      const [here, there] = [`docker://${fleet.registry.host}/copies:x`, `docker://${other.host}/copies:x`];
+      await batch(await fleet.writeList('here', [{ source: source(2), destination: here }]), queue);
       expect([layersOf(worker, 'converted'), layersOf(worker, 'taken')]).toEqual([2, expect.any(Number)]);
       const before = layersOf(worker, 'taken');
-      await batch(await writeList('there', [{ source: source(2), destination: there }]), queue);
+      await batch(await fleet.writeList('there', [{ source: source(2), destination: there }]), queue);
       expect([layersOf(worker, 'converted'), layersOf(worker, 'taken') - before]).toEqual([2, 2]);
       expect((await runCli(['verify', there])).exitCode).toBe(0);
     } finally {
@@ -139,12 +112,14 @@ describe(titleOf('a fleet', reason), { skip: reason !== null }, () => {
 
   test('a layer for a layout is taken from the cache that workers share', async () => {
     const queue = queueOf('cache');
-    const cache = join(folder, 'cache');
+    const cache = join(fleet.folder, 'cache');
     await mkdir(cache);
     const perform = async (name: string): Promise<WorkerProcess> => {
-      const worker = startWorker(queue, ['--cache', cache]);
+      const worker = fleet.startWorker(queue, ['--cache', cache]);
       await batch(
-        await writeList(name, [{ source: source(3), destination: `oci:${join(folder, name)}:x` }]),
+        await fleet.writeList(name, [
+          { source: source(3), destination: `oci:${join(fleet.folder, name)}:x` },
+        ]),
         queue,
       );
       await worker.end('SIGTERM');
@@ -152,20 +127,23 @@ describe(titleOf('a fleet', reason), { skip: reason !== null }, () => {
     };
     expect(layersOf(await perform('layout-1'), 'converted')).toBe(2);
     expect(layersOf(await perform('layout-2'), 'converted')).toBe(0);
-    expect((await runCli(['verify', `oci:${join(folder, 'layout-2')}:x`])).exitCode).toBe(0);
+    expect((await runCli(['verify', `oci:${join(fleet.folder, 'layout-2')}:x`])).exitCode).toBe(0);
   });
 
   test('a destination that a dead worker had is written when its lease is over, and not before', async () => {
-    const destination = `docker://${registry.host}/held:x`;
+    const destination = `docker://${fleet.registry.host}/held:x`;
     const name = JSON.stringify({
       transport: 'docker',
-      host: registry.host,
+      host: fleet.registry.host,
       repository: 'held',
       tag: 'x',
     });
     await client.set(`held:lease:to ${name}`, 'a worker that was killed');
-    const worker = startWorker(queueOf('held'));
-    const running = batch(await writeList('held', [{ source: source(0), destination }]), queueOf('held'));
+    const worker = fleet.startWorker(queueOf('held'));
+    const running = batch(
+      await fleet.writeList('held', [{ source: source(0), destination }]),
+      queueOf('held'),
+    );
     await vi.waitUntil(async () => (await list('held')).some(({ state }) => state === 'delayed'), {
       timeout: 60_000,
     });
@@ -175,15 +153,15 @@ describe(titleOf('a fleet', reason), { skip: reason !== null }, () => {
   });
 
   test('a worker shows what it does, and whether it is ready', async () => {
-    const own = await RedisServer.start(join(folder, 'own'));
+    const own = await RedisServer.start(join(fleet.folder, 'own'));
     const port = await freePort();
-    const worker = startWorker(own.url, ['--metrics', `127.0.0.1:${port}`]);
+    const worker = fleet.startWorker(own.url, ['--metrics', `127.0.0.1:${port}`]);
     const ask = (path: string) => fetch(`http://127.0.0.1:${port}${path}`);
     try {
       await worker.ready;
       expect([(await ask('/healthz')).status, (await ask('/readyz')).status]).toEqual([200, 200]);
-      const destination = `docker://${registry.host}/metrics:x`;
-      await batch(await writeList('metrics', [{ source: source(0), destination }]), own.url);
+      const destination = `docker://${fleet.registry.host}/metrics:x`;
+      await batch(await fleet.writeList('metrics', [{ source: source(0), destination }]), own.url);
       const text = await (await ask('/metrics')).text();
       const value = (name: string): number =>
         Number(
@@ -196,7 +174,7 @@ describe(titleOf('a fleet', reason), { skip: reason !== null }, () => {
       expect(value('images_total{state="done"}')).toBe(1);
       expect(value('layers_total{how="converted"}')).toBe(2);
       expect(value('layer_bytes_total{direction="in"}')).toBeGreaterThan(40_000);
-      expect(value(`registry_requests_total{registry="${registry.host}"}`)).toBeGreaterThan(5);
+      expect(value(`registry_requests_total{registry="${fleet.registry.host}"}`)).toBeGreaterThan(5);
       expect(value('queue_images{state="completed"}')).toBe(1);
       await own.kill();
       await vi.waitUntil(async () => (await ask('/readyz')).status === 503, { timeout: 20_000 });
@@ -209,12 +187,12 @@ describe(titleOf('a fleet', reason), { skip: reason !== null }, () => {
 
   const noOpenssl = whyWithout('openssl');
   test(titleOf('speaks TLS to Redis, with a password', noOpenssl), { skip: noOpenssl !== null }, async () => {
-    const authority = new Authority(folder);
+    const authority = new Authority(fleet.folder);
     const { certFile, keyFile } = authority.issue('redis');
     const port = await freePort();
     const flags = ['--tls-port', String(port), '--tls-cert-file', certFile, '--tls-key-file', keyFile];
     const guarded = await RedisServer.start(
-      join(folder, 'tls'),
+      join(fleet.folder, 'tls'),
       ...[...flags, '--tls-auth-clients', 'no', '--requirepass', 'secret'],
     );
     const url = `rediss://127.0.0.1:${port}`;
@@ -229,7 +207,7 @@ describe(titleOf('a fleet', reason), { skip: reason !== null }, () => {
         },
       );
     try {
-      await startWorker(url, [], env).ready;
+      await fleet.startWorker(url, [], env).ready;
       expect(ls(env).status).toBe(0);
       const stranger = ls({ ...env, NODE_EXTRA_CA_CERTS: '' });
       expect([stranger.status, stranger.stderr]).toEqual([

@@ -1,6 +1,4 @@
 import { createServer, type AddressInfo, type Server } from 'node:net';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -11,26 +9,20 @@ import type { LeaseStore } from '../../src/service/lease-store';
 import { RedisLeases } from '../../src/service/redis-leases';
 import { openState } from '../../src/service/state-version';
 import { caught } from '../support/caught';
+import { useFleet } from '../support/fleet';
 import { RedisServer } from '../support/redis-server';
 import { MemoryLeases } from '../support/virtual-store';
 import { titleOf, whyWithout } from './support/machine';
 
 const reason = whyWithout('redis-server');
 
-let folder = '';
-let server: RedisServer;
+const fleet = useFleet(reason);
 let redis: Redis;
-beforeAll(async () => {
-  if (reason !== null) return;
-  folder = await mkdtemp(join(tmpdir(), 'queue-state-'));
-  server = await RedisServer.start(folder);
-  redis = new Redis(server.port, '127.0.0.1');
+beforeAll(() => {
+  if (reason === null) redis = new Redis(fleet.redis.port, '127.0.0.1');
 });
-afterAll(async () => {
-  if (reason !== null) return;
-  redis.disconnect();
-  await server.kill();
-  await rm(folder, { recursive: true });
+afterAll(() => {
+  if (reason === null) redis.disconnect();
 });
 
 describe(titleOf('the state in Redis', reason), { skip: reason !== null }, () => {
@@ -56,7 +48,11 @@ describe(titleOf('the state in Redis', reason), { skip: reason !== null }, () =>
   });
 
   test('is lost where Redis throws away what it likes: one line says so', async () => {
-    const forgetful = await RedisServer.start(join(folder, 'forgetful'), '--maxmemory-policy', 'allkeys-lru');
+    const forgetful = await RedisServer.start(
+      join(fleet.folder, 'forgetful'),
+      '--maxmemory-policy',
+      'allkeys-lru',
+    );
     try {
       const warnings: string[] = [];
       const onWarning = (line: string): void => void warnings.push(line);
@@ -64,7 +60,7 @@ describe(titleOf('the state in Redis', reason), { skip: reason !== null }, () =>
         const opened = await connectQueue(parseQueueUrl(url, {}), { onWarning });
         opened.disconnect();
       };
-      await connect(`redis://127.0.0.1:${server.port}?prefix=kept`);
+      await connect(`redis://127.0.0.1:${fleet.redis.port}?prefix=kept`);
       expect(warnings).toEqual([]);
       await connect(forgetful.url);
       expect(warnings).toEqual([expect.stringMatching(/maxmemory-policy to noeviction, not allkeys-lru$/)]);

@@ -1,12 +1,11 @@
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { documentOf, runCli, runJson } from '../e2e/run-cli';
-import { DockerRegistry } from '../support/docker-registry';
+import { useFleet } from '../support/fleet';
 import { writeManyImages, type ManyImages } from '../support/many-images';
 import { RedisServer } from '../support/redis-server';
-import { WorkerProcess } from '../support/worker-process';
+import type { WorkerProcess } from '../support/worker-process';
 import { titleOf, whyWithout } from './support/machine';
 
 // The claim: workers of a queue give what one process gives, each layer is converted once, and whatever dies, jobs do not get lost.
@@ -17,51 +16,26 @@ const reason = whyWithout('redis-server', 'docker-registry');
 const images = 12;
 const bases = 3;
 
-let folder = '';
-let redis: RedisServer;
-let registry: DockerRegistry;
+const fleet = useFleet(reason, { registry: true });
 let sources: ManyImages;
-let workers: WorkerProcess[] = [];
-
 beforeAll(async () => {
   if (reason !== null) return;
-  folder = await mkdtemp(join(tmpdir(), 'queue-'));
-  sources = await writeManyImages(join(folder, 'source'), images, bases);
-  redis = await RedisServer.start(join(folder, 'redis'));
-  registry = await DockerRegistry.start(join(folder, 'registry'));
-});
-afterEach(async () => {
-  await Promise.all(workers.map((worker) => worker.end('SIGKILL')));
-  workers = [];
-});
-afterAll(async () => {
-  if (reason !== null) return;
-  await redis.kill();
-  await registry.stop();
-  await rm(folder, { recursive: true });
+  sources = await writeManyImages(join(fleet.folder, 'source'), images, bases);
+  await mkdir(join(fleet.folder, 'tmp'));
 });
 
-const queueOf = (name: string): string => `${redis.url}?prefix=${name}`;
-
-function startWorker(name: string, ...flags: string[]): WorkerProcess {
-  const worker = WorkerProcess.start(queueOf(name), ['--threads', '1', '--lease', '3', ...flags], {
-    env: { TMPDIR: join(folder, 'tmp') },
-  });
-  workers.push(worker);
-  return worker;
-}
+const queueOf = (name: string): string => fleet.queueOf(name);
+const startWorker = (name: string, ...flags: string[]): WorkerProcess =>
+  fleet.startWorker(queueOf(name), flags, { TMPDIR: join(fleet.folder, 'tmp') });
 
 /** A list of all images, each into a repository of its own. */
-async function writeList(name: string, more: object = {}): Promise<string> {
-  await mkdir(join(folder, 'tmp'), { recursive: true });
+function writeList(name: string, more: object = {}): Promise<string> {
   const jobs = sources.refs.map((ref) => ({
-    source: `oci:${join(folder, 'source')}:${ref}`,
-    destination: `docker://${registry.host}/${name}/${ref}:erofs`,
+    source: `oci:${join(fleet.folder, 'source')}:${ref}`,
+    destination: `docker://${fleet.registry.host}/${name}/${ref}:erofs`,
     ...more,
   }));
-  const file = join(folder, `${name}.json`);
-  await writeFile(file, JSON.stringify(jobs));
-  return file;
+  return fleet.writeList(name, jobs);
 }
 
 interface Batch {
@@ -69,7 +43,9 @@ interface Batch {
 }
 
 const converted = (): string[] =>
-  workers.flatMap(({ lines }) => lines.filter(({ state }) => state === 'converted').map(({ item }) => item));
+  fleet.workers.flatMap(({ lines }) =>
+    lines.filter(({ state }) => state === 'converted').map(({ item }) => item),
+  );
 
 describe(titleOf('a queue in Redis', reason), { skip: reason !== null }, () => {
   test('gives what a journal gives, and converts each layer once', async () => {
@@ -87,26 +63,25 @@ describe(titleOf('a queue in Redis', reason), { skip: reason !== null }, () => {
     expect(again.jobs.every(({ status }) => status === 'skipped')).toBe(true);
     expect(again.jobs.map(({ digest }) => digest)).toEqual(local.jobs.map(({ digest }) => digest));
     for (const ref of sources.refs.slice(0, 2)) {
-      const image = `docker://${registry.host}/same/${ref}:erofs`;
+      const image = `docker://${fleet.registry.host}/same/${ref}:erofs`;
       const check = await documentOf<{ ok: boolean }>([
         'check',
-        `oci:${join(folder, 'source')}:${ref}`,
+        `oci:${join(fleet.folder, 'source')}:${ref}`,
         image,
       ]);
       expect(check.ok).toBe(true);
     }
-    expect(await readdir(join(folder, 'tmp'))).toEqual([]);
+    expect(await readdir(join(fleet.folder, 'tmp'))).toEqual([]);
   });
 
   test('a job that can not work is a dead letter with its reason; the others are done', async () => {
     startWorker('dead');
-    const file = join(folder, 'dead.json');
-    const destination = `docker://${registry.host}/dead/app`;
+    const destination = `docker://${fleet.registry.host}/dead/app`;
     const jobs = [
-      { source: `oci:${join(folder, 'source')}:missing`, destination: `${destination}:1` },
-      { source: `oci:${join(folder, 'source')}:app-0`, destination: `${destination}:2` },
+      { source: `oci:${join(fleet.folder, 'source')}:missing`, destination: `${destination}:1` },
+      { source: `oci:${join(fleet.folder, 'source')}:app-0`, destination: `${destination}:2` },
     ];
-    await writeFile(file, JSON.stringify(jobs));
+    const file = await fleet.writeList('dead', jobs);
     const run = await runJson<Batch>(['batch', file, '--queue', queueOf('dead')]);
     expect(run.exitCode).toBe(1);
     const [first, second] = run.document.jobs;
@@ -131,9 +106,9 @@ describe(titleOf('a queue in Redis', reason), { skip: reason !== null }, () => {
     const worker = startWorker('away', '--jobs', '2');
     const batch = runJson<Batch>(['batch', list, '--queue', queueOf('away')]);
     await vi.waitUntil(() => worker.lines.some(({ state }) => state === 'done'), { timeout: 60_000 });
-    await redis.kill();
+    await fleet.redis.kill();
     await vi.waitUntil(() => worker.warnings.some((line) => line.includes('is away')), { timeout: 10_000 });
-    await redis.start();
+    await fleet.redis.start();
     const run = await batch;
     expect(run.stderr).toContain('is away');
     expect(run.stderr).toContain('is back');
@@ -142,7 +117,7 @@ describe(titleOf('a queue in Redis', reason), { skip: reason !== null }, () => {
 
   test('what is wrong with a queue is one clear line', async () => {
     const list = await writeList('wrong');
-    const guarded = await RedisServer.start(join(folder, 'guarded'), '--requirepass', 'secret');
+    const guarded = await RedisServer.start(join(fleet.folder, 'guarded'), '--requirepass', 'secret');
     try {
       const lines: string[] = [];
       for (const url of [guarded.url, `redis://:wrong@127.0.0.1:${guarded.port}`, 'redis://127.0.0.1:1']) {

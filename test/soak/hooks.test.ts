@@ -1,16 +1,12 @@
 import type { ChildProcess } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { titleOf, whyWithout } from '../conformance/support/machine';
 import { documentOf } from '../e2e/run-cli';
-import { RedisServer } from '../support/redis-server';
+import { useFleet } from '../support/fleet';
 import { rounds } from '../support/rounds';
-import { serve, stop } from '../support/serving-process';
 import { count } from './support/figures';
 
 // The claim: of a storm of events nothing is lost that was accepted, what is forged is refused, and memory stays flat, storm after storm.
@@ -18,7 +14,6 @@ import { count } from './support/figures';
 vi.setConfig({ testTimeout: 600_000, hookTimeout: 60_000 });
 
 const reason = whyWithout('redis-server');
-const secret = 'a secret of hooks, for a test';
 const events = rounds(5000);
 /** Milliseconds over which a storm is sent. */
 const duration = rounds(10_000);
@@ -26,23 +21,8 @@ const storms = 3;
 const senders = 40;
 const tooLarge = 3 << 20;
 
-let folder = '';
-let redis: RedisServer;
-let children: ChildProcess[] = [];
-beforeAll(async () => {
-  if (reason !== null) return;
-  folder = await mkdtemp(join(tmpdir(), 'soak-hooks-'));
-  redis = await RedisServer.start(join(folder, 'redis'));
-});
-afterEach(async () => {
-  for (const child of children) await stop(child);
-  children = [];
-});
-afterAll(async () => {
-  if (reason !== null) return;
-  await redis.kill();
-  await rm(folder, { recursive: true });
-});
+const fleet = useFleet(reason);
+const { secret } = fleet;
 
 /** Of a process, in MiB: what it has now, or had at most. */
 const memoryOf = ({ pid }: ChildProcess, key: 'VmRSS' | 'VmHWM'): number =>
@@ -110,13 +90,11 @@ async function sendStorm(url: string, storm: number) {
 
 describe(titleOf('a hook server', reason), { skip: reason !== null }, () => {
   test('in storms of events, half of them told twice, some forged, some huge', async (context) => {
-    const policy = join(folder, 'policy.yaml');
     const source = 'docker://r.example/{repo}:{tag}';
     const rule = { source, destination: 'docker://r.example/erofs/{repo}:{tag}', 'not-repos': 'erofs/**' };
-    await writeFile(join(folder, 'secret'), `${secret}\n`);
-    await writeFile(policy, JSON.stringify({ 'secret-file': join(folder, 'secret'), rules: [rule] }));
-    const flags = ['--listen', '127.0.0.1:0', '--policy', policy, '--queue', redis.url];
-    const { url, child } = await serve(children, 'hooks', ...flags);
+    const policy = await fleet.writePolicy('storm', [rule]);
+    const flags = ['--listen', '127.0.0.1:0', '--policy', policy, '--queue', fleet.redis.url];
+    const { url, child } = await fleet.serve('hooks', ...flags);
     count(context, 'MiB at the start', memoryOf(child, 'VmRSS'));
     const accepted = new Set<string>();
     const memory: number[] = [];
@@ -137,7 +115,7 @@ describe(titleOf('a hook server', reason), { skip: reason !== null }, () => {
       count(context, `MiB after storm ${storm}`, memory.at(-1));
     }
     const listed = await documentOf<{ source: string }[]>([
-      ...['queue', 'ls', '--limit', '100000', '--queue', redis.url],
+      ...['queue', 'ls', '--limit', '100000', '--queue', fleet.redis.url],
     ]);
     const names = listed.map(({ source: name }) => name);
     count(context, 'accepted', names.length);
