@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { isForeignLayer, layerFormat } from '../format/media-types';
+import { checkFittingLayers } from '../image/fitting-layers';
 import { layersOf, type ImageLayer } from '../image/image-layers';
 import type { Image } from '../image/image-set';
 import type { JobOptions } from '../job';
@@ -32,6 +33,7 @@ export async function convertOne(
 ): Promise<ConvertedImage> {
   const { manifest, config, descriptor, platform } = image;
   const sources = layersOf(image);
+  await checkFittingLayers(imageRun.source, image, { ...imageRun.asked, signal: imageSignal });
   const fitting = fittingRun(imageRun, sources, descriptor.digest);
   const run = { ...fitting, order: (await imageRun.orders?.of(image)) ?? null };
   const orders = run.order && new LayerOrders(run.order, sources.length);

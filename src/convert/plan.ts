@@ -1,4 +1,5 @@
 import { layerFormat } from '../format/media-types';
+import { checkVisiblyFitting } from '../image/fitting-layers';
 import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
 import type { Image } from '../image/image-set';
 import type { JobOptions } from '../job';
@@ -97,6 +98,7 @@ class Planner {
   async image(image: Image): Promise<ConversionPlan['manifests'][number]> {
     const layers: PlannedLayer[] = [];
     const all = layersOf(image);
+    await checkVisiblyFitting(this.run.source, image, { ...this.run.asked, ...this.call });
     for (const layer of all) {
       const run = runOfLayer(this.run, all, layer, image.descriptor.digest);
       layers.push(await this.layer(run, layer, all[0]!));

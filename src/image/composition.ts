@@ -58,7 +58,7 @@ export function roleOf({ digest, annotations }: Pick<Descriptor, 'digest' | 'ann
 
 /** Checks the order of a manifest's layers, and that each may have its role. CORRUPT names the rule that is broken. */
 export function checkComposition(layers: readonly Descriptor[]): void {
-  if (!layers.some(isOfDraft)) return;
+  if (!isDraftImage(layers)) return;
   for (const [i, layer] of layers.entries()) {
     if (isIndexLayer(layer)) checkIndexPlace(layer, layers[i - 1]);
     else checkRole(layer);
@@ -68,6 +68,11 @@ export function checkComposition(layers: readonly Descriptor[]): void {
   const role = isIndexLayer(last) ? 'a chunk index' : `of role ${last.annotations![specAnnotations.role]!}`;
   const why = `the last layer must be one that is mounted, and it is ${role}`;
   throw brokenRule(`layer ${last.digest}`, 'last-entry', why);
+}
+
+/** Whether rules of composition hold for an image of these layers. */
+export function isDraftImage(layers: readonly Descriptor[]): boolean {
+  return layers.some(isOfDraft);
 }
 
 /** Whether a layer is one that only the draft has. */

@@ -11,6 +11,7 @@ import { openInputFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { roleOf } from './composition';
+import { checkVisiblyFitting } from './fitting-layers';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
 import { notImages, openImageSet, type Image, type PlatformSelection } from './image-set';
 import {
@@ -195,6 +196,7 @@ async function* inspectLayers(
   image: Image,
   options: LayerInspectOptions,
 ): AsyncGenerator<StreamedBlob & { descriptor: Descriptor }> {
+  await checkVisiblyFitting(store, image, options);
   for (const layer of layersOf(image)) {
     const { descriptor, index } = layer;
     const opened = await openStoredInspection(store, layer, options);

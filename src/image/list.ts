@@ -87,6 +87,7 @@ export async function* listTree(
 
 async function describe(tree: MergedTree, { path, node }: TreeEntry<MergedNode>): Promise<ListedEntry> {
   const { type, mode, uid, gid, size, mtime, nlink, rdev } = node.inode;
+  await tree.checkDataOf(node);
   const target = type === 'symlink' ? showBytes((await tree.readlink(node)).toString('latin1')) : null;
   const xattrs: Record<string, string> = {};
   for (const { name, value } of await tree.xattrs(node)) {

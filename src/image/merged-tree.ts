@@ -153,7 +153,12 @@ export class MergedTree implements Tree<MergedNode> {
   /** CORRUPT when some file is metadata alone, and its data is not where it says. */
   async checkData(signal: AbortSignal | undefined): Promise<void> {
     for await (const { node } of walkTree(this, { path: '/', node: this.root }, { signal }))
-      if (node.type === 'file') await this.dataOf(node);
+      await this.checkDataOf(node);
+  }
+
+  /** CORRUPT when it is a file whose data the image's data-only layers should have, and have not. */
+  async checkDataOf(node: MergedNode): Promise<void> {
+    if (node.place !== undefined && this.stack.data.length > 0) await this.dataOf(node);
   }
 
   private async *foundExtents(node: MergedNode): AsyncGenerator<PlacedExtent, void, undefined> {

@@ -3,13 +3,15 @@ import { LruSpace } from '../erofs/lru-map';
 import { MetadataCaches, openErofsImage } from '../erofs/open';
 import { failure } from '../errors';
 import type { InputFile } from '../fs/same-file';
-import { isTarLayer } from '../format/media-types';
+import { isTarLayer, streamCompression } from '../format/media-types';
 import type { ReadOptions } from '../layer/decode';
 import { deviceSourceAt, erofsSourceAt, type ErofsSourceOptions } from '../layer/erofs-source';
 import { openLocation, type LayerLocation } from '../layer/location';
 import { resourcesOf } from '../layer/resources';
+import { isSeekableLayer } from '../layer/seekable';
 import { parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
+import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
 import { openFileSource } from '../source/file';
 import { openNamedFile } from '../source/input-file';
@@ -172,17 +174,26 @@ async function openReference(text: string, options: ViewOptions, resources: Reso
 }
 
 /** An image of an open store. */
-interface StoredImage {
-  store: SourceStore;
+export interface StoredImage {
+  store: Pick<SourceStore, 'openBlob'>;
   image: Pick<Image, 'manifest' | 'config'>;
   /** For errors. */
   name: string;
 }
 
+/** What callers of this package may say as well. */
+interface TreeOptions extends ViewOptions {
+  /**
+   * The data of files is not read. What has no chunk index is not fetched for a look at its metadata, and so not compared with its digest; of
+   * devices their lengths are known alone: `known` where a descriptor or an index tells them, `all` where they have to be decompressed for that.
+   */
+  deviceLengths?: 'known' | 'all' | undefined;
+}
+
 /** Runs `use` on the merged tree of an image whose store is open. Errors as openView(). */
 export async function withImageTree<T>(
   stored: StoredImage,
-  options: ViewOptions,
+  options: TreeOptions,
   use: (tree: MergedTree) => Promise<T>,
 ): Promise<T> {
   const resources = new Resources(resourcesOf(options));
@@ -195,7 +206,7 @@ export async function withImageTree<T>(
 
 async function openImage(
   { store, image, name: text }: StoredImage,
-  options: ViewOptions,
+  options: TreeOptions,
   resources: Resources,
 ): Promise<MergedTree> {
   const { oneLayer } = options;
@@ -227,9 +238,9 @@ function layerAt(layers: readonly ImageLayer[], number: number, what: string): I
 }
 
 async function openStored(
-  store: SourceStore,
+  store: StoredImage['store'],
   layer: ComposedLayer,
-  options: ViewOptions,
+  options: TreeOptions,
   resources: Resources,
 ): Promise<OpenLayer> {
   const { descriptor } = layer;
@@ -241,21 +252,24 @@ async function openStored(
   const devices: ByteSource[] = [];
   for (const device of layer.devices) devices.push(await openDevice(store, device, options, resources));
   const indexLayer = await readIndexOf(store, layer);
-  const own = { ...options, descriptor, indexLayer };
+  const isChecked = options.deviceLengths === undefined || isSeekableLayer(descriptor, indexLayer);
+  const own = { ...options, descriptor: isChecked ? descriptor : undefined, indexLayer };
   return openLayer(await store.openBlob(descriptor), own, resources, devices, true);
 }
 
 /** A device that several layers use is opened once. */
 async function openDevice(
-  store: SourceStore,
+  store: StoredImage['store'],
   layer: ImageLayer,
-  options: ViewOptions,
+  options: TreeOptions,
   resources: Resources,
 ): Promise<ByteSource> {
   const { descriptor, diffId } = layer;
   const known = resources.devices.get(descriptor.digest);
   if (known !== undefined) return known;
   const indexLayer = await readIndexOf(store, layer);
+  const length = isSeekableLayer(descriptor, indexLayer) ? null : lengthOf(descriptor, options);
+  if (length !== null) return deviceOfLength(descriptor.digest, length);
   const stored = await store.openBlob(descriptor);
   const own = { ...options, descriptor: { ...descriptor, diffId }, indexLayer };
   const cacheSpace = resources.caches.chunks;
@@ -263,6 +277,20 @@ async function openDevice(
   resources.local.add(device, stored);
   resources.devices.set(descriptor.digest, device);
   return device;
+}
+
+/** How long a device without a chunk index is, where that is all that is asked; infinite where nobody knows. Null: it is to be opened. */
+function lengthOf({ mediaType, size }: Descriptor, { deviceLengths }: TreeOptions): number | null {
+  if (deviceLengths === undefined) return null;
+  if (streamCompression(mediaType) === 'none') return size;
+  return deviceLengths === 'known' ? Infinity : null;
+}
+
+/** A device of which nothing is read. */
+function deviceOfLength(digest: string, size: number): ByteSource {
+  const name = `blob ${digest}`;
+  const read = (): Promise<never> => Promise.reject(failure('CORRUPT', name, 'metadata lies on a device'));
+  return { name, size, read, close: async () => undefined };
 }
 
 async function openLayer(

@@ -5,6 +5,7 @@ import { deviceSourceAt } from '../../layer/erofs-source';
 import type { SourceStore } from '../../oci/store';
 import type { ByteSource } from '../../source/byte-source';
 import { compositionOf, readIndexOf, type ComposedLayer, type ImageLayer } from '../image-layers';
+import { checkFittingLayers } from '../fitting-layers';
 import type { Image } from '../image-set';
 import { compareConfigs, type ConfigDifference } from './compare-configs';
 import type { DifferenceList } from './differences';
@@ -32,6 +33,8 @@ export class ImagePair {
   ) {}
 
   async check(source: Image, converted: Image): Promise<void> {
+    await checkFittingLayers(this.source, source, this.options);
+    await checkFittingLayers(this.converted, converted, this.options);
     this.total.config.push(...compareConfigs(source, converted));
     const expected = mountedLayersOf(source);
     const actual = mountedLayersOf(converted);
