@@ -44,7 +44,7 @@ export function addConvertOptions(command: Command): Command {
     ),
     flagOf(
       rules.deviceTar,
-      'erofs-image-spec: keep uncompressed tars, each as the data of a small EROFS layer, for old and new clients',
+      'erofs-image-spec: keep tars, each as the data of a small EROFS layer; compressed ones become tar+zstd with an index',
     ),
     flagOf(rules.replace, 'write over an index, also when manifests that it names are lost with it'),
     flagOf(

@@ -4,7 +4,6 @@ import { readIndexOf, type ImageLayer } from '../image/image-layers';
 import { settingsOf } from '../layer/encode';
 import { openWholeDevice } from '../layer/whole-layer';
 import { copyBlob, hasLayer } from './copy-blob';
-import { refuseCompressed } from './device-tar';
 import type { ConvertedLayer } from './placed-layers';
 import type { ConversionRun, LayerCall, StoreRun } from './run';
 
@@ -22,7 +21,6 @@ export function refuseComposite(layers: readonly ImageLayer[], target: string, w
 /** How an image of these layers is converted: composite ones stay what they are where no profile was asked for. */
 export function fittingRun<R extends ConversionRun>(run: R, layers: readonly ImageLayer[], what: string): R {
   const { asked } = run;
-  refuseCompressed(asked, layers);
   if (layers.every(({ descriptor }) => roleOf(descriptor) === 'lower')) return run;
   if (asked.profile === 'containerd') refuseComposite(layers, 'profile containerd', what);
   const fitting = { ...asked, profile: 'erofs-image-spec' } as const;

@@ -31,8 +31,8 @@ export interface ConvertOptions extends EncodeOptions, PlatformSelection, Regist
    */
   order?: string | undefined;
   /**
-   * Keep each tar as it is, as a device of a small EROFS image of its metadata: clients of tars and of EROFS share the data. Profile
-   * "erofs-image-spec" only, the built-in builder only, and for tars that are not compressed.
+   * Keep each tar as it is, as a device of a small EROFS image of its metadata: clients of tars and of EROFS share the data. A compressed tar
+   * becomes one in frames, with a lone index. Profile "erofs-image-spec" only, the built-in builder only.
    */
   deviceTar?: boolean | undefined;
   /** Write over an index although it names manifests that the run neither writes nor carries over. */

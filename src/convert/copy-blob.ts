@@ -6,15 +6,11 @@ import { native } from '../native/binding';
 import { runNative } from '../native/run';
 import type { BlobDraft, BlobFile, DestinationStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
-import type { NewLayer } from './placed-layers';
+import { partsOf, type NewLayer } from './placed-layers';
 
-/** Whether a destination has a layer, and what goes with it: its device, and its chunk index where that is a layer of its own. */
-export async function hasLayer(
-  destination: DestinationStore,
-  { descriptor, index, device }: Pick<NewLayer, 'descriptor' | 'index' | 'device'>,
-): Promise<boolean> {
-  for (const part of [descriptor, device?.descriptor, index?.descriptor])
-    if (part !== undefined && !(await destination.has(part))) return false;
+/** Whether a destination has a layer, and what goes with it: its device, and chunk indexes that are layers of their own. */
+export async function hasLayer(destination: DestinationStore, layer: NewLayer): Promise<boolean> {
+  for (const { descriptor } of partsOf(layer)) if (!(await destination.has(descriptor))) return false;
   return true;
 }
 

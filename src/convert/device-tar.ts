@@ -1,15 +1,11 @@
 import { failure } from '../errors';
-import { specAnnotations } from '../format/annotations';
-import { isTarLayer, mediaTypes, streamCompression } from '../format/media-types';
+import { isTarLayer } from '../format/media-types';
 import type { EncodeSettings } from '../format/profiles';
 import type { ImageLayer } from '../image/image-layers';
-import { compressedDevice } from '../layer/layer-image';
-import { omit } from '../oci/json';
 import type { Descriptor } from '../oci/types';
 import type { ConvertOptions } from './convert-options';
-import type { PlacedPart } from './placed-layers';
 
-/** Tars that stay as they are, each as the device of an EROFS image which has its metadata alone (`--device-tar`). */
+/** Tars, each as the device of an EROFS image which has its metadata alone (`--device-tar`): for which layers, and how it is called. */
 
 const what = '--device-tar';
 
@@ -40,29 +36,6 @@ export function becomesDevice(
 }
 
 /** What the image calls its device: the hex of the blob's digest, as the draft has it. */
-export function deviceTag({ digest }: Descriptor): string {
+export function deviceTag({ digest }: Pick<Descriptor, 'digest'>): string {
   return digest.slice(digest.indexOf(':') + 1).slice(0, 64);
-}
-
-/** UNSUPPORTED when a tar that is to become a device is compressed, before anything was read of it. */
-export function refuseCompressed(
-  asked: Pick<ConvertOptions, 'deviceTar'>,
-  layers: readonly ImageLayer[],
-): void {
-  const found = layers.find(
-    (layer) => becomesDevice(asked, layer) && streamCompression(layer.descriptor.mediaType) !== 'none',
-  );
-  if (found !== undefined) throw compressedDevice(`layer ${found.descriptor.digest}`);
-}
-
-/** The tar as a device in the manifest; what a foreign layer says of other places is left out, for its blob is there. */
-export function deviceOf({ descriptor, diffId }: ImageLayer): PlacedPart {
-  return {
-    descriptor: {
-      ...omit(descriptor, 'urls', 'data'),
-      mediaType: mediaTypes.ociTar,
-      annotations: { ...descriptor.annotations, [specAnnotations.role]: 'device' },
-    },
-    diffId,
-  };
 }

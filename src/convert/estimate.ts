@@ -28,8 +28,8 @@ export function likelySize(layer: Descriptor, { compression }: Pick<EncodeSettin
 }
 
 /** Bytes that the blob of an image without file data will likely have. */
-export function likelyMetadata({ size }: Descriptor): number {
-  return Math.round(size * metadata);
+export function likelyMetadata(layer: Descriptor): number {
+  return Math.round(layer.size * unpacked[compressionOf(layer)] * metadata);
 }
 
 /** Seconds that one thread will likely take for a layer. */

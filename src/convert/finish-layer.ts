@@ -17,23 +17,22 @@ import { warnOfUnusedMkfs } from '../layer/mkfs/options';
 import { asByteSource } from '../layer/native-byte-source';
 import { native, type NativeSource } from '../native/binding';
 import { omit } from '../oci/json';
-import type { BlobDraft, BlobFile } from '../oci/store';
+import type { BlobFile } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import { causeOf, progressOf } from './arriving-layer';
 import { isSeekable, openStoredImage, withLayerImage, type StoredImage } from './checked-image';
 import { copyBlob, draftOf } from './copy-blob';
-import { becomesDevice, deviceOf } from './device-tar';
+import { TarDevice, type MadeBlob } from './tar-device';
 import { openLayerFile } from './foreign-layer';
 import { findAtDestination, matchesRequest, passedThrough, settingsWithTree } from './pass-through';
 import type { ConvertedLayer } from './placed-layers';
 import type { LayerCall, LayerRun, StoreRun } from './run';
 
-/** A layer that is ready but for its blob's commit; no draft when the destination has the blob. */
-export interface FinishedLayer {
+/** A layer that is ready but for its blob's commit. */
+export interface FinishedLayer extends MadeBlob {
   layer: ConvertedLayer;
-  draft: BlobDraft | null;
-  /** Of `layer.index`. */
-  indexPayload: Uint8Array | null;
+  /** Of `layer.device`, where that was made with it. */
+  device?: MadeBlob | null;
 }
 
 /**
@@ -50,9 +49,9 @@ export async function finishLayer(run: LayerRun, call: LayerCall): Promise<Finis
     const known = await findAtDestination(run, call, indexLayer);
     if (known !== null) return { layer: known, draft: null, indexPayload: null };
   }
-  // A tar is worked on while it comes; all of it is needed to pass its blob on, or to decode one.
+  // A tar is worked on while it comes; all of it is needed to decode one, or to pass its blob on before anything else.
   const isCopied = run.asked.appendToIndex === true;
-  const mayArrive = isTarLayer(descriptor.mediaType) && !isCopied && !becomesDevice(run.asked, layer);
+  const mayArrive = isTarLayer(descriptor.mediaType) && !isCopied;
   const file = await openLayerFile(source, descriptor, options, mayArrive);
   try {
     if (isCopied) await copyBlob(destination, file, descriptor, options);
@@ -79,9 +78,11 @@ export async function finishLayer(run: LayerRun, call: LayerCall): Promise<Finis
 /** Builds the image of a layer, or uses the one that it is, and wraps it. */
 async function finishTar(run: LayerRun, call: LayerCall, file: BlobFile): Promise<FinishedLayer> {
   const { descriptor, diffId } = call.layer;
-  const shown = { ...call, options: { ...call.options, ...progressOf(file, call.options.onProgress) } };
+  const device = new TarDevice(run, call);
+  const shown = progressOf(file, call.options.onProgress);
+  const own = { ...call, options: { ...call.options, ...shown, encodeDevice: device.encode } };
   try {
-    return await withLayerImage(file, shown, async ({ image, hot, built, filePieces, hasDevice }, check) => {
+    return await withLayerImage(file, own, async ({ image, hot, built, filePieces, hasDevice }, check) => {
       const paths = call.options.hot?.files.paths ?? [];
       if (built !== null)
         run.order?.add(
@@ -94,7 +95,7 @@ async function finishTar(run: LayerRun, call: LayerCall, file: BlobFile): Promis
       const checkAll = async (): Promise<void> => {
         await hiding; // it reads the image, which is closed then
         await check();
-        if (hasDevice) await copyBlob(run.destination, file, descriptor, call.options);
+        if (hasDevice) await device.keep(file);
       };
       const finished = await wrap(
         run,
@@ -103,16 +104,12 @@ async function finishTar(run: LayerRun, call: LayerCall, file: BlobFile): Promis
         { image, filePieces, hotEnd: hot?.end ?? 0, tar: diffId },
         checkAll,
       );
-      return {
-        ...finished,
-        layer: {
-          ...finished.layer,
-          device: hasDevice ? deviceOf(call.layer) : null,
-          hides: paths.length > 0 ? await hiding : undefined,
-        },
-      };
+      const hides = paths.length > 0 ? await hiding : undefined;
+      const { placed, made } = await device.finish();
+      return { ...finished, device: made, layer: { ...finished.layer, device: placed, hides } };
     });
   } catch (error) {
+    await device.discard();
     throw await causeOf(error, file, descriptor, call.options);
   }
 }

@@ -13,19 +13,30 @@ import { layerName, layerVersion, parseLayerRecord, recordOf, type LayerRecord }
 
 const maxRecordSize = 4 << 20;
 
-/** A layer as the cache has it. */
-interface CachedLayer {
-  layer: LayerRecord;
-  /** Of `layer.index`. */
+/** A blob as the cache has it. */
+interface CachedBlob {
+  /** Of its index, where that is a layer of its own. */
   indexPayload: Uint8Array | null;
-  /** The blob, NOT checked against its digest; close it. */
+  /** NOT checked against its digest. */
   blob: FileSource;
 }
 
+/** A layer as the cache has it; close() it. */
+export interface CachedLayer extends CachedBlob {
+  layer: LayerRecord;
+  /** Of a device that was made with it; null where there is none, or the source has it. */
+  device: CachedBlob | null;
+  close(): Promise<void>;
+}
+
+/** Names of the files of an entry. */
+const layerFiles = { blob: 'blob', index: 'index' };
+const deviceFiles = { blob: 'device', index: 'device-index' };
+
 /**
- * A folder of layers converted before: `vN/xx/KEY/` has `layer.json`, the `blob`, and the `index` where that is a layer of its own. KEY is of
- * all that the bytes depend on. Entries appear whole by a rename, so that many runs may use one folder; its owner is trusted as far as
- * `layer.json` goes, and blobs are checked by their digests.
+ * A folder of layers converted before: `vN/xx/KEY/` has `layer.json`, the `blob`, and the `index` where that is a layer of its own; `device` and
+ * `device-index` where a device was made. KEY is of all that the bytes depend on. Entries appear whole by a rename, so that many runs may use
+ * one folder; its owner is trusted as far as `layer.json` goes, and blobs are checked by their digests.
  */
 export class LayerCache {
   private constructor(
@@ -48,9 +59,7 @@ export class LayerCache {
   async find(key: string): Promise<CachedLayer | null> {
     const entry = this.entryPath(key);
     try {
-      const record = await readRecord(join(entry, 'layer.json'));
-      const indexPayload = record.index == null ? null : await readFile(join(entry, 'index'));
-      return { layer: record, indexPayload, blob: await openFileSource(join(entry, 'blob')) };
+      return await openEntry(entry);
     } catch (error) {
       const { code } = fromSystemError(entry, error);
       if (code !== 'IO') await this.remove(key);
@@ -58,15 +67,12 @@ export class LayerCache {
     }
   }
 
-  /** Adds a layer; of an entry that is there already nothing changes. `fd` is of its whole blob. */
-  async add(key: string, { fd, layer, indexPayload }: NewCacheEntry): Promise<void> {
+  /** Adds a layer; of an entry that is there already nothing changes. */
+  async add(key: string, { layer, device, ...made }: NewCacheEntry): Promise<void> {
     const folder = await this.drafts.createFolder();
     try {
-      const blob = join(folder, 'blob');
-      // A file system that can gives the copy the same blocks.
-      await copyFile(`/proc/self/fd/${fd}`, blob, constants.COPYFILE_FICLONE);
-      await sync(blob);
-      if (indexPayload !== null) await writeSynced(join(folder, 'index'), indexPayload);
+      await addBlob(folder, made, layerFiles);
+      if (device != null) await addBlob(folder, device, deviceFiles);
       await writeSynced(join(folder, 'layer.json'), serializeJson(recordOf(layer), folder));
       await syncFolder(folder);
       const entry = this.entryPath(key);
@@ -116,11 +122,57 @@ export async function cachedRecord(path: string, key: string): Promise<LayerReco
   return readRecord(join(entryPath(path, key), 'layer.json')).catch(() => null);
 }
 
-/** What is added to a cache. */
-export interface NewCacheEntry {
+/** A blob that is added to a cache; `fd` is of all of it. */
+interface NewCachedBlob {
   fd: number;
-  layer: LayerRecord;
   indexPayload: Uint8Array | null;
+}
+
+/** What is added to a cache. */
+export interface NewCacheEntry extends NewCachedBlob {
+  layer: LayerRecord;
+  /** A device that was made with the layer. */
+  device?: NewCachedBlob | null;
+}
+
+async function openEntry(entry: string): Promise<CachedLayer> {
+  const layer = await readRecord(join(entry, 'layer.json'));
+  const made = await openBlob(entry, layer, layerFiles);
+  const close = (): Promise<void> => made.blob.close();
+  // A device without an index is the source's tar itself.
+  if (layer.device?.index == null) return { ...made, layer, device: null, close };
+  try {
+    const device = await openBlob(entry, layer.device, deviceFiles);
+    const closeBoth = async (): Promise<void> => {
+      await device.blob.close();
+      await close();
+    };
+    return { ...made, layer, device, close: closeBoth };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function openBlob(
+  entry: string,
+  { index }: Pick<LayerRecord, 'index'>,
+  files: typeof layerFiles,
+): Promise<CachedBlob> {
+  const indexPayload = index == null ? null : await readFile(join(entry, files.index));
+  return { indexPayload, blob: await openFileSource(join(entry, files.blob)) };
+}
+
+async function addBlob(
+  folder: string,
+  { fd, indexPayload }: NewCachedBlob,
+  files: typeof layerFiles,
+): Promise<void> {
+  const blob = join(folder, files.blob);
+  // A file system that can gives the copy the same blocks.
+  await copyFile(`/proc/self/fd/${fd}`, blob, constants.COPYFILE_FICLONE);
+  await sync(blob);
+  if (indexPayload !== null) await writeSynced(join(folder, files.index), indexPayload);
 }
 
 async function readRecord(path: string): Promise<LayerRecord> {

@@ -34,16 +34,22 @@ export function recordOf(layer: LayerRecord): object {
 
 /** Reads what recordOf() gave. CORRUPT, about `what`, for anything else. */
 export function parseLayerRecord(record: Record<string, unknown>, what: string): LayerRecord {
-  const { uncompressedSize: size, index, device = null, hides, ...entry } = record;
+  const { uncompressedSize: size, device = null, hides, ...entry } = record;
   if (hides !== undefined && !(Array.isArray(hides) && hides.every((i) => Number.isSafeInteger(i) && i >= 0)))
     throw failure('CORRUPT', what, 'bad hides');
   if (size !== null && !Number.isSafeInteger(size)) throw failure('CORRUPT', what, 'bad uncompressedSize');
   return {
-    ...parseEntry(entry, what),
-    index: index === null ? null : parseEntry(asObject(index, what), what),
-    device: device === null ? null : parseEntry(asObject(device, what), what),
+    ...parseIndexed(entry, what),
+    device: device === null ? null : parseIndexed(asObject(device, what), what),
     uncompressedSize: size as number | null,
     hides: hides as number[] | undefined,
+  };
+}
+
+function parseIndexed({ index = null, ...entry }: Record<string, unknown>, what: string) {
+  return {
+    ...parseEntry(entry, what),
+    index: index === null ? null : parseEntry(asObject(index, what), what),
   };
 }
 

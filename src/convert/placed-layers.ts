@@ -10,13 +10,18 @@ export interface NewLayer {
   /** Its chunk index, where that is a layer of its own. */
   index?: PlacedPart | null | undefined;
   /** The device that its image points into, which stands before it. */
-  device?: PlacedPart | null | undefined;
+  device?: PlacedDevice | null | undefined;
 }
 
 /** A layer as a manifest and a config have it. */
 export interface PlacedPart {
   descriptor: Descriptor;
   diffId: string;
+}
+
+/** A device; the index that stands behind it is of one that was made of a compressed tar. */
+export interface PlacedDevice extends PlacedPart {
+  index?: PlacedPart | null | undefined;
 }
 
 /** A layer of the source, and what took its place. */
@@ -51,11 +56,16 @@ const deviceEntry: History[number] = {
  * indexes behind what they are for.
  */
 export function placeLayers(layers: readonly NewLayer[]): PlacedPart[] {
-  return layers.flatMap(({ descriptor, diffId, index, device }, i) => {
+  return layers.flatMap((layer, i) => {
     const isTop = i === layers.length - 1;
-    const placed = { descriptor: withRole(withoutOtherFormats(descriptor), isTop), diffId };
-    return [device, placed, index].filter((part) => part != null);
+    return partsOf({ ...layer, descriptor: withRole(withoutOtherFormats(layer.descriptor), isTop) });
   });
+}
+
+/** A layer and what goes with it, in the order of a manifest. */
+export function partsOf({ descriptor, diffId, index, device }: NewLayer): PlacedPart[] {
+  const ofDevice = device && { descriptor: device.descriptor, diffId: device.diffId };
+  return [ofDevice, device?.index, { descriptor, diffId }, index].filter((part) => part != null);
 }
 
 /** An EROFS layer has no annotations of other lazy formats, which point into the tar that it was: not one that is passed through, either. */
@@ -76,7 +86,7 @@ function withRole(descriptor: Descriptor, isTop: boolean): Descriptor {
 }
 
 /**
- * A history with an entry for each layer, as tools expect it: one for each device before and each lone index behind that of its layer, none
+ * A history with an entry for each layer, as tools expect it: one for each device before and each lone index behind that of its layer or device, none
  * any more where the old image had an index. `old` says of each old layer whether it was followed by one.
  */
 export function placeHistory(
@@ -94,6 +104,8 @@ export function placeHistory(
     if (!isFilled(entry)) return [entry];
     if (about[at++] === 'index') return [];
     const { device, index } = layers[number++] ?? {};
-    return [...(device == null ? [] : [deviceEntry]), entry, ...(index == null ? [] : [indexEntry])];
+    const indexOf = (part: Pick<NewLayer, 'index'> | null | undefined) =>
+      part?.index == null ? [] : [indexEntry];
+    return [...(device == null ? [] : [deviceEntry, ...indexOf(device)]), entry, ...indexOf({ index })];
   });
 }

@@ -1,4 +1,4 @@
-import { layerFormat } from '../format/media-types';
+import { layerFormat, streamCompression } from '../format/media-types';
 import { checkVisiblyFitting } from '../image/fitting-layers';
 import { layersOf, readIndexOf, type ImageLayer } from '../image/image-layers';
 import type { Image } from '../image/image-set';
@@ -130,12 +130,14 @@ class Planner {
     // What is laid out by a trace depends on the layers above.
     const known = await this.known(layer, asked.order === undefined ? key : null);
     if (known !== null) return planned('reuse', 0, known);
-    if (becomesDevice(asked, layer)) {
+    const isDevice = becomesDevice(asked, layer);
+    const metadata = isDevice ? likelyMetadata(layer.descriptor) : 0;
+    if (isDevice && streamCompression(layer.descriptor.mediaType) === 'none') {
       const copied = (await this.isThere(layer.descriptor)) ? 0 : size;
-      return planned('convert', size, copied + likelyMetadata(layer.descriptor));
+      return planned('convert', size, copied + metadata);
     }
     this.work += encodeSeconds(layer.descriptor, settings);
-    return planned('convert', size, likelySize(layer.descriptor, settings));
+    return planned('convert', size, likelySize(layer.descriptor, settings) + metadata);
   }
 
   private async staysAsItIs(run: ConversionRun, layer: ImageLayer): Promise<boolean> {

@@ -6,7 +6,7 @@ import { draftOf, hasLayer } from './copy-blob';
 import type { SharedLayer } from './fleet';
 import { convertLayer } from './layer';
 import { layerName, type LayerRecord } from './layer-record';
-import type { ConvertedLayer } from './placed-layers';
+import { partsOf, type ConvertedLayer } from './placed-layers';
 import type { LayerCall, LayerRun } from './run';
 
 /** As convertLayer(), but converted once in the whole fleet, where there is one and others can get at the blobs. */
@@ -37,13 +37,11 @@ async function takeLayer(
 ): Promise<ConvertedLayer | null> {
   const layer = { ...record, source: call.layer.descriptor.digest, reused: true };
   if (await hasLayer(run.destination, record)) return layer;
-  const parts = [record.device?.descriptor, record.descriptor, record.index?.descriptor].filter(
-    (part) => part !== undefined,
-  );
+  const parts = partsOf(record).map(({ descriptor }) => descriptor);
   if (place !== null && (await takeAll(run.destination, parts, place))) return layer;
   const cached = await run.cache?.find(key);
   if (cached != null) {
-    await cached.blob.close();
+    await cached.close();
     return convertLayer(run, call, key); // it takes it from there
   }
   return place === null ? null : copyFrom(run, call, place, layer, parts);

@@ -75,8 +75,10 @@ export interface PlannedBuildOptions extends BuildOptions {
   hot?: { files: HotFiles; border: number } | undefined;
   /** "files": where the data of files lies is needed. */
   chunking?: string | undefined;
-  /** The tar is a device of its image, by this tag. */
+  /** The tar is a device of its image, by this tag … */
   deviceTag?: string | undefined;
+  /** … or, where it was compressed, what is made of its bytes here, whose tag this gives. */
+  encodeDevice?: ((tar: NativeSource) => Promise<string>) | undefined;
 }
 
 /** Says that a layer is no tar, so that its data stays where it is. */
@@ -110,8 +112,8 @@ export async function openLayerImage(layer: Slice, options: PlannedBuildOptions)
   }
 }
 
-function planSettings(options: PlannedBuildOptions) {
-  const { bottomLayer = false, hot, chunking, deviceTag } = options;
+function planSettings(options: PlannedBuildOptions, deviceTag: string | undefined) {
+  const { bottomLayer = false, hot, chunking } = options;
   const blockSize = deviceTag === undefined ? builtBlockSize : tarBlockSize;
   return {
     blockSize,
@@ -125,14 +127,19 @@ function planSettings(options: PlannedBuildOptions) {
   };
 }
 
-async function planned(
-  { content, ...rest }: PlainLayer,
-  name: string,
-  options: PlannedBuildOptions,
-): Promise<LayerImage> {
-  const { hot, deviceTag } = options;
-  if (deviceTag !== undefined && rest.contentDigest !== null) throw compressedDevice(name);
-  const settings = planSettings(options);
+/** A device's bytes are found by their places, which compressed bytes don't have. */
+async function tagOfDevice(
+  { content, contentDigest }: PlainLayer,
+  { deviceTag, encodeDevice }: PlannedBuildOptions,
+): Promise<string | undefined> {
+  if (deviceTag === undefined || contentDigest === null) return deviceTag;
+  return encodeDevice!(content);
+}
+
+async function planned(plain: PlainLayer, name: string, options: PlannedBuildOptions): Promise<LayerImage> {
+  const { hot } = options;
+  const { content, ...rest } = plain;
+  const settings = planSettings(options, await tagOfDevice(plain, options));
   const { blockSize, listFiles } = settings;
   const planning = runNative(options, (job) => native.planImage(content, settings, job), name);
   const plan = await reading(name, planning);
@@ -150,12 +157,6 @@ async function planned(
     filePieces: listFiles ? plan.filePieces : null,
     close,
   };
-}
-
-/** A device's bytes are found by their places, which compressed bytes don't have. */
-export function compressedDevice(layer: string): Error {
-  const hint = 'convert it without --device-tar';
-  return failure('UNSUPPORTED', layer, 'its tar is compressed, so that no image can point into it', hint);
 }
 
 async function madeByMkfs(

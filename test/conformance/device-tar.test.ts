@@ -47,12 +47,17 @@ function treeAt(dir: string) {
 
 describe.skipIf(reason !== null)(titleOf('images that point into tars', reason), () => {
   it.each([
-    ['at once', {}, {}],
-    ['lazily', { lazy: true }, {}],
-    ['by loop devices', null, {}],
-    ['with dm-verity', {}, { dmVerity: true }],
-  ])('are mounted %s', async (_, mounting, converting) => {
-    await writeLayout(at('source'), [lower, upper], { compress: false });
+    ['at once', {}, {}, false],
+    ['lazily', { lazy: true }, {}, false],
+    ['by loop devices', null, {}, false],
+    ['with dm-verity', {}, { dmVerity: true }, false],
+    ['at once, of tar.gz', {}, {}, true],
+    ['lazily, of tar.gz', { lazy: true }, { chunkSize: '64KiB' }, true],
+    ['by loop devices, of tar.zst', null, {}, 'zstd'],
+    ['with dm-verity, of tar.gz', {}, { dmVerity: true }, true],
+    ['lazily, of tar.gz that is stored as it is', { lazy: true }, { noCompress: true }, true],
+  ] as const)('are mounted %s', async (_, mounting, converting, compress) => {
+    await writeLayout(at('source'), [lower, upper], { compress });
     const to = `oci:${at('to')}:sample`;
     const spec = { profile: 'erofs-image-spec', deviceTar: true, ...converting } as const;
     await convertImage(`oci:${at('source')}:sample`, to, spec);

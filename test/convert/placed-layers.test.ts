@@ -24,6 +24,13 @@ describe('history', () => {
     expect(comments).toEqual([undefined, ...own]);
   });
 
+  it('gets an entry for the index of a device, between device and layer', () => {
+    const placed = placeHistory([step('one')], [layer], [{ ...indexed, device: indexed }]);
+    const comments = placed.map(({ comment }) => comment);
+    const index = 'chunk index of the layer before';
+    expect(comments).toEqual(['file data of the layer behind', index, undefined, index]);
+  });
+
   it('loses the entries of indexes that are gone', () => {
     const history = [step('one'), step('index'), step('two'), step('index'), empty];
     const placed = placeHistory(history, [indexed, indexed], [layer, layer]);

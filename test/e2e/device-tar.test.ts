@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import {
@@ -13,11 +14,12 @@ import {
 import { readDeviceSlots } from '../../src/erofs/block-space';
 import { readSuperblock } from '../../src/erofs/superblock';
 import { MemorySource } from '../support/memory-source';
+import { titleOf, whyWithout } from '../conformance/support/machine';
 import { tarBytes, type TarEntryBytes } from '../support/tar-bytes';
 import { blobPath, filesUnder, noise, readBlob, sha256, writeLayout } from './sample';
 import { at, expectFailure, useFolders } from './workspace';
 
-// The claim: `convert --device-tar` leaves tars as they are, and what it adds says all of them.
+// The claim: `convert --device-tar` leaves tars as they are, puts compressed ones in frames, and what it adds says all of them.
 
 useFolders();
 
@@ -52,9 +54,15 @@ const lower = tarBytes([
 const upper = tarBytes([{ name: '.wh.gone' }, { name: 'etc/new', content: 'new' }]);
 const dataless = tarBytes([{ name: 'var/', type: '5', mode: 0o700 }, { name: 'var/empty' }]);
 
+interface Layer {
+  mediaType: string;
+  digest: string;
+  annotations?: Record<string, string>;
+}
+
 interface Manifest {
   config: { digest: string };
-  layers: { mediaType: string; digest: string; annotations?: Record<string, string> }[];
+  layers: Layer[];
 }
 
 async function convert(name: string, options: ConvertOptions = {}) {
@@ -67,6 +75,13 @@ async function convert(name: string, options: ConvertOptions = {}) {
 
 const roles = ({ layers }: Manifest): (string | undefined)[] =>
   layers.map(({ mediaType, annotations }) => annotations?.['org.erofs.role'] ?? mediaType);
+
+async function manifestsOf(layout: string): Promise<{ digest: string }[]> {
+  const { manifests } = JSON.parse(await readFile(`${layout}/index.json`, 'utf8')) as {
+    manifests: { digest: string }[];
+  };
+  return manifests;
+}
 
 async function expectSame(name: string): Promise<void> {
   const [from, to] = [`oci:${at('source')}:sample`, `oci:${at(name)}:sample`];
@@ -164,6 +179,164 @@ test('what was converted so stays as it is, and profile containerd can not say i
   await expectFailure(args, 1, 'UNSUPPORTED');
 });
 
+const noZstd = whyWithout('zstd');
+
+describe(titleOf('a compressed tar', noZstd), () => {
+  const source = () => `oci:${at('source')}:sample`;
+
+  /** The device and its index are of the tar of `layers[at]`, which old readers find in them. */
+  async function expectFrames({ layers }: Manifest, at0: number, tar: Buffer, name: string): Promise<void> {
+    const [device, index, image] = layers.slice(at0, at0 + 3) as [Layer, Layer, Layer];
+    expect(device).toMatchObject({
+      mediaType: 'application/vnd.oci.image.layer.v1.tar+zstd',
+      annotations: { 'org.erofs.role': 'device', 'org.erofs.uncompressed-digest': sha256(tar) },
+    });
+    expect(index).toMatchObject({
+      mediaType: 'application/vnd.erofs.chunk-index.v1',
+      annotations: { 'org.erofs.chunk-index.target': device.digest },
+    });
+    if (noZstd === null) {
+      const blob = blobPath(at(name), device.digest);
+      expect(execFileSync('zstd', ['-dc', blob], { maxBuffer: 1 << 30 }).equals(tar)).toBe(true);
+    }
+    await decodeBlob(blobPath(at(name), image.digest), at('image'), { descriptor: image as never });
+    const bytes = await readFile(at('image'));
+    const superblock = await readSuperblock(new MemorySource(bytes));
+    const slots = await readDeviceSlots(new MemorySource(bytes), superblock);
+    expect(slots).toMatchObject([{ length: tar.length }]);
+    expect(bytes.includes(device.digest.slice(7))).toBe(true);
+  }
+
+  test.each([true, 'zstd'] as const)(
+    '(%s) is put in frames, with a lone index, and keeps its DiffID',
+    async (compress) => {
+      await writeLayout(at('source'), [lower, upper, dataless], { compress });
+      const { manifest } = await convert('to', { chunkSize: '64KiB' });
+      const index = 'application/vnd.erofs.chunk-index.v1';
+      const once = ['device', index, 'overlay-lower'];
+      expect(roles(manifest)).toEqual([...once, ...once, 'application/vnd.erofs+zstd']);
+      await expectFrames(manifest, 0, lower, 'to');
+      await expectFrames(manifest, 3, upper, 'to');
+      const config = await readBlob<{ rootfs: { diff_ids: string[] } }>(at('to'), manifest.config.digest);
+      const ids = config.rootfs.diff_ids;
+      expect([ids[0], ids[3]]).toEqual([sha256(lower), sha256(upper)]);
+      const blobs = new Set([...manifest.layers.map(({ digest }) => digest), manifest.config.digest]);
+      const stored = await filesUnder(at('to/blobs/sha256'));
+      expect(stored.filter((name) => !blobs.has(`sha256:${name}`))).toHaveLength(1); // the manifest
+      await expectSame('to');
+    },
+  );
+
+  test.each<ConvertOptions>([
+    { chunkSize: '4KiB' },
+    { chunkSize: '64KiB', dmVerity: true, level: 9 },
+    { chunkSize: '64KiB', index: 'standalone' },
+    { chunkSize: '64KiB', noCompress: true },
+  ])('with %j: the same bytes from any number of threads, and the whole tree', async (options) => {
+    await writeLayout(at('source'), [lower, upper]);
+    const { digest, manifest } = await convert('one', { ...options, threads: 1 });
+    expect((await convert('four', { ...options, threads: 4 })).digest).toBe(digest);
+    await expectSame('one');
+    if (options.noCompress !== true) return;
+    // Nothing is compressed: the device is the tar.
+    expect(manifest.layers[0]).toMatchObject({
+      mediaType: 'application/vnd.oci.image.layer.v1.tar',
+      digest: sha256(lower),
+    });
+  });
+
+  test('is told by its content: one that is not compressed stays as it is', async () => {
+    await writeLayout(at('source'), [upper], { compress: false, stored: [gzipSync(upper)] });
+    await expectFrames((await convert('gzip')).manifest, 0, upper, 'gzip');
+    await expectSame('gzip');
+    await writeLayout(at('plain'), [upper], { stored: [upper] });
+    const { manifests } = await convertImage(`oci:${at('plain')}:sample`, `oci:${at('to')}:sample`, spec);
+    const { layers } = await readBlob<Manifest>(at('to'), manifests[0]!.digest);
+    expect(layers[0]).toMatchObject({
+      digest: sha256(upper),
+      mediaType: 'application/vnd.oci.image.layer.v1.tar',
+    });
+  });
+
+  test('stays in its manifest, to the byte, where an index has both forms', async () => {
+    await writeLayout(at('source'), [lower, upper]);
+    const [before] = await manifestsOf(at('source'));
+    const { digest } = await convertImage(source(), `oci:${at('both')}:sample`, {
+      ...spec,
+      appendToIndex: true,
+    });
+    const { manifests } = await readBlob<{ manifests: { digest: string }[] }>(at('both'), digest!);
+    expect(manifests[0]!.digest).toBe(before!.digest);
+    const { layers } = await readBlob<Manifest>(at('both'), before!.digest);
+    for (const { digest: layer } of layers) await readFile(blobPath(at('both'), layer));
+    await expectSame('both');
+  });
+
+  test('comes out of a cache with its device, also where the device was damaged there', async () => {
+    await writeLayout(at('source'), [lower, dataless]);
+    const first = await convert('first', { cache: at('cache') });
+    const kept = await filesUnder(at('cache'));
+    expect(kept.map((file) => file.split('/').at(-1)).sort()).toEqual(
+      ['blob', 'blob', 'device', 'device-index', 'layer.json', 'layer.json'], // one of them has no device
+    );
+    expect((await convert('second', { cache: at('cache') })).digest).toBe(first.digest);
+    await expectSame('second');
+    for (const name of ['device', 'device-index']) {
+      const file = at(`cache/${kept.find((path) => path.endsWith(`/${name}`))!}`);
+      const bytes = await readFile(file);
+      bytes[40]! ^= 1;
+      await writeFile(file, bytes);
+      expect((await convert(`after-${name}`, { cache: at('cache') })).digest).toBe(first.digest);
+      await expectSame(`after-${name}`);
+    }
+  });
+
+  test('that was converted so stays as it is', async () => {
+    await writeLayout(at('source'), [lower, upper]);
+    const { digest } = await convert('to');
+    const again = await convertImage(`oci:${at('to')}:sample`, `oci:${at('again')}:sample`, spec);
+    expect(again.digest).toBe(digest);
+  });
+
+  test('counts in a dry run with its frames', async () => {
+    await writeLayout(at('source'), [lower]);
+    const plan = await planConversion(source(), `oci:${at('to')}:sample`, spec);
+    expect(plan.total).toMatchObject({ convert: 1 });
+    expect(plan.total.bytesWritten).toBeGreaterThan(lower.length / 3);
+    expect(plan.total.seconds).toBeGreaterThan(0);
+  });
+
+  describe('that is hostile', () => {
+    const refusal = async (layer: Buffer, code: number, name: string): Promise<string> => {
+      await writeLayout(at('source'), [lower], { stored: [layer] });
+      const flags = ['--device-tar', '--profile', 'erofs-image-spec'];
+      const message = await expectFailure(
+        ['convert', source(), `oci:${at('to')}:sample`, ...flags],
+        code,
+        name,
+      );
+      expect(await filesUnder(at('to'))).toEqual([]);
+      return message;
+    };
+
+    test('with bytes behind its gzip members: exit 3', async () => {
+      await refusal(Buffer.concat([gzipSync(lower), Buffer.from('garbage')]), 3, 'CORRUPT');
+    });
+
+    test('cut short: exit 3', async () => {
+      await refusal(gzipSync(lower).subarray(0, -20), 3, 'CORRUPT');
+    });
+
+    test('of another DiffID: exit 3', async () => {
+      await refusal(gzipSync(Buffer.concat([lower, Buffer.alloc(512, 1)])), 3, 'MISMATCH');
+    });
+
+    test('no tar at all: exit 3', async () => {
+      await refusal(gzipSync(noise(4096, 'no tar')), 3, 'CORRUPT');
+    });
+  });
+});
+
 test('a dry run counts the tar, and writes nothing', async () => {
   await writeLayout(at('source'), [lower], { compress: false });
   const plan = await planConversion(`oci:${at('source')}:sample`, `oci:${at('to')}:sample`, spec);
@@ -197,16 +370,6 @@ describe('refused', () => {
     await expectFailure([...to, '--device-tar', '--profile', 'erofs-image-spec'], 2, 'USAGE');
   });
 
-  test('a compressed tar, by its type or by its content', async () => {
-    const flags = ['--profile', 'erofs-image-spec'];
-    await writeLayout(at('source'), [upper]);
-    expect(await expectFailure(args(...flags), 1, 'UNSUPPORTED')).toContain('compressed');
-    expect(await expectFailure(args(...flags, '--dry-run'), 1, 'UNSUPPORTED')).toContain('compressed');
-    await writeLayout(at('source'), [gzipSync(upper)], { compress: false });
-    expect(await expectFailure(args(...flags), 1, 'UNSUPPORTED')).toContain('compressed');
-    expect(await filesUnder(at('to/index.json'))).toEqual([]);
-  });
-
   test.each([
     ['begins', [100, 512]],
     ['ends', [0, 100, 512, 512]],
@@ -219,7 +382,10 @@ describe('refused', () => {
 
   test('a tar that ends within a block', async () => {
     const cut = Buffer.concat([tarBytes([{ name: 'a', content: 'a' }]), Buffer.from('x')]);
-    await writeLayout(at('source'), [cut], { compress: false });
-    await expectFailure(args('--profile', 'erofs-image-spec'), 1, 'UNSUPPORTED');
+    for (const compress of [false, true]) {
+      await writeLayout(at('source'), [cut], { compress });
+      await expectFailure(args('--profile', 'erofs-image-spec'), 1, 'UNSUPPORTED');
+      expect(await filesUnder(at('to'))).toEqual([]);
+    }
   });
 });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { pack, type Pack } from 'tar-stream';
+import { zstdFrame } from '../support/spec-writer';
 
 export const sha256 = (bytes: Uint8Array): string =>
   `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
@@ -44,7 +45,10 @@ export function sampleTar(): Promise<Buffer> {
 interface LayoutOptions {
   platforms?: string[];
   ref?: string;
-  compress?: boolean;
+  /** By gzip, or in a zstd frame; default: by gzip. */
+  compress?: boolean | 'zstd';
+  /** The layers as they are stored; default: what `compress` makes. */
+  stored?: Buffer[];
 }
 
 /** Writes an OCI image layout: one image, or an index of one image for each of several platforms. */
@@ -54,6 +58,8 @@ export async function writeLayout(
   options: LayoutOptions = {},
 ): Promise<string[]> {
   const { platforms = ['linux/amd64'], ref = 'sample', compress = true } = options;
+  const packed = compress === 'zstd' ? zstdFrame : compress ? gzipSync : (tar: Buffer) => tar;
+  const { stored = tars.map((tar) => packed(tar)) } = options;
   const blobs = join(dir, 'blobs', 'sha256');
   await mkdir(blobs, { recursive: true });
   const put = async (mediaType: string, bytes: Buffer) => {
@@ -62,8 +68,9 @@ export async function writeLayout(
     return { mediaType, digest, size: bytes.length };
   };
   const putJson = (mediaType: string, value: object) => put(mediaType, Buffer.from(JSON.stringify(value)));
-  const layerType = `application/vnd.oci.image.layer.v1.tar${compress ? '+gzip' : ''}`;
-  const layers = await Promise.all(tars.map((tar) => put(layerType, compress ? gzipSync(tar) : tar)));
+  const suffix = compress === 'zstd' ? '+zstd' : compress ? '+gzip' : '';
+  const layerType = `application/vnd.oci.image.layer.v1.tar${suffix}`;
+  const layers = await Promise.all(stored.map((layer) => put(layerType, layer)));
   const manifests = [];
   for (const text of platforms) {
     const [os, architecture, variant] = text.split('/') as [string, string, string | undefined];

@@ -1,6 +1,6 @@
 import { writeErofs, type ErofsEntry } from '../erofs-writer';
 import { tarBytes } from '../tar-bytes';
-import { embedded, erofsZstd, gzip, gzipped, octets, raw, sha256, standalone, tar, zstdOnly, type VectorLayer } from './layers';
+import { embedded, erofsZstd, gzip, gzipped, octets, raw, sha256, standalone, tar, zstdOnly, type Annotations, type VectorLayer } from './layers';
 import { bad, data, device, file, good, lower, text, top, topImage } from './vector';
 
 /** Vectors of images whose file data is in layers of its own. */
@@ -97,6 +97,7 @@ export function addDevices(): void {
     ],
     [file('one', 'of a tar\n'), file('two', 'x'.repeat(700))],
   );
+  addFramedTars();
   const packed = gzip(Buffer.from('not decompressed'));
   good(
     'device-gzip-bytes',
@@ -113,6 +114,39 @@ export function addDevices(): void {
     [{ path: 'x.gz', content: packed }],
   );
   addSeveralDevices();
+}
+
+/** Two tars in frames, each with a lone index and an image that has its tag, as of layers that were tar.gz. */
+function addFramedTars(): void {
+  const layerOf = (name: string, content: string, role: Annotations): VectorLayer[] => {
+    const archive = tarBytes([
+      { name: `${name}-small`, content: 'of a tar\n' },
+      { name, content },
+    ]);
+    const [framed, index] = standalone(archive, `${tar}+zstd`, device, { borders: [700, 2048] });
+    const blocks = Array.from({ length: Math.ceil(content.length / 512) }, (_, i) => ({
+      device: 1,
+      block: 3 + i,
+    }));
+    const files: ErofsEntry[] = [
+      { path: `${name}-small`, blocks: [{ device: 1, block: 1 }], size: 9 },
+      { path: name, blocks, size: content.length },
+    ];
+    const devices = [{ tag: sha256(framed.blob).slice(7), blocks: archive.length / 512 }];
+    return [framed, index, embedded(writeErofs(files, { blockSize: 512, devices }), true, role)];
+  };
+  good(
+    'device-tar-zstd-index',
+    '2.4, 3.4',
+    'two tars in frames with lone indexes, each described in blocks of 512 bytes',
+    [...layerOf('one', 'x'.repeat(9000), lower), ...layerOf('two', 'y'.repeat(700), {})],
+    [
+      file('one', 'x'.repeat(9000)),
+      file('one-small', 'of a tar\n'),
+      file('two', 'y'.repeat(700)),
+      file('two-small', 'of a tar\n'),
+    ],
+  );
 }
 
 function addSeveralDevices(): void {

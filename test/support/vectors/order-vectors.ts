@@ -1,6 +1,6 @@
 import { tarBytes } from '../tar-bytes';
 import { blocks, deviceImage } from './composite-vectors';
-import { chunked, erofsZstd, gzipped, indexType, octets, raw, sha256, standalone, tar, zstdOnly, type VectorLayer } from './layers';
+import { chunked, erofsZstd, gzipped, indexType, octets, raw, sha256, standalone, tar, zstdOnly, type IndexChoices, type VectorLayer } from './layers';
 import { bad, data, device, lower, sampleImage, topImage } from './vector';
 
 /** Vectors of images whose layers do not go together. */
@@ -73,6 +73,23 @@ export function addOrders(): void {
       ...zstdOnly(blocks, `${tar}+zstd`, { ...device, 'uncompressed-digest': sha256(topImage) }),
       diffId: sha256(topImage),
     },
+    raw(deviceImage),
+  ]);
+  const wrongIndex = (name: string, about: string, choices: IndexChoices): void => {
+    rule(name, '3.4', about, 'chunk-index', [
+      ...standalone(blocks, `${tar}+zstd`, device, choices),
+      raw(deviceImage),
+    ]);
+  };
+  wrongIndex('device-index-checksum', 'a wrong checksum of a chunk of a device', { wrongChecksum: true });
+  wrongIndex('device-index-says-raw', 'it says that chunks of a +zstd device are uncompressed', {
+    compression: 0,
+  });
+  const [framed] = standalone(blocks, `${tar}+zstd`, device);
+  const { index: shortIndex } = chunked(blocks.subarray(0, 4096), true, {});
+  rule('device-index-too-short', '3.4', 'it has fewer chunks than its device', 'chunk-index', [
+    framed,
+    { mediaType: indexType, blob: shortIndex, annotations: {}, diffId: sha256(shortIndex) },
     raw(deviceImage),
   ]);
   const gzippedIndex = { ...gzipped(blocks, `${tar}+gzip`, device) };
