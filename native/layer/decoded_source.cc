@@ -28,7 +28,8 @@ Result<std::shared_ptr<DecodedSource>> DecodedSource::open(std::shared_ptr<const
   }
   // Half of them for frames ahead, which are compared with their checksums together; half for frames behind,
   // which files may still lie in.
-  const size_t slots = std::clamp<uint64_t>(kKeptBytes / largest_chunk(table.starts), 1, 8 * threads);
+  const uint64_t most = std::max<uint64_t>(8 * threads, 4 * kLanes);
+  const size_t slots = std::clamp<uint64_t>(kKeptBytes / largest_chunk(table.starts), 1, most);
   std::shared_ptr<DecodedSource> source(new DecodedSource(std::move(blob), std::move(table), slots));
   for (unsigned i = 0; i < threads; ++i) source->threads_.emplace_back([raw = source.get()] { raw->work(); });
   return source;
@@ -137,7 +138,14 @@ void DecodedSource::request_ahead(uint64_t frame) const {
     ahead_end_ = reached;
     return;
   }
-  const uint64_t end = std::min<uint64_t>(table_.offsets.size() - 1, frame + 1 + ahead_);
+  const uint64_t frames = table_.offsets.size() - 1;
+  const uint64_t end = std::min<uint64_t>(frames, frame + 1 + ahead_);
+  // As many as SHA-512 has lanes, or it would hash them one by one.
+  const uint64_t least = std::min<uint64_t>({kLanes, ahead_ / 2, frames - reached});
+  if (end < reached + least) {
+    ahead_end_ = reached;
+    return;
+  }
   for (ahead_end_ = reached; ahead_end_ < end && request(ahead_end_, true) != nullptr;) ++ahead_end_;
 }
 
@@ -183,6 +191,7 @@ void DecodedSource::decode_next(std::unique_lock<std::mutex>& lock, Result<zstd:
   checked_.pop_front();
   lock.unlock();
   Status status = decode(*slot, decoder);
+  slot->stored = Buffer();
   lock.lock();
   finish(*slot, std::move(status));
 }
@@ -196,7 +205,8 @@ void DecodedSource::finish(Slot& slot, Status status) const {
 Status DecodedSource::read(Slot& slot) const {
   const uint64_t length = stored_size(slot.frame);
   TRY(check_length(table_, slot.frame));
-  if (slot.stored.size() < length) slot.stored = TRY(Buffer::allocate(length));
+  // As large as most frames can be, so that others can have the memory next.
+  slot.stored = TRY(Buffer::allocate(std::max(length, chunk_size(slot.frame))));
   return blob_->read_at(table_.offsets[slot.frame], slot.stored.first(length));
 }
 

@@ -2,7 +2,6 @@ import { failure } from '../errors';
 import type { ByteSource } from '../source/byte-source';
 import type { BlockSpace } from './block-space';
 import type { CompressedContext, CompressedReader } from './compressed/context';
-import { createCompressedReader } from './compressed/reader';
 import { extentsOf, flatExtents, type Extent, type MapContext } from './data-map';
 import { corrupt, type Inode } from './inode';
 import { LruMap } from './lru-map';
@@ -47,7 +46,7 @@ export class DataReader {
   async read(inode: Inode, offset: number, length: number): Promise<Buffer> {
     checkInside(inode, offset, length);
     if (inode.layout === 'full' || inode.layout === 'compact') {
-      return this.readCompressed(this.compressed(inode), offset, length);
+      return this.readCompressed(await this.compressed(inode), offset, length);
     }
     let bytes: Buffer | undefined;
     for await (const extent of extentsOf(this.map, inode, offset, offset + length)) {
@@ -88,25 +87,30 @@ export class DataReader {
       return [{ offset: 0, length: inode.size, source: null, address: 0 }];
     }
     if (inode.layout === 'chunks') return this.chunkExtents(inode);
-    const extents = flatExtents(this.map.blockSize, inode).filter(({ length }) => length > 0);
-    return extents.flatMap((extent) => this.place(inode, extent));
+    const placed: PlacedExtent[] = [];
+    for (const extent of flatExtents(this.map.blockSize, inode)) {
+      if (extent.length > 0 && extent.kind !== 'hole') placed.push(this.place(inode, extent));
+    }
+    return placed;
   }
 
   private async *chunkExtents(inode: Inode): AsyncGenerator<PlacedExtent, void, undefined> {
-    for await (const extent of extentsOf(this.map, inode, 0, inode.size)) yield* this.place(inode, extent);
+    for await (const extent of extentsOf(this.map, inode, 0, inode.size)) {
+      if (extent.kind !== 'hole') yield this.place(inode, extent);
+    }
   }
 
-  private place(inode: Inode, extent: Extent): PlacedExtent[] {
+  /** REQUIRES: no hole. */
+  private place(inode: Inode, extent: Extent): PlacedExtent {
     const { kind, device, address, offset, length } = extent;
-    if (kind === 'hole') return [];
-    this.check(inode, extent);
     if (kind === 'inline') {
+      this.check(inode, extent);
       // The main area's offsets are the image's, the metabox's are not.
       const source = inode.area === this.main ? this.space.image : null;
-      return [{ offset, length, source, address, inline: true }];
+      return { offset, length, source, address, inline: true };
     }
     const place = this.space.locate(device, address, length);
-    return [{ offset, length, source: place.source, address: place.offset }];
+    return { offset, length, source: place.source, address: place.offset };
   }
 
   /** CORRUPT unless the bytes exist: before memory is taken for them. */
@@ -146,7 +150,8 @@ export class DataReader {
     return bytes ?? Buffer.alloc(0);
   }
 
-  private compressed(inode: Inode): CompressedReader {
+  private async compressed(inode: Inode): Promise<CompressedReader> {
+    const { createCompressedReader } = await import('./compressed/reader.js'); // 18 modules, which our own images don't need
     const known = this.readers.get(inode.nid);
     if (known !== undefined) return known;
     const reader = createCompressedReader(this.contextOf(inode), {

@@ -37,6 +37,13 @@ export interface MergedNode {
   readonly place?: Place;
 }
 
+/** A promise only where something has to be read: there may be millions of names. */
+type MaybeRead<T> = T | Promise<T>;
+
+const hidden = null;
+/** What is behind the next name; undefined behind the last one. */
+type Step = NamedNode<MergedNode> | typeof hidden | undefined;
+
 /** The layers that may show a name, from the top; closed when what is below them can't. */
 interface FoundName {
   parts: Part[];
@@ -185,27 +192,58 @@ export class MergedTree implements Tree<MergedNode> {
     if (type !== 'dir') throw failure('FAILED', this.name, `a ${type} is no directory`);
   }
 
-  /** What the layers that may show a name make of it. */
-  private async shown(parts: readonly Part[], place: Place): Promise<MergedNode | undefined> {
+  /** What the layers that may show a name make of it; a promise only where something has to be read. */
+  private shown(parts: readonly Part[], place: Place): MaybeRead<MergedNode | undefined> {
     if (parts.length === 0) return undefined;
     const { type, hasXattrs } = parts[0]!.inode;
-    if (type !== 'dir') return { ...this.node(parts), ...(type === 'file' && hasXattrs && { place }) };
+    const node = this.node(parts);
+    if (type !== 'dir') return type === 'file' && hasXattrs ? { ...node, place } : node;
     const mayBeRedirected = this.stack.data.length > 0 && parts.some(({ inode }) => inode.hasXattrs);
-    return this.visible(mayBeRedirected ? (await followRedirects(this.stack, place)).parts : parts);
+    if (mayBeRedirected) return this.redirected(place);
+    return parts.length === 1 ? node : this.visible(parts);
   }
 
-  /** The next name that is not hidden. */
-  private async nextOf(
+  private async redirected(place: Place): Promise<MergedNode> {
+    return this.visible((await followRedirects(this.stack, place)).parts);
+  }
+
+  /** The next name that is not hidden; a promise only where something has to be read. */
+  private nextOf(
+    parents: readonly Part[],
+    directories: readonly OpenDirectory[],
+  ): MaybeRead<NamedNode<MergedNode> | undefined> {
+    for (;;) {
+      const step = this.step(parents, directories);
+      if (step instanceof Promise) return this.nextRead(step, parents, directories);
+      if (step !== hidden) return step;
+    }
+  }
+
+  private async nextRead(
+    reading: Promise<Step>,
     parents: readonly Part[],
     directories: readonly OpenDirectory[],
   ): Promise<NamedNode<MergedNode> | undefined> {
-    for (let name = firstName(directories); name !== undefined; name = firstName(directories)) {
-      const parts = await this.take(directories, name);
-      const place = { directories: parents, name };
-      const node = this.overlay ? await this.shown(parts, place) : this.node(parts);
-      if (node !== undefined) return { name, node };
-    }
-    return undefined;
+    let step = await reading;
+    while (step === hidden) step = await this.step(parents, directories);
+    return step;
+  }
+
+  private step(parents: readonly Part[], directories: readonly OpenDirectory[]): MaybeRead<Step> {
+    const name = firstName(directories);
+    if (name === undefined) return undefined;
+    const parts = this.take(directories, name);
+    if (parts instanceof Promise) return this.stepRead(parts, { directories: parents, name });
+    const node = this.seen(parts, { directories: parents, name });
+    return node instanceof Promise ? node.then((read) => stepTo(name, read)) : stepTo(name, node);
+  }
+
+  private async stepRead(parts: Promise<Part[]>, place: Place): Promise<Step> {
+    return stepTo(place.name, await this.seen(await parts, place));
+  }
+
+  private seen(parts: readonly Part[], place: Place): MaybeRead<MergedNode | undefined> {
+    return this.overlay ? this.shown(parts, place) : this.node(parts);
   }
 
   private async open(directory: Part): Promise<OpenDirectory> {
@@ -214,23 +252,43 @@ export class MergedTree implements Tree<MergedNode> {
     return { layer: directory.layer, cursor, xattrWhiteouts, name: nameAt(cursor) };
   }
 
-  /** Moves all directories that are at `name` on: the layers that may show it, from the top; none where a whiteout is on top. */
-  private async take(directories: readonly OpenDirectory[], name: string): Promise<Part[]> {
-    const found: FoundName = { parts: [], closed: false };
-    for (const directory of directories) {
-      if (directory.name !== name) continue;
-      const { layer, cursor, xattrWhiteouts } = directory;
-      if (!found.closed) {
-        const inode = cursor.inode();
-        const part = { layer, inode: inode instanceof Promise ? await inode : inode };
-        const isWhiteout = this.overlay && this.isWhiteout(part, xattrWhiteouts);
-        addPart(found, part, isWhiteout instanceof Promise ? await isWhiteout : isWhiteout);
-      }
-      const read = cursor.skip();
-      if (read !== undefined) await read;
-      directory.name = nameAt(cursor);
+  /**
+   * Moves all directories that are at `name` on: the layers that may show it, from the top; none where a whiteout is on top. A promise only
+   * where something has to be read.
+   */
+  private take(
+    directories: readonly OpenDirectory[],
+    name: string,
+    found: FoundName = { parts: [], closed: false },
+    from = 0,
+  ): MaybeRead<Part[]> {
+    for (let index = from; index < directories.length; index++) {
+      const directory = directories[index]!;
+      const reading = directory.name === name ? this.takeOf(directory, found) : undefined;
+      if (reading !== undefined) return reading.then(() => this.take(directories, name, found, index + 1));
     }
     return found.parts;
+  }
+
+  private takeOf(directory: OpenDirectory, found: FoundName): Promise<void> | undefined {
+    if (found.closed) return goOn(directory);
+    const inode = directory.cursor.inode();
+    if (inode instanceof Promise) return this.takeRead(directory, inode, found);
+    const part = { layer: directory.layer, inode };
+    const isWhiteout = this.overlay && this.isWhiteout(part, directory.xattrWhiteouts);
+    if (isWhiteout instanceof Promise) return this.takeRead(directory, inode, found);
+    addPart(found, part, isWhiteout);
+    return goOn(directory);
+  }
+
+  private async takeRead(
+    directory: OpenDirectory,
+    reading: MaybeRead<ErofsInode>,
+    found: FoundName,
+  ): Promise<void> {
+    const part = { layer: directory.layer, inode: await reading };
+    addPart(found, part, this.overlay && (await this.isWhiteout(part, directory.xattrWhiteouts)));
+    await goOn(directory);
   }
 
   /** At once where no xattr has to be read. */
@@ -264,6 +322,23 @@ function nodeOf(parts: readonly Part[], layers: number): MergedNode {
 
 function nameAt(cursor: DirectoryCursor): string | undefined {
   return cursor.atEnd ? undefined : cursor.text();
+}
+
+function stepTo(name: string, node: MergedNode | undefined): Step {
+  return node === undefined ? hidden : { name, node };
+}
+
+/** Moves a directory to its next name. */
+function goOn(directory: OpenDirectory): Promise<void> | undefined {
+  const { cursor } = directory;
+  const reading = cursor.skip();
+  if (reading !== undefined) {
+    return reading.then(() => {
+      directory.name = nameAt(cursor);
+    });
+  }
+  directory.name = nameAt(cursor);
+  return undefined;
 }
 
 /** The smallest by its bytes. */
