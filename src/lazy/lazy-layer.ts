@@ -2,20 +2,22 @@ import { read } from 'node:fs';
 import { promisify } from 'node:util';
 import { SeekableErofsError, failure } from '../errors';
 import type { FuseEvent, NativeFuseServer } from '../native/fuse-server';
-import { piecesOf, type ByteSource } from '../source/byte-source';
+import type { ByteSource } from '../source/byte-source';
 import { ChunkDecoder, isWrong } from './chunk-decoder';
+import { ChunkPlacer } from './chunk-placer';
 import type { ChunkStore } from './chunk-store';
 import type { DecodeBudget } from './decode-budget';
 import { Demands } from './demands';
 import type { FetchQueue, FetchTarget, Urgency } from './fetch-queue';
 import { Foreseen } from './foreseen';
-import { inParts } from './in-parts';
+import { FrameRequests } from './frame-requests';
 import { Latencies } from './latencies';
 import { chunkAt } from '../layer/decoded-range';
 import { LargeChunks, type SpooledFrame } from './large-chunks';
-import { isLargeChunk, isLargeFrame, rangeOf, type ChunkRange, type LayerChunks } from './layer-chunks';
+import { rangeOf, type ChunkRange, type LayerChunks } from './layer-chunks';
 import type { LayerSource } from './layer-sources';
 import type { LazyCounts } from './messages';
+import type { LazyObserver } from './observer';
 import { ReadAhead } from './read-ahead';
 import type { SharedChunks } from './shared-chunks';
 import { SharedTakings } from './shared-takings';
@@ -29,20 +31,6 @@ const backgroundStep = 8 << 20;
 const attemptsOfMount = 2;
 /** Answers of which one has to be right, also where there is one source alone: a proxy may have had a bad moment. */
 const minAnswers = 2;
-
-/** What went wrong with a chunk: its bytes, the network, the wait for it, the store. */
-export type LazyFault = 'frame' | 'network' | 'timeout' | 'disk';
-
-/** Is told what layers do, for metrics. */
-export interface LazyObserver {
-  /** A request was begun. */
-  onRequest(what: { urgency: Urgency; source: string }): void;
-  /** Bytes of the blob came. */
-  onFetched(what: { urgency: Urgency; source: string; bytes: number }): void;
-  /** Readers got a chunk that they waited for, for so long. */
-  onDemand(milliseconds: number): void;
-  onFault(kind: LazyFault): void;
-}
 
 /** What a lazy layer works with; all but the first three belong to the server and are shared by its layers. Exported for its test. */
 export interface LazyLayerParts {
@@ -73,28 +61,24 @@ export interface LazyLayerParts {
  */
 export class LazyLayer implements FetchTarget {
   private readonly readAhead: ReadAhead;
-  private readonly decoder: ChunkDecoder;
-  private readonly large: LargeChunks;
+  private readonly requests: FrameRequests;
+  private readonly placer: ChunkPlacer;
   private readonly foreseen = new Foreseen();
   private readonly demands: Demands;
   private readonly latencies = new Latencies();
   private readonly closing = new AbortController();
-  /** Requests under way. */
-  private readonly running = new Set<{ first: number; last: number; stop: AbortController }>();
   private readonly takings: SharedTakings;
-  private source = 0;
   private cursor = 0;
-  private bytesFetched = 0;
-  private requests = 0;
-  private hasWarnedOfDisk = false;
 
   constructor(private readonly parts: LazyLayerParts) {
     const { chunks, sources, store, ioTimeout } = parts;
     this.readAhead = new ReadAhead(chunks.starts);
-    this.large = new LargeChunks(chunks, store);
-    this.decoder = new ChunkDecoder(sources[0]!.name, chunks, (offset, length) =>
-      this.current().read(offset, length, this.closing.signal),
+    const large = new LargeChunks(chunks, store);
+    this.requests = new FrameRequests({ ...parts, large });
+    const decoder = new ChunkDecoder(sources[0]!.name, chunks, (offset, length) =>
+      this.requests.source.read(offset, length, this.closing.signal),
     );
+    this.placer = new ChunkPlacer({ ...parts, large, decoder }, this.closing.signal);
     this.takings = this.takingsOf(parts);
     this.demands = new Demands(ioTimeout, (chunk) => {
       this.onTimeout(chunk);
@@ -174,7 +158,7 @@ export class LazyLayer implements FetchTarget {
       }
       return bytes;
     };
-    return { name: this.current().name, size, read, close: () => Promise.resolve() };
+    return { name: this.requests.source.name, size, read, close: () => Promise.resolve() };
   }
 
   /** How many chunks from the first on the first `bytes` of the blob hold, at least one. */
@@ -199,12 +183,10 @@ export class LazyLayer implements FetchTarget {
     urgency: Urgency,
     settled: (chunk: number) => void,
   ): Promise<void> {
-    const source = this.current();
+    const { source } = this.requests;
     const taking = new Takings();
-    const request = { first, last, stop: new AbortController() };
-    this.running.add(request);
     try {
-      for await (const frame of this.framesOf(source, request, urgency)) {
+      for await (const frame of this.requests.framesOf(source, first, last, urgency)) {
         const size = Buffer.isBuffer(frame) ? frame.length : 0;
         await taking.add(size, this.take(first + taking.count, frame, source, settled));
       }
@@ -212,11 +194,9 @@ export class LazyLayer implements FetchTarget {
       if (isNoSpace(error)) {
         this.refuseLarge(first, error, settled);
       } else {
-        if (source === this.current()) this.nextSource();
+        this.requests.leave(source);
         this.onFault(first + taking.count, last, error, settled);
       }
-    } finally {
-      this.running.delete(request);
     }
     await taking.end();
     if (urgency === 'background') setImmediate(() => this.parts.onDrained?.());
@@ -228,10 +208,10 @@ export class LazyLayer implements FetchTarget {
       chunks: store.chunks,
       present: store.count,
       bytesPresent: store.bytes,
-      bytesFetched: this.bytesFetched,
-      requests: this.requests,
+      bytesFetched: this.requests.bytesFetched,
+      requests: this.requests.count,
       ...this.foreseen.counts((chunk) => store.has(chunk)),
-      source: this.current().place,
+      source: this.requests.source.place,
       p50: this.latencies.quantile(0.5),
       p99: this.latencies.quantile(0.99),
     };
@@ -241,9 +221,10 @@ export class LazyLayer implements FetchTarget {
   async close(): Promise<void> {
     this.closing.abort();
     this.parts.queue.forget(this);
-    this.demands.failAll(failure('CANCELLED', this.current().name, 'the layer is not served any more'));
+    this.demands.failAll(failure('CANCELLED', this.requests.source.name, 'the layer is not served any more'));
+    const requestsEnded = this.requests.close();
     await this.takings.end();
-    await Promise.allSettled(this.parts.sources.map((source) => source.close()));
+    await requestsEnded;
     await this.store.close();
   }
 
@@ -260,14 +241,6 @@ export class LazyLayer implements FetchTarget {
 
   private get isClosed(): boolean {
     return this.closing.signal.aborted;
-  }
-
-  private current(): LayerSource {
-    return this.parts.sources[this.source]!;
-  }
-
-  private nextSource(): void {
-    this.source = (this.source + 1) % this.parts.sources.length;
   }
 
   /** A reader of the kernel's waits for a chunk. */
@@ -311,37 +284,6 @@ export class LazyLayer implements FetchTarget {
     });
   }
 
-  /** The frames of chunks that lie behind each other in the blob, each as soon as it is here, in one request. */
-  private async *framesOf(
-    source: LayerSource,
-    { first, last, stop }: { first: number; last: number; stop: AbortController },
-    urgency: Urgency,
-  ): AsyncGenerator<Buffer | SpooledFrame> {
-    const ranges = Array.from({ length: last - first + 1 }, (_, i) => this.rangeOf(first + i));
-    const sizes = ranges.map(({ size }) => size);
-    const length = sizes.reduce((sum, size) => sum + size, 0);
-    const signal = AbortSignal.any([this.closing.signal, stop.signal]);
-    const pieces = this.counted(piecesOf(source, ranges[0]!.offset, length, signal), source, urgency);
-    if (first === last && isLargeFrame(length))
-      yield await this.large.spool(pieces, signal); // it is one: none is joined to another
-    else yield* inParts(pieces, sizes);
-  }
-
-  private async *counted(
-    pieces: AsyncIterable<Buffer>,
-    { place }: LayerSource,
-    urgency: Urgency,
-  ): AsyncGenerator<Buffer> {
-    const { observer } = this.parts;
-    this.requests++;
-    observer?.onRequest({ urgency, source: place });
-    for await (const piece of pieces) {
-      this.bytesFetched += piece.length;
-      observer?.onFetched({ urgency, source: place, bytes: piece.length });
-      yield piece;
-    }
-  }
-
   /** Never rejects. */
   private async take(
     chunk: number,
@@ -353,7 +295,7 @@ export class LazyLayer implements FetchTarget {
     try {
       await this.parts.decoding.run(starts[chunk + 1]! - starts[chunk]!, async () => {
         if (this.isClosed || this.store.has(chunk)) return;
-        const unstored = await this.place(chunk, frame, source);
+        const unstored = await this.placer.place(chunk, frame, source.name);
         settled(chunk);
         this.came(chunk, unstored);
       });
@@ -369,30 +311,7 @@ export class LazyLayer implements FetchTarget {
   /** A chunk of another store, which was compared with its digest there. */
   private async takeShared(chunk: number, bytes: Buffer): Promise<void> {
     if (this.store.has(chunk)) return;
-    const stored = this.store.write(chunk, bytes);
-    this.came(chunk, await stored.then(() => null).catch((error: unknown) => this.unstored(error, bytes)));
-  }
-
-  private unstored<T>(error: unknown, bytes: T): T {
-    this.warnOfDisk(`${(error as Error).message}; chunks are served without being stored`);
-    return bytes;
-  }
-
-  /** Checks, decodes and stores a chunk. Its bytes when there was no room for it, else null. */
-  private async place(
-    chunk: number,
-    frame: Buffer | SpooledFrame,
-    source: LayerSource,
-  ): Promise<Buffer | null> {
-    if (Buffer.isBuffer(frame) && !isLargeChunk(this.parts.chunks, chunk))
-      return this.placeSmall(chunk, frame, source);
-    const spooled = Buffer.isBuffer(frame) ? await this.large.spool([frame]) : frame;
-    try {
-      await this.large.put(chunk, spooled, source.name, this.closing.signal);
-    } finally {
-      if (spooled !== frame) await spooled.file.close();
-    }
-    return null;
+    this.came(chunk, await this.placer.placeDecoded(chunk, bytes));
   }
 
   /** Tells those who wait for a chunk. */
@@ -405,25 +324,6 @@ export class LazyLayer implements FetchTarget {
     this.parts.observer?.onDemand(waited);
   }
 
-  private async placeSmall(chunk: number, frame: Buffer, { name }: LayerSource): Promise<Buffer | null> {
-    const decoded = this.decoder.isPlain(chunk) ? null : await this.decoder.decode(chunk, frame, name);
-    try {
-      if (decoded !== null) await this.store.write(chunk, decoded);
-      else await this.store.fill(chunk, (target) => this.decoder.place(chunk, frame, name, target));
-    } catch (error) {
-      if (isWrong(error)) throw error;
-      return this.unstored(error, decoded ?? this.decoder.decode(chunk, frame, name));
-    }
-    this.hasWarnedOfDisk = false;
-    return null;
-  }
-
-  private warnOfDisk(line: string): void {
-    this.parts.observer?.onFault('disk');
-    if (!this.hasWarnedOfDisk) this.parts.onWarning(line);
-    this.hasWarnedOfDisk = true;
-  }
-
   /**
    * Wrong bytes: the next source may have better ones, or the same one the next time. After that readers get an error, and the next reader
    * begins anew. What nobody waits for is left alone.
@@ -433,7 +333,7 @@ export class LazyLayer implements FetchTarget {
     if (this.isClosed) return;
     this.parts.observer?.onFault('frame');
     this.parts.onWarning(`${source.place}: ${error.message}`);
-    if (source === this.current()) this.nextSource();
+    this.requests.leave(source);
     const demand = this.demands.get(chunk);
     if (demand === undefined) return;
     if (++demand.wrong < Math.max(minAnswers, this.parts.sources.length)) {
@@ -446,7 +346,7 @@ export class LazyLayer implements FetchTarget {
   /** A chunk that needs the disk has no room there. */
   private refuseLarge(chunk: number, error: unknown, settled: (chunk: number) => void): void {
     settled(chunk);
-    this.warnOfDisk(`${(error as Error).message}; chunks that are too large for memory can't be read`);
+    this.placer.warnOfDisk(error, "chunks that are too large for memory can't be read");
     this.fail(chunk, error);
   }
 
@@ -474,12 +374,11 @@ export class LazyLayer implements FetchTarget {
 
   private onTimeout(chunk: number): void {
     const why = `chunk ${chunk} did not come in ${this.parts.ioTimeout / 1000} s`;
-    const error = failure('IO', this.current().place, why);
+    const error = failure('IO', this.requests.source.place, why);
     this.parts.observer?.onFault('timeout');
     this.parts.onWarning(error.message);
     this.fail(chunk, error);
-    // The next reader must not wait for the same answer.
-    for (const { first, last, stop } of this.running) if (first <= chunk && chunk <= last) stop.abort();
+    this.requests.giveUp(chunk);
   }
 
   private fail(chunk: number, error: unknown): void {

@@ -1,5 +1,5 @@
 import type { Counter, Histogram, Registry } from 'prom-client';
-import type { LazyFault, LazyObserver } from './lazy-layer';
+import type { LazyFault, LazyObserver } from './observer';
 import type { LazyStatus } from './messages';
 
 /** Upper ends of the latency histogram, in seconds: from a chunk on the same machine to the time-out of a reader. */

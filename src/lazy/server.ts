@@ -8,7 +8,7 @@ import { CachedImages, isImageHolder } from './erofs-cache/cached-images';
 import { FetchQueue } from './fetch-queue';
 import { LayerUpkeep } from './layer-upkeep';
 import type { LazyFolder } from './lazy-folder';
-import type { LazyObserver } from './lazy-layer';
+import type { LazyObserver } from './observer';
 import { answerCalls, type LazyAnswers, type LazyStatus } from './messages';
 import { ServedLayers, type ServedLayer } from './served-layers';
 import { listenOn } from './socket';
