@@ -1,7 +1,6 @@
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ConvertOptions } from '../../src/convert/convert-options';
 import { convertImage } from '../../src/convert/image';
@@ -12,7 +11,7 @@ import { verifyImage } from '../../src/image/verify';
 import type { ImageConfig, Manifest } from '../../src/oci/types';
 import { refusal } from '../support/refusal';
 import { tarBytes } from '../support/tar-bytes';
-import { digestOf, LayoutBuilder } from './support/image';
+import { LayoutBuilder } from './support/image';
 
 // The claim: images of profile "erofs-image-spec" convert whatever their layers' roles are, whoever built their layers, and whatever their
 // config leaves out; and what the other profile can't say is refused.
@@ -119,38 +118,4 @@ describe('a config that leaves DiffIDs to the layers', () => {
       }
     },
   );
-});
-
-/** Images of mkfs.erofs: files compressed inside, blocks of 512 to 4096 bytes. */
-const golden = join(__dirname, '../golden');
-const others = [
-  ...['lz4-512', 'lz4', 'zstd', 'lzma', 'deflate', 'zstd-all-fragments', 'lz4-48bit-dedupe'].map(
-    (name) => `erofs-compressed/${name}`,
-  ),
-  ...['tar-b1024', 'dir-default', 'meta-first-chunk-holes-shared'].map((name) => `erofs-images/${name}`),
-].filter((name) => readdirSync(join(golden, name, '..')).includes(`${name.split('/')[1]!}.erofs.gz`));
-
-describe.each(others)('layers of another builder, %s', (name) => {
-  it('get an index, checksums, a dm-verity tree and zstd, and keep their file systems', async () => {
-    const image = gunzipSync(readFileSync(join(golden, `${name}.erofs.gz`)));
-    const source = `other-${++made}`;
-    const builder = new LayoutBuilder(join(folder, source));
-    const layer = { descriptor: builder.put('application/vnd.erofs', image), diffId: digestOf(image) };
-    builder.name(builder.image([layer], { config: { 'os.features': ['erofs'], rootfs: undefined } }));
-    for (const options of [{ ...spec, dmVerity: true }, { profile: 'containerd' } as const]) {
-      const { reference, layers } = await convert(ref(source), { ...options, chunkSize: '64KiB' });
-      expect(await verifyImage(reference)).toMatchObject({
-        ok: true,
-        layers: [{ merkle: 'dmVerity' in options ? 'ok' : 'absent' }],
-      });
-      const { manifests } = (await inspect(reference)) as ImageInspection;
-      expect(manifests[0]!.layers[0]!.table).toMatchObject({ hashAlgorithm: 'sha512' });
-      if (!('dmVerity' in options)) expect(layers[0]!.diffId).toBe(digestOf(image));
-      const verity = manifests[0]!.layers[0]!.dmverity;
-      // No larger than the image's own blocks, or no kernel would mount it.
-      if (verity !== null) expect(verity.dataBlockSize).toBe(2 ** image[1024 + 12]!);
-      expect(await checkImage(ref(source), reference)).toMatchObject({ ok: true, differences: [] });
-      expect(await tree(reference)).toEqual(await tree(ref(source)));
-    }
-  });
 });
