@@ -15,6 +15,7 @@ const allowed: Record<'src' | 'native', { shared: string[]; folders: Record<stri
       'metrics-server',
       'options',
       'public-name',
+      'quantity',
       'image-name',
       'no-inspector',
       'standard-output',
@@ -22,6 +23,7 @@ const allowed: Record<'src' | 'native', { shared: string[]; folders: Record<stri
     folders: {
       errors: [],
       'public-name': [],
+      quantity: [],
       'image-name': [],
       'no-inspector': [],
       job: [],

@@ -3,7 +3,7 @@ import type { BatchJobEvent, BatchProgressEvent } from '../index';
 import { BatchTable } from './batch-table';
 import type { Streams } from './output';
 import { formOf, type ProgressMode } from './progress';
-import { humanBytes, printable, shortDigest } from './text';
+import { humanBytes, humanCount, printable, shortDigest } from './text';
 
 /** Shows on stderr how far a batch is. */
 interface BatchDisplay {
@@ -91,7 +91,7 @@ export function jobLine({ source, destination, state, ended, total, error, resul
   if (error !== undefined) return `${head}  ${printable(error.message)}`;
   if (result === undefined) return head;
   const { layers, bytesOut, seconds } = result.summary;
-  const work = `${layers} ${layers === 1 ? 'layer' : 'layers'}, ${humanBytes(bytesOut)}, ${seconds.toFixed(1)} s`;
+  const work = `${humanCount(layers, 'layer')}, ${humanBytes(bytesOut)}, ${seconds.toFixed(1)} s`;
   return `${head}  ${shortDigest(result.digest ?? '')}  ${work}`;
 }
 

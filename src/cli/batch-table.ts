@@ -1,5 +1,5 @@
 import type { BatchJobEvent, BatchProgressEvent } from '../index';
-import { humanSpeed, printable } from './text';
+import { humanCount, humanSpeed, printable } from './text';
 
 /** A layer under way: how far its last phase is. */
 interface LayerRow {
@@ -89,7 +89,7 @@ export class BatchTable {
     );
     const share = total === skipped ? 1 : (ended - skipped + underWay) / (total - skipped);
     const counts = [
-      `${ended} of ${total} images`,
+      `${ended} of ${humanCount(total, 'image')}`,
       ...(skipped > 0 ? [`${skipped} done before`] : []),
       ...(failed > 0 ? [`${failed} failed`] : []),
     ];

@@ -1,6 +1,6 @@
 import type { BlobInspection, ImageInspection, OpenInspection } from '../index';
 import { listingLines } from './listing-text';
-import { indent, shortDigest, table } from './text';
+import { humanCount, indent, shortDigest, table } from './text';
 
 type Blob = BlobInspection | Extract<OpenInspection['document'], { tree: unknown }>;
 type Image = ImageInspection | Extract<OpenInspection['document'], { manifests: unknown }>;
@@ -18,7 +18,7 @@ function sharedRow({ reference, bytes, sharedBytes, chunks, sharedChunks }: Shar
   const part = bytes === 0 ? 0 : (100 * sharedBytes) / bytes;
   return [
     reference,
-    `${sharedBytes} of ${bytes} bytes (${part.toFixed(1)} %), ${sharedChunks} of ${chunks} chunks`,
+    `${sharedBytes} of ${humanCount(bytes, 'byte')} (${part.toFixed(1)} %), ${sharedChunks} of ${humanCount(chunks, 'chunk')}`,
   ];
 }
 
@@ -69,7 +69,7 @@ function describeTable(chunks: NonNullable<BlobInspection['table']>, maxChunks: 
     ['version', `${chunks.version}`],
     [
       'uncompressed',
-      `${chunks.uncompressedSize} in ${entries.length} chunks of ${chunks.chunkSize ?? 'several sizes'}`,
+      `${chunks.uncompressedSize} in ${humanCount(entries.length, 'chunk')} of ${chunks.chunkSize ?? 'several sizes'}`,
     ],
     ['digest', chunks.digest],
   ];

@@ -1,24 +1,9 @@
 import type { ConvertResult } from '../index';
+import { humanBytes, humanCount } from '../quantity';
 
 /** Shapes values for a reader's eyes. Programs use `--json`. */
 
-const units = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB'];
-
-/** A byte count in decimal units, e.g. `12.3 MB`. */
-export function humanBytes(count: number): string {
-  let value = count;
-  let unit = 0;
-  while (value >= 999.95 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]!}`;
-}
-
-/** A number of things: `1 layer`, `2 layers`. */
-export function humanCount(count: number, thing: string): string {
-  return `${count} ${thing}${count === 1 ? '' : 's'}`;
-}
+export { humanBytes, humanCount };
 
 /** What conversions did not carry over of the sources' indexes; no line when that is nothing. */
 export function leftOutLines({ attestations, artifacts }: ConvertResult['summary']['leftOut']): string[] {

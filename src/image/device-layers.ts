@@ -2,6 +2,7 @@ import { readDeviceSlots } from '../erofs/block-space';
 import { readSuperblock } from '../erofs/superblock';
 import type { ByteSource } from '../source/byte-source';
 import { brokenRule } from './composition';
+import { humanCount } from '../quantity';
 
 /**
  * Checks that an image has the device layers that its device table needs: as many, each as long as it says. An image with no device layer may
@@ -19,7 +20,7 @@ export async function checkDeviceLayers(
   const isFlat = devices.length === 0 && slots.every(({ flatAddress }) => flatAddress > 0);
   if (isFlat && slots.every(({ flatAddress, length }) => flatAddress + length <= image.size)) return;
   if (devices.length !== extraDevices) {
-    const why = `its image has ${extraDevices} external devices, and ${devices.length} device layers are before it`;
+    const why = `its image has ${humanCount(extraDevices, 'external device')}, and ${humanCount(devices.length, 'device layer is', 'device layers are')} before it`;
     throw brokenRule(image.name, 'device-count', why);
   }
   for (const [i, { size, name }] of devices.entries()) {

@@ -11,6 +11,7 @@ import {
 } from '../oci/platform';
 import type { SourceStore } from '../oci/store';
 import type { Descriptor, ImageConfig, Index, Manifest, Platform } from '../oci/types';
+import { humanCount } from '../quantity';
 
 /** One image: a manifest, its config, and how an index named it. */
 export interface Image {
@@ -101,10 +102,11 @@ async function select(
 /** What to say of an index that was looked at whole, when there is more in it than images; null when there is not. */
 export function notImages({ others }: ImageSet, { platforms }: PlatformSelection): string | null {
   if (platforms !== undefined || others.length === 0) return null;
-  const entries =
-    others.length === 1
-      ? '1 entry of its index is no image'
-      : `${others.length} entries of its index are no images`;
+  const entries = humanCount(
+    others.length,
+    'entry of its index is no image',
+    'entries of its index are no images',
+  );
   return `${entries} (attestations, charts, signatures …), and not looked at`;
 }
 

@@ -1,13 +1,13 @@
 import { isForeignLayer } from '../format/media-types';
+import { openLocation } from '../layer/location';
 import { isSeekableLayer } from '../layer/seekable';
 import { sniffLayer } from '../layer/sniff';
 import { omit } from '../oci/json';
-import { parseReference } from '../oci/reference';
+import { namesLayer, parseReference } from '../oci/reference';
 import { isInRegistry, registryOptionNames } from '../oci/registry-options';
 import type { SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
-import { openInputFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { roleOf } from './composition';
@@ -75,7 +75,7 @@ export interface OpenInspection {
 }
 
 /**
- * What an image (all platforms, unless some are named) or a layer in a file is made of: manifests, annotations, chunk tables, dm-verity
+ * What an image (all platforms, unless some are named) or a layer in a file or on a web server is made of: manifests, annotations, chunk tables, dm-verity
  * superblocks, directories. Tables are checked against their digests; the data of files is not read.
  */
 export async function inspect(
@@ -101,10 +101,9 @@ export async function openInspection(
   const speaks = others.some((other) => isInRegistry(parseReference(other)));
   checkSubjects([refOrPath], speaks ? omit(own, ...registryOptionNames) : own);
   const sharedWith = await measureSharedWith(refOrPath, others, own);
-  const opened =
-    parseReference(refOrPath).transport === 'file'
-      ? await openInFile(refOrPath, own)
-      : await openReference(refOrPath, own);
+  const opened = namesLayer(refOrPath)
+    ? await openAlone(refOrPath, own)
+    : await openReference(refOrPath, own);
   return others.length === 0 ? opened : { ...opened, document: { sharedWith, ...opened.document } };
 }
 
@@ -141,8 +140,8 @@ async function wholeBlob({ tree, ...blob }: StreamedBlob): Promise<BlobInspectio
   return { ...blob, tree: entries };
 }
 
-async function openInFile(path: string, options: LayerInspectOptions): Promise<OpenInspection> {
-  const file = await openInputFile(path, options);
+async function openAlone(location: string, options: LayerInspectOptions): Promise<OpenInspection> {
+  const file = await openLocation(location, options);
   return ownedBy(file, () => openLayerInspection(file, options));
 }
 

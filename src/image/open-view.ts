@@ -9,7 +9,7 @@ import { deviceSourceAt, erofsSourceAt, type ErofsSourceOptions } from '../layer
 import { openLocation, type LayerLocation } from '../layer/location';
 import { resourcesOf } from '../layer/resources';
 import { isSeekableLayer } from '../layer/seekable';
-import { parseReference } from '../oci/reference';
+import { namesLayer, parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import type { ByteSource } from '../source/byte-source';
@@ -83,11 +83,9 @@ class Resources {
 export async function openView(refOrPath: string, options: ViewOptions = {}): Promise<View> {
   const resources = new Resources(resourcesOf(options));
   try {
-    const { transport } = parseReference(refOrPath);
-    const tree =
-      transport === 'file' || transport === 'http'
-        ? await openSingle(refOrPath, options, resources)
-        : await openReference(refOrPath, options, resources);
+    const tree = namesLayer(refOrPath)
+      ? await openSingle(refOrPath, options, resources)
+      : await openReference(refOrPath, options, resources);
     const { local, inputs } = resources;
     return { tree, local, inputs, close: () => resources.close() };
   } catch (error) {

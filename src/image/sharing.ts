@@ -1,11 +1,11 @@
 import type { RegistryOptions } from '../store/registry/options';
 import { checksumOf } from '../layer/decoded-range';
 import { isSeekableLayer, openSeekable, type SeekableBlob, type TrustOptions } from '../layer/seekable';
+import { openLocation } from '../layer/location';
 import { unlessUnreadable } from '../layer/whole-layer';
-import { parseReference } from '../oci/reference';
+import { namesLayer } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
 import type { ByteSource } from '../source/byte-source';
-import { openInputFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import { layersOf, readIndexOf, type ImageLayer } from './image-layers';
 import { openImageSet, type PlatformSelection } from './image-set';
@@ -45,8 +45,7 @@ export class StoredParts {
   /** The parts of an image (all platforms, unless some are named) or of one blob: manifests and tables are read, nothing else. */
   static async read(refOrPath: string, options: SharingOptions): Promise<StoredParts> {
     const parts = new StoredParts();
-    const { transport } = parseReference(refOrPath);
-    if (transport === 'file') await parts.addFile(refOrPath, options);
+    if (namesLayer(refOrPath)) await parts.addFile(refOrPath, options);
     else await parts.addImages(refOrPath, options);
     return parts;
   }
@@ -86,7 +85,7 @@ export class StoredParts {
   }
 
   private async addFile(path: string, options: SharingOptions): Promise<void> {
-    const file = await openInputFile(path, options);
+    const file = await openLocation(path, options);
     try {
       this.addLayer(options.descriptor?.digest ?? path, file.size, await openChunks(file, options));
     } finally {

@@ -1,5 +1,5 @@
 import { failure } from '../errors';
-import { parseReference } from '../oci/reference';
+import { namesLayer, parseReference } from '../oci/reference';
 import { refuseRegistryOptions } from '../oci/registry-options';
 import type { RegistryOptions } from '../store/registry/options';
 
@@ -20,7 +20,7 @@ export function checkSubjects(names: readonly string[], options: SubjectOptions)
   const { descriptor, indexLayer, platform, platforms, mirrors = [] } = options;
   const references = names.map((name) => parseReference(name));
   const what = names.at(-1)!;
-  const isLayer = references.every(({ transport }) => transport === 'file' || transport === 'http');
+  const isLayer = names.every(namesLayer);
   if (isLayer && (platform ?? platforms) !== undefined)
     throw failure('USAGE', what, 'a single layer has no platform', 'leave out --platform');
   if (!isLayer && (descriptor ?? indexLayer) !== undefined)

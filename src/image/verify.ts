@@ -1,11 +1,12 @@
 import { SeekableErofsError } from '../errors';
 import { isErofsLayer, isForeignLayer } from '../format/media-types';
 import type { ReadOptions } from '../layer/decode';
+import { openLocation } from '../layer/location';
+import { spool } from '../layer/spool';
 import type { LayerKind } from '../layer/layer-kind';
-import { parseReference } from '../oci/reference';
+import { namesLayer } from '../oci/reference';
 import type { BlobFile, SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
-import { openInputFile } from '../source/input-file';
 import { openSource } from '../store/open';
 import type { RegistryOptions } from '../store/registry/options';
 import { notImages, openImageSet, type Image, type PlatformSelection } from './image-set';
@@ -37,7 +38,7 @@ export interface Verification {
 }
 
 /**
- * Checks everything that can be checked of an image (all platforms, unless some are named) or of a layer in a file: every digest and
+ * Checks everything that can be checked of an image (all platforms, unless some are named) or of a layer in a file or on a web server: every digest and
  * size, each frame's checksum and length, DiffIDs, and the whole Merkle tree. What is wrong with a layer is in the result, and so is that
  * nothing could verify it, unless `allowUnverified` is set; it rejects when something can't be read, and when a manifest or config is wrong.
  */
@@ -47,18 +48,18 @@ export async function verifyImage(
 ): Promise<Verification> {
   checkOptions('verifyImage', options);
   checkSubjects([refOrPath], options);
-  const verdicts =
-    parseReference(refOrPath).transport === 'file'
-      ? [await verifyFile(refOrPath, options)]
-      : await verifyReference(refOrPath, options);
+  const verdicts = namesLayer(refOrPath)
+    ? [await verifyAlone(refOrPath, options)]
+    : await verifyReference(refOrPath, options);
   const layers = verdicts.map(({ verification }) => verification);
   const bytes = verdicts.reduce((sum, verdict) => sum + verdict.bytes, 0);
   return { ok: layers.every(({ error }) => error === undefined), layers, summary: { bytes } };
 }
 
-async function verifyFile(path: string, options: ReadOptions): Promise<Verdict> {
-  const found = await verdict(await openInputFile(path, options), options, verifyLayer);
-  if (found.kind === 'tar') options.onWarning?.(`${path}: ${tarsOnly}`);
+async function verifyAlone(location: string, options: ReadOptions): Promise<Verdict> {
+  const file = await spool(await openLocation(location, options), options);
+  const found = await verdict(file, options, verifyLayer);
+  if (found.kind === 'tar') options.onWarning?.(`${location}: ${tarsOnly}`);
   return found;
 }
 

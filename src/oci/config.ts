@@ -4,6 +4,7 @@ import { checkPlatformMembers } from './descriptor';
 import { arrayMember, asObject, corrupt, parseJsonObject, withoutNulls, type JsonObject } from './json';
 import { maxLayers } from './manifest';
 import type { ImageConfig, Manifest, Platform } from './types';
+import { humanCount } from '../quantity';
 
 /** What containerd looks for among a config's os.features before it gives an image to its EROFS snapshotter. */
 export const erofsFeature = 'erofs';
@@ -47,7 +48,7 @@ export function checkLayerCount(manifest: Manifest, config: ImageConfig, what: s
     throw corrupt(what, 'the config has no rootfs.diff_ids');
   }
   if (layers === diffIds) return;
-  const why = `the manifest has ${layers} layers, but the config ${diffIds} diff_ids`;
+  const why = `the manifest has ${humanCount(layers, 'layer')}, but the config ${humanCount(diffIds, 'diff_id')}`;
   const isOfSpec = manifest.layers.some(isOfDraft);
   throw corrupt(what, isOfSpec ? `${why}: it breaks the rule "diff-ids"` : why);
 }

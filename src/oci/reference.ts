@@ -53,6 +53,12 @@ export function parseReference(text: string): Reference {
   return { transport: 'file', path: text };
 }
 
+/** Whether text names one layer, in a file or on a web server, and not an image. Errors as parseReference(). */
+export function namesLayer(text: string): boolean {
+  const { transport } = parseReference(text);
+  return transport === 'file' || transport === 'http';
+}
+
 /**
  * Refuses a name that a layout can't hold: `org.opencontainers.image.ref.name` has a grammar of its own.
  * @throws USAGE

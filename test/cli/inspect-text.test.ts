@@ -57,6 +57,11 @@ test('a blob: what it is, its first chunks, its tree', async () => {
   ]);
 });
 
+test('one chunk is one chunk', async () => {
+  const table = { ...blob.table, uncompressedSize: 2048, entries: blob.table.entries.slice(0, 1) };
+  expect(await linesOf({ ...blob, table }, 2)).toContain('  uncompressed  2048 in 1 chunk of 4096');
+});
+
 test('a raw image: the share of its metadata, and its tree', async () => {
   const entry = { ino: 36, type: 'dir' as const, mode: '0755', uid: 0, gid: 5, size: 27, nlink: 2 };
   const more = { mtime: '-1.500000000', target: null, rdev: null, xattrs: {} };

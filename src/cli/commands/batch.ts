@@ -9,7 +9,7 @@ import { given, parseCount, parseThreads, type CommonFlags } from '../options';
 import { warningLine, type Report } from '../output';
 import { batchPlanText } from '../plan-text';
 import { queueFlag } from './queue-flag';
-import { humanBytes, humanWork, leftOutLines, shortDigest, table } from '../text';
+import { humanBytes, humanCount, humanWork, leftOutLines, shortDigest, table } from '../text';
 import { keepYoungGenerationSmall } from '../v8-flags';
 
 interface Flags extends CommonFlags, ConvertFlags {
@@ -120,12 +120,12 @@ function describeSharing(sharing: BatchResult['sharing']): string[] {
 function describeAll(summary: BatchSummary): string {
   const { done, skipped, failed, layers, distinctLayers, bytesIn, bytesOut, bytesSaved, seconds } = summary;
   const counts = [
-    `${done} ${done === 1 ? 'image' : 'images'}`,
+    humanCount(done, 'image'),
     ...(skipped > 0 ? [`${skipped} done before`] : []),
     ...(failed > 0 ? [`${failed} failed`] : []),
   ];
   if (done === 0) return counts.join(', ');
-  const shared = `${layers} layers, ${distinctLayers} different, ${humanBytes(bytesSaved)} saved by sharing`;
+  const shared = `${humanCount(layers, 'layer')}, ${distinctLayers} different, ${humanBytes(bytesSaved)} saved by sharing`;
   return `${counts.join(', ')}: ${shared}; ${humanWork(bytesIn, bytesOut - bytesSaved, seconds)}`;
 }
 
@@ -135,6 +135,6 @@ function verdict(
 ): SeekableErofsError | undefined {
   const failed = jobs.filter((job) => job.status === 'failed');
   if (failed.length === 0) return undefined;
-  const why = `${failed.length} of ${jobs.length} images failed; ${failed[0]!.error.message}`;
+  const why = `${failed.length} of ${humanCount(jobs.length, 'image')} failed; ${failed[0]!.error.message}`;
   return failure('FAILED', file, why, 'run it again: only these are left');
 }

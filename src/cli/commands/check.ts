@@ -17,7 +17,7 @@ import {
   type RegistryFlags,
 } from '../options';
 import { valueText } from '../json-text';
-import { speedLine } from '../text';
+import { humanCount, speedLine } from '../text';
 
 interface Flags extends CommonFlags, ReadFlags, RegistryFlags {
   platform?: string[];
@@ -70,15 +70,15 @@ function countDifferences({ config, differences, omitted = 0 }: Found): number {
 }
 
 function verdict(source: string, found: Found): string {
-  const count = `${countDifferences(found)} differences from ${source} in ${found.entries} entries`;
+  const count = `${humanCount(countDifferences(found), 'difference')} from ${source} in ${humanCount(found.entries, 'entry', 'entries')}`;
   const { length } = found.notCompared;
-  return length === 0 ? count : `${count}, and ${length} layers could not be compared`;
+  return length === 0 ? count : `${count}, and ${humanCount(length, 'layer')} could not be compared`;
 }
 
 function summaryLine(found: Found, work: string): string {
   const { ok, entries } = found;
   const same = ok ? 'no difference' : 'not all was compared';
-  return `${countDifferences(found) > 0 ? 'different' : same}: ${entries} entries, ${work}`;
+  return `${countDifferences(found) > 0 ? 'different' : same}: ${humanCount(entries, 'entry', 'entries')}, ${work}`;
 }
 
 function describeConfig({ field, expected, actual }: ConfigDifference): string {

@@ -10,7 +10,7 @@ import {
   type CommonFlags,
   type EncodeFlags,
 } from '../options';
-import { humanWork, indent, table } from '../text';
+import { humanCount, humanWork, indent, table } from '../text';
 
 type Flags = CommonFlags & EncodeFlags;
 
@@ -51,7 +51,10 @@ function describe(
     ['media type', mediaType],
     ['size', `${size}`],
     ['diffId', layer.diffId],
-    ['uncompressed', `${layer.uncompressedSize} in ${layer.chunks} chunks of ${most}${layer.chunkSize}`],
+    [
+      'uncompressed',
+      `${layer.uncompressedSize} in ${humanCount(layer.chunks, 'chunk')} of ${most}${layer.chunkSize}`,
+    ],
   ];
   const work = humanWork(layer.uncompressedSize, size, seconds);
   return [...table(rows), 'annotations', ...indent(table(Object.entries(annotations))), work];

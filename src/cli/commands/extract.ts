@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
 import { given, type CommonFlags } from '../options';
-import { speedLine } from '../text';
+import { humanCount, speedLine } from '../text';
 import { addViewOptions, viewOptions, type ViewFlags } from '../view-options';
 
 interface Flags extends CommonFlags, ViewFlags {
@@ -32,6 +32,10 @@ export function extractCommand(session: Session): Command {
       inputs: flags.descriptor === undefined || flags.descriptor === '-' ? [] : [flags.descriptor],
     });
     const { entries, bytes } = document;
-    return { document, text: [], summary: [`${entries} entries, ${speedLine(bytes, elapsed())}`] };
+    return {
+      document,
+      text: [],
+      summary: [`${humanCount(entries, 'entry', 'entries')}, ${speedLine(bytes, elapsed())}`],
+    };
   });
 }

@@ -10,7 +10,7 @@ import {
   type AccessFlags,
   type CommonFlags,
 } from '../options';
-import { table } from '../text';
+import { humanCount, table } from '../text';
 import { stateFlag } from './mount';
 
 interface AddFlags extends CommonFlags, AccessFlags {
@@ -57,7 +57,7 @@ function addCommand(session: Session): Command {
       ...registryOptions(flags),
       signal: options.signal,
     });
-    const text = `shows ${document.layers.length} layers of ${document.reference} in ${elapsed().toFixed(1)} s`;
+    const text = `shows ${humanCount(document.layers.length, 'layer')} of ${document.reference} in ${elapsed().toFixed(1)} s`;
     return { document, text: [], summary: [text] };
   });
 }
@@ -89,6 +89,10 @@ function listCommand(session: Session): Command {
 function rowsOf({ reference, digest, layers }: CachedImageStatus): string[][] {
   return [
     [reference, digest, ''],
-    ...layers.map(({ diffId, chunks, present }) => ['', diffId, `${present} of ${chunks} chunks`]),
+    ...layers.map(({ diffId, chunks, present }) => [
+      '',
+      diffId,
+      `${present} of ${humanCount(chunks, 'chunk')}`,
+    ]),
   ];
 }

@@ -3,7 +3,7 @@ import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
 import { given, type CommonFlags } from '../options';
 import type { MountedLazily, MountResult } from '../../index';
-import { humanBytes, table } from '../text';
+import { humanBytes, humanCount, table } from '../text';
 import { watch } from '../watch';
 import { stateFlag } from './mount';
 
@@ -48,9 +48,9 @@ function rowsOf(mounts: readonly MountResult[]): string[][] {
 
 function lazyText(lazy: MountedLazily): string {
   const { present, chunks, bytesFetched, bytesHit, waiting, p50, p99, source } = lazy;
-  const share = `${present} of ${chunks} chunks, ${humanBytes(bytesFetched)} fetched, ${humanBytes(bytesHit)} read from the cache`;
+  const share = `${present} of ${humanCount(chunks, 'chunk')}, ${humanBytes(bytesFetched)} fetched, ${humanBytes(bytesHit)} read from the cache`;
   const prefetched = lazy.prefetchedRead + lazy.prefetchedUnread;
   const foreseen = prefetched > 0 ? `, of ${prefetched} prefetched ${lazy.prefetchedRead} were read` : '';
   const pace = p50 === null ? '' : `, a reader waited ${Math.round(p50)} ms (p99: ${Math.round(p99!)} ms)`;
-  return `lazy: ${share}${foreseen}${pace}${waiting > 0 ? `, ${waiting} reads wait` : ''}, from ${source}`;
+  return `lazy: ${share}${foreseen}${pace}${waiting > 0 ? `, ${humanCount(waiting, 'read waits', 'reads wait')}` : ''}, from ${source}`;
 }

@@ -4,7 +4,7 @@ import { defineCommand, finishCommand, type Session } from '../command';
 import { library } from '../library';
 import { parseCount } from '../options';
 import type { Report } from '../output';
-import { table } from '../text';
+import { humanCount, table } from '../text';
 import { dashboardCommand } from './dashboard';
 import { queueFlag } from './queue-flag';
 
@@ -39,7 +39,11 @@ const acts: Record<string, { summary: string; work: Act }> = {
     summary: 'Give jobs that failed new attempts: those named, or all',
     work: async (queue, ids) => {
       const count = await queue.retry(ids);
-      return { document: { retried: count }, text: [], summary: [`${count} jobs wait again`] };
+      return {
+        document: { retried: count },
+        text: [],
+        summary: [`${humanCount(count, 'job waits', 'jobs wait')} again`],
+      };
     },
   },
   'rm <ID...>': {

@@ -129,5 +129,5 @@ function rowsOf({ reads }: Trace): string[][] {
 
 function summaryOf({ image, platform, reads }: Trace): string {
   const bytes = reads.reduce((sum, { ranges }) => sum + bytesOf(ranges), 0);
-  return `${reads.length} files, ${humanBytes(bytes)} read of ${image} (${platform})`;
+  return `${humanCount(reads.length, 'file')}, ${humanBytes(bytes)} read of ${image} (${platform})`;
 }

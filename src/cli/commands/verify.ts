@@ -57,5 +57,5 @@ function describe({ digest, frames, chunksVerified, diffId, merkle, error }: Lay
 
 function verdict(subject: string, layers: number, bad: LayerVerification[]): SeekableErofsError {
   const first = bad[0]?.error ?? '';
-  return failure('MISMATCH', subject, `${bad.length} of ${layers} layers failed; ${first}`);
+  return failure('MISMATCH', subject, `${bad.length} of ${humanCount(layers, 'layer')} failed; ${first}`);
 }

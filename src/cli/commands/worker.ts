@@ -16,7 +16,7 @@ import {
   type RegistryFlags,
 } from '../options';
 import type { Report, Streams } from '../output';
-import { printable } from '../text';
+import { humanCount, printable } from '../text';
 import { keepYoungGenerationSmall } from '../v8-flags';
 import { queueFlag } from './queue-flag';
 
@@ -91,7 +91,7 @@ async function work(flags: Flags, { options, streams, elapsed }: Context): Promi
 
 function describe(counts: Record<'done' | 'failed' | 'converted' | 'taken' | 'returned', number>): string {
   const { done, failed, converted, taken, returned } = counts;
-  return `${done} images done, ${failed} failed, ${returned} handed back; ${converted} layers converted, ${taken} taken over`;
+  return `${humanCount(done, 'image')} done, ${failed} failed, ${returned} handed back; ${humanCount(converted, 'layer')} converted, ${taken} taken over`;
 }
 
 function log(stderr: Streams['stderr'], { progress, quiet }: Flags, event: WorkerEvent): void {

@@ -11,6 +11,7 @@ import { DifferenceList, type Difference } from './differences';
 import { openImageSet, type PlatformSelection } from '../image-set';
 import { checkSubjects } from '../subject';
 import { checkOptions } from '../../options';
+import { humanCount } from '../../quantity';
 
 /** What a conversion was found to have kept. */
 export interface CheckResult {
@@ -118,7 +119,11 @@ async function checkImages(
       const { images: wanted } = await openImageSet(first.store, first.reference, { platforms });
       const { images } = await openImageSet(second.store, second.reference, { platforms, feature: 'erofs' });
       if (images.length !== wanted.length) {
-        throw failure('USAGE', converted, `${images.length} images to compare with ${wanted.length}`);
+        throw failure(
+          'USAGE',
+          converted,
+          `${humanCount(images.length, 'image')} to compare with ${wanted.length}`,
+        );
       }
       const pairing = new ImagePair(first.store, second.store, differences, options);
       for (const [i, image] of wanted.entries()) await pairing.check(image, images[i]!);

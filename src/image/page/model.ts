@@ -4,6 +4,7 @@ import { SeekableErofsError } from '../../errors';
 import { hotEndOf } from '../../format/annotations';
 import { showBytes, unescapePath } from '../../format/escaped-path';
 import type { Trace } from '../../format/trace';
+import type { ByteSource } from '../../source/byte-source';
 import { publicName } from '../../public-name';
 import { MergedTree, type MergedNode } from '../merged-tree';
 import { checksumsOf, ChunkMap, type Tile } from './chunk-map';
@@ -13,6 +14,7 @@ import { nearRoot, SizeTree, type SizeNode } from './size-tree';
 
 /** What a page shows of a layer. */
 export interface PageLayer {
+  kind: PageSource['kind'];
   digest: string | null;
   diffId: string | null;
   mediaType: string | null;
@@ -75,22 +77,24 @@ function allChecksums({ layers }: OpenLayers): Set<string> {
 
 async function describeImage(
   name: string,
-  { digest, platform, layers, tree }: OpenLayers,
+  { digest, platform, layers, tree, places }: OpenLayers,
   others: ReadonlySet<string> | null,
   trace: Trace | undefined,
   signal: AbortSignal | undefined,
 ): Promise<PageImage> {
   const maps = layers.map((layer) => mapOf(layer, layers.length));
+  const bySource: ChunkMaps = new Map(layers.map(({ bytes }, i) => [bytes, maps[i]]));
   const sizes = new SizeTree();
-  const visible = tree === null ? [] : await walkMerged(tree, sizes, layers.length, signal);
+  const visible = new Map<number, Visible>();
+  if (tree !== null) await walkMerged(tree, places, sizes, visible, signal);
   const fileBytes: number[] = [];
   for (const [i, layer] of layers.entries()) {
-    fileBytes.push(await walkLayer(layer, maps[i]!, visible[i], sizes, signal));
+    fileBytes.push(await walkLayer(layer, bySource, visible.get(i), sizes, signal));
   }
-  const traced = trace === undefined ? null : tree === null ? null : await markReads(tree, maps, trace);
+  const traced = trace === undefined || tree === null ? null : await markReads(tree, bySource, trace);
   if (others !== null) for (const map of maps) map?.share(others);
   const described = layers.map((layer, i) => {
-    const shown = visible[i]?.bytes ?? fileBytes[i]!;
+    const shown = visible.get(i)?.bytes ?? fileBytes[i]!;
     return {
       ...describeLayer(layer, maps[i]!),
       fileBytes: fileBytes[i]!,
@@ -120,34 +124,42 @@ function mapOf({ blob, descriptor }: PageSource, layers: number): ChunkMap | nul
   );
 }
 
-/** What the merged tree shows of each layer: all bytes, and those below each folder near the root. */
+/** By where data lies: a file of one layer may have it on a device. */
+type ChunkMaps = ReadonlyMap<ByteSource | null, ChunkMap | null | undefined>;
+
+/** What the merged tree shows of a layer: all bytes, and those below each folder near the root. */
+interface Visible {
+  bytes: number;
+  near: Map<string, number>;
+}
+
 async function walkMerged(
   tree: MergedTree,
+  places: readonly number[],
   sizes: SizeTree,
-  count: number,
+  visible: Map<number, Visible>,
   signal: AbortSignal | undefined,
-): Promise<{ bytes: number; near: Map<string, number> }[]> {
-  const visible = Array.from({ length: count }, () => ({ bytes: 0, near: new Map<string, number>() }));
+): Promise<void> {
+  for (const place of places) visible.set(place, { bytes: 0, near: new Map() });
   const seen = new Set<number>();
   for await (const { path, node } of walkTree(tree, { path: '/', node: tree.root }, { signal })) {
     const { inode, ino, parts } = node;
     if (inode.type !== 'file' || (inode.nlink > 1 && seen.has(ino))) continue;
     if (inode.nlink > 1) seen.add(ino);
-    const layer = parts[0]!.layer;
+    const layer = places[parts[0]!.layer]!;
     sizes.add(showBytes(path), inode.size, layer);
-    const of = visible[layer]!;
+    const of = visible.get(layer)!;
     of.bytes += inode.size;
     const folder = nearRoot(showBytes(path));
     of.near.set(folder, (of.near.get(folder) ?? 0) + inode.size);
   }
-  return visible;
 }
 
 /** All files of one layer, into its chunks; what is not visible is hidden. */
 async function walkLayer(
   { filesystem }: PageSource,
-  map: ChunkMap | null,
-  visible: { near: Map<string, number> } | undefined,
+  maps: ChunkMaps,
+  visible: Visible | undefined,
   sizes: SizeTree,
   signal: AbortSignal | undefined,
 ): Promise<number> {
@@ -164,7 +176,7 @@ async function walkLayer(
     total += inode.size;
     const folder = nearRoot(shown);
     near.set(folder, (near.get(folder) ?? 0) + inode.size);
-    if (map !== null) await addExtents(tree, node, shown, map);
+    await addExtents(tree, node, shown, maps);
   }
   for (const [folder, bytes] of near) {
     if (visible !== undefined) sizes.hide(folder, bytes - (visible.near.get(folder) ?? 0));
@@ -172,12 +184,12 @@ async function walkLayer(
   return total;
 }
 
-async function addExtents(tree: MergedTree, node: MergedNode, path: string, map: ChunkMap): Promise<void> {
+async function addExtents(tree: MergedTree, node: MergedNode, path: string, maps: ChunkMaps): Promise<void> {
   const kind = fileKind(path, node.inode.mode);
-  for await (const extent of tree.extents(node)) if (extent.source !== null) map.add(path, kind, extent);
+  for await (const extent of tree.extents(node)) maps.get(extent.source)?.add(path, kind, extent);
 }
 
-async function markReads(tree: MergedTree, maps: (ChunkMap | null)[], { reads }: Trace) {
+async function markReads(tree: MergedTree, maps: ChunkMaps, { reads }: Trace) {
   let missing = 0;
   for (const [order, { path, ranges }] of reads.entries()) {
     const node = await nodeAt(tree, path);
@@ -187,12 +199,10 @@ async function markReads(tree: MergedTree, maps: (ChunkMap | null)[], { reads }:
     }
     const wanted = ranges.length === 0 ? [[0, node.inode.size] as const] : ranges;
     for await (const { offset, length, address, source } of tree.extents(node)) {
-      if (source === null) continue;
       for (const [start, bytes] of wanted) {
         const from = Math.max(start, offset);
         const to = Math.min(start + bytes, offset + length);
-        if (from < to)
-          maps[node.parts[0]!.layer]?.read(address + from - offset, address + to - offset, order);
+        if (from < to) maps.get(source)?.read(address + from - offset, address + to - offset, order);
       }
     }
   }
@@ -210,10 +220,11 @@ async function nodeAt(tree: MergedTree, path: string): Promise<MergedNode | null
 }
 
 function describeLayer(
-  { blob, descriptor, diffId, size }: PageSource,
+  { kind, blob, descriptor, diffId, size }: PageSource,
   map: ChunkMap | null,
 ): Omit<PageLayer, 'fileBytes' | 'hiddenBytes'> {
   return {
+    kind,
     digest: descriptor?.digest ?? null,
     diffId,
     mediaType: descriptor?.mediaType ?? null,

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { humanBytes, humanCount } from '../../quantity';
 import { chunkKinds } from './file-kinds';
 import type { PageImage, PageLayer } from './model';
 import { script } from './script';
@@ -72,10 +73,11 @@ function dataText(images: readonly PageImage[]): string {
 }
 
 function choicesOf(images: readonly PageImage[]): string {
+  // What was asked for comes first, and is shown first.
   const choices = [
-    ['kind', 'what lies in it'],
     ...(images.length === 2 ? [['shared', 'what both images have']] : []),
     ...(images[0]!.traced === null ? [] : [['read', 'when the trace read it']]),
+    ['kind', 'what lies in it'],
   ];
   return choices.map(([value, text]) => `<option value="${value!}">${text!}</option>`).join('');
 }
@@ -84,7 +86,7 @@ function sharedText(images: readonly PageImage[]): string {
   if (images.length < 2) return '';
   const lines = images.map(({ name, shared, layers }) => {
     const chunks = layers.reduce((sum, layer) => sum + layer.chunks, 0);
-    return `<p>${escaped(name)}: ${shared?.chunks ?? 0} of ${chunks} chunks are in the other one too, ${humanBytes(shared?.bytes ?? 0)} of its blobs</p>`;
+    return `<p>${escaped(name)}: ${shared?.chunks ?? 0} of ${humanCount(chunks, 'chunk')} ${shared?.chunks === 1 ? 'is' : 'are'} in the other one too, ${humanBytes(shared?.bytes ?? 0)} of its blobs</p>`;
   });
   return lines.join('');
 }
@@ -97,11 +99,11 @@ function imageHtml(image: PageImage, i: number): string {
   const read =
     traced === null
       ? ''
-      : `<p>A trace of ${traced.files} files${traced.missing === 0 ? '' : `, of which ${traced.missing} are not in the image`}.</p>`;
+      : `<p>A trace of ${humanCount(traced.files, 'file')}${traced.missing === 0 ? '' : `, of which ${humanCount(traced.missing, 'is', 'are')} not in the image`}.</p>`;
   const treemap =
     tree === null
-      ? '<p class="soft">Not all of its layers are EROFS with a table of chunks.</p>'
-      : `<p class="soft">Coloured by layer. Enter, or a click, goes into a folder; Escape goes up.</p><div id="tree-${i}"></div>`;
+      ? '<p class="soft">They are shown where each layer is an EROFS image that can be read in parts.</p>'
+      : `<p class="soft">Coloured by layer; a folder, and what is small, fainter by the layer that has most of it. Enter, or a click, goes into a folder; Escape goes up.</p><div id="tree-${i}"></div>`;
   return `<section aria-label="${escaped(name)}">
 <h2>${escaped(name)}</h2>
 <p>${facts.join(' ')}</p>${read}
@@ -111,13 +113,22 @@ ${treemap}
 </section>`;
 }
 
+/** Why a layer has no tiles. */
+const withoutChunks: Readonly<Record<PageLayer['kind'], string>> = {
+  seekable: 'Its table has no chunks.',
+  raw: 'A raw EROFS image: it is not cut into chunks.',
+  zstd: 'An EROFS image in one zstd stream without a table of chunks: it is not read in parts.',
+  tar: 'A tar: it has no chunks, and its files are not shown. What convert makes of it has both.',
+  device: 'Bytes that layers above point into, without a table of chunks.',
+};
+
 function layerHtml(layer: PageLayer, i: number, j: number): string {
-  const chunks = layer.chunks === 0 ? '' : `, ${layer.chunks} chunks`;
+  const chunks = layer.chunks === 0 ? '' : `, ${humanCount(layer.chunks, 'chunk')}`;
   const hidden =
     layer.hiddenBytes > 0 ? `, ${humanBytes(layer.hiddenBytes)} of its files hidden by upper layers` : '';
   const tiles =
     layer.tiles.length === 0
-      ? '<p class="soft">It has no table of chunks.</p>'
+      ? `<p class="soft">${withoutChunks[layer.kind]}</p>`
       : `<div id="tiles-${i}-${j}"></div>`;
   return `<h3>Layer ${j}: ${humanBytes(layer.size)}${chunks}${hidden}</h3>
 ${tiles}
@@ -129,7 +140,7 @@ function factsTable(layer: PageLayer, j: number): string {
   const levels =
     verity === null
       ? ''
-      : verity.levels.map((blocks, level) => `level ${level}: ${blocks} blocks`).join(', ');
+      : verity.levels.map((blocks, level) => `level ${level}: ${humanCount(blocks, 'block')}`).join(', ');
   const rows: [string, string | null][] = [
     ['digest', layer.digest],
     ['DiffID', layer.diffId],
@@ -155,11 +166,4 @@ function factsTable(layer: PageLayer, j: number): string {
         `<tr><th scope="row">${escaped(name)}</th><td><code>${escaped(value!)}</code></td></tr>`,
     );
   return `<table aria-label="Layer ${j}">${shown.join('')}</table>`;
-}
-
-function humanBytes(count: number): string {
-  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
-  let [value, unit] = [count, 0];
-  for (; value >= 999.95 && unit < units.length - 1; unit++) value /= 1000;
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]!}`;
 }

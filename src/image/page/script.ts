@@ -17,6 +17,7 @@ const layerColours = {
 const mode = () => (dark.matches ? 'dark' : 'light');
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const bytes = (count) => {
+  if (count === 1) return '1 byte';
   const units = ['bytes', 'kB', 'MB', 'GB', 'TB'];
   let unit = 0;
   for (; count >= 999.95 && unit < 4; unit++) count /= 1000;
@@ -128,22 +129,39 @@ function showTree(parent, image) {
   const up = element('button', 'Up', bar);
   up.type = 'button';
   const where = element('span', '', bar);
+  const layers = element('ul', undefined, parent);
+  layers.className = 'legend';
   const canvas = canvasIn(parent, 'Sizes of files and folders', 0);
   const output = element('output', '', parent);
   let boxes = [], chosen = -1;
   const pathOf = (box) => [...trail.slice(1), ...box.path].map(({ name }) => '/' + name).join('') || '/';
-  const layerName = (layer) => (layer >= 0 ? 'layer ' + layer : layer === -1 ? 'folder' : layer === -2 ? 'hidden by upper layers' : 'small files and folders');
+  const kinds = { '-1': 'folder', '-2': 'hidden by upper layers', '-3': 'small files and folders' };
+  const layerName = ({ layer, mainly }) => (layer >= 0 ? 'layer ' + layer : kinds[layer] + (mainly >= 0 ? ', most of it of layer ' + mainly : ''));
   const draw = () => {
     const width = Math.max(50, parent.clientWidth - 2), height = Math.round(Math.min(520, width * 0.6));
     const pen = prepare(canvas, width, height);
     const colours = layerColours[mode()];
+    const [line, back, plain, text] = ['--line', '--back', '--tile', '--text'].map(css);
     boxes = [];
+    // Colours repeat: of many layers the output names the right one.
+    legend(layers, image.layers.slice(0, colours.length).map((_, i) => [colours[i], 'layer ' + i]).concat([[line, 'hidden']]));
+    const paint = (colour, strength, x, y, w, h) => {
+      pen.globalAlpha = strength;
+      pen.fillStyle = colour;
+      pen.fillRect(x, y, Math.max(0.5, w), Math.max(0.5, h));
+      pen.globalAlpha = 1;
+    };
     const fill = (node, x, y, w, h, path) => {
       const inside = node.children.filter(({ bytes }) => bytes > 0).sort((a, b) => b.bytes - a.bytes);
       const isLeaf = inside.length === 0 || w < 14 || h < 14 || path.length >= 4;
       if (path.length > 0) boxes.push({ node, x, y, w, h, path });
-      pen.fillStyle = node.layer === -2 ? css('--line') : node.layer < 0 ? css('--tile') : colours[node.layer % colours.length];
-      pen.fillRect(x, y, Math.max(0.5, w - 1), Math.max(0.5, h - 1));
+      paint(line, 1, x, y, w - 1, h - 1);
+      if (node.layer >= 0) paint(colours[node.layer % colours.length], 1, x, y, w - 1, h - 1);
+      else if (node.layer !== -2) {
+        paint(node.mainly >= 0 ? back : plain, 1, x + 1, y + 1, w - 3, h - 3);
+        // Fainter than a file of that layer.
+        if (node.mainly >= 0) paint(colours[node.mainly % colours.length], 0.3, x + 1, y + 1, w - 3, h - 3);
+      }
       if (!isLeaf) split(inside, x + 2, y + (path.length > 0 && h > 30 ? 15 : 2), w - 5, h - (path.length > 0 && h > 30 ? 18 : 5), (child, cx, cy, cw, ch) => fill(child, cx, cy, cw, ch, [...path, child]));
       if (path.length > 0 && w > 40 && h > 14) {
         pen.save();
@@ -151,7 +169,7 @@ function showTree(parent, image) {
         pen.rect(x, y, w - 4, h);
         pen.clip();
         pen.font = '11px system-ui, sans-serif';
-        pen.fillStyle = node.layer >= 0 ? css('--back') : css('--text');
+        pen.fillStyle = node.layer >= 0 ? back : text;
         pen.fillText(node.name, x + 3, y + 11);
         pen.restore();
       }
@@ -170,7 +188,7 @@ function showTree(parent, image) {
   const choose = (i) => {
     if (i < 0 || i >= boxes.length) return;
     chosen = i;
-    const text = pathOf(boxes[i]) + ': ' + bytes(boxes[i].node.bytes) + ', ' + layerName(boxes[i].node.layer);
+    const text = pathOf(boxes[i]) + ': ' + bytes(boxes[i].node.bytes) + ', ' + layerName(boxes[i].node);
     output.textContent = text;
     canvas.setAttribute('aria-valuenow', String(i));
     canvas.setAttribute('aria-valuetext', text);
@@ -208,20 +226,22 @@ function showTree(parent, image) {
   redraws.push(draw);
   draw();
 }
-function legend(parent, by) {
+function legend(parent, items) {
   parent.replaceChildren();
-  const items = by === 'kind' ? data.kinds.map((name, i) => [palettes[mode()][i], name]) : by === 'shared' ? [[palettes[mode()][4], 'in both images'], [css('--tile'), 'in this one alone']] : [['hsl(0 70% 50%)', 'read first'], ['hsl(280 70% 50%)', 'read last'], [css('--tile'), 'not read']];
   for (const [colour, name] of items) {
     const item = element('li', undefined, parent);
     element('span', undefined, item).style.background = colour;
     item.append(name);
   }
 }
+function chunkLegend(by) {
+  return by === 'kind' ? data.kinds.map((name, i) => [palettes[mode()][i], name]) : by === 'shared' ? [[palettes[mode()][4], 'in both images'], [css('--tile'), 'in this one alone']] : [['hsl(0 70% 50%)', 'read first'], ['hsl(280 70% 50%)', 'read last'], [css('--tile'), 'not read']];
+}
 const select = document.getElementById('by');
 const by = () => select.value;
 const legends = document.getElementById('legend');
 const redraw = () => {
-  legend(legends, by());
+  legend(legends, chunkLegend(by()));
   for (const draw of redraws) draw();
 };
 data.images.forEach((image, i) => {
@@ -232,7 +252,7 @@ data.images.forEach((image, i) => {
   const place = document.getElementById('tree-' + i);
   if (place) showTree(place, image);
 });
-legend(legends, by());
+legend(legends, chunkLegend(by()));
 select.addEventListener('change', redraw);
 dark.addEventListener('change', redraw);
 let waiting = 0;

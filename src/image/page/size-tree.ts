@@ -1,12 +1,21 @@
-/** A folder or file of a treemap; `layer` -1: several, -2: hidden by upper layers, -3: small things together. */
+/** A folder or file of a treemap; `layer` -1: a folder, -2: hidden by upper layers, -3: small things together. */
 export interface SizeNode {
   name: string;
   bytes: number;
   layer: number;
+  /** Of a folder, and of its small things: the layer that has most of its bytes; -1: none has. */
+  mainly: number;
   children: SizeNode[];
 }
 
-export const layerOf = { several: -1, hidden: -2, small: -3 } as const;
+/** Bytes of a folder, and the layer that leads by how much if each of its bytes cancels one of another layer. */
+interface FolderSize {
+  bytes: number;
+  layer: number;
+  lead: number;
+}
+
+export const layerOf = { folder: -1, hidden: -2, small: -3 } as const;
 
 /** Beyond these, what is smaller is shown together: a page has to open. */
 const maxFolders = 100_000;
@@ -16,7 +25,7 @@ const maxShownFiles = 3000;
 
 /** Sums up a tree by its folders while it is walked; memory is bounded, whatever the number of files. */
 export class SizeTree {
-  private readonly folders = new Map<string, number>([['', 0]]);
+  private readonly folders = new Map<string, FolderSize>([['', emptyFolder()]]);
   /** As large as the smallest file that is kept: smaller ones need not be. */
   private floor = 0;
   private files: { path: string; bytes: number; layer: number }[] = [];
@@ -26,7 +35,7 @@ export class SizeTree {
   /** A file at its path, which begins with a slash. */
   add(path: string, bytes: number, layer: number): void {
     if (bytes === 0) return;
-    for (const folder of this.foldersOf(path)) this.folders.set(folder, this.folders.get(folder)! + bytes);
+    for (const folder of this.foldersOf(path)) count(this.folders.get(folder)!, bytes, layer);
     if (bytes <= this.floor) return;
     this.files.push({ path, bytes, layer });
     if (this.files.length > 4 * maxShownFiles) this.dropSmall();
@@ -39,18 +48,22 @@ export class SizeTree {
 
   root(): SizeNode {
     this.dropSmall();
-    const shown = [...this.folders].sort((a, b) => b[1] - a[1]).slice(0, maxShownFolders);
+    const shown = [...this.folders].sort((a, b) => b[1].bytes - a[1].bytes).slice(0, maxShownFolders);
     const nodes = new Map<string, SizeNode>();
     // The larger ones come first, so that a folder's own parents are there before it, or it is as large as they are.
-    for (const [path, bytes] of shown.sort((a, b) => a[0].length - b[0].length)) {
-      const node = { name: nameOf(path) || '/', bytes, layer: layerOf.several, children: [] };
+    for (const [path, size] of shown.sort((a, b) => a[0].length - b[0].length)) {
+      const { bytes } = size;
+      const name = nameOf(path) || '/';
+      const node = { name, bytes, layer: layerOf.folder, mainly: mainLayer(size), children: [] };
       const parent = path === '' ? undefined : nodes.get(parentOf(path));
       if (path !== '' && parent === undefined) continue;
       nodes.set(path, node);
       parent?.children.push(node);
     }
     for (const { path, bytes, layer } of this.files) {
-      nodes.get(parentOf(path))?.children.push({ name: nameOf(path), bytes, layer, children: [] });
+      nodes
+        .get(parentOf(path))
+        ?.children.push({ name: nameOf(path), bytes, layer, mainly: layer, children: [] });
     }
     for (const node of nodes.values()) addRest(node);
     const root = nodes.get('')!;
@@ -60,10 +73,17 @@ export class SizeTree {
 
   private addHidden(root: SizeNode, nodes: ReadonlyMap<string, SizeNode>): void {
     for (const [folder, bytes] of this.hidden) {
-      const hidden = { name: 'hidden by upper layers', bytes, layer: layerOf.hidden, children: [] };
-      const place = nodes.get(folder);
-      (place ?? root).children.push(hidden);
-      if (place !== undefined && place !== root) place.bytes += bytes;
+      const hidden = {
+        name: 'hidden by upper layers',
+        bytes,
+        layer: layerOf.hidden,
+        mainly: -1,
+        children: [],
+      };
+      (nodes.get(folder) ?? root).children.push(hidden);
+      // It takes room in all folders around it.
+      for (let path = nodes.has(folder) ? folder : ''; path !== ''; path = parentOf(path))
+        nodes.get(path)!.bytes += bytes;
       root.bytes += bytes;
     }
   }
@@ -80,7 +100,7 @@ export class SizeTree {
       const folder = path.slice(0, end);
       if (!this.folders.has(folder)) {
         if (this.folders.size >= maxFolders) break;
-        this.folders.set(folder, 0);
+        this.folders.set(folder, emptyFolder());
       }
       found.push(folder);
     }
@@ -97,8 +117,23 @@ export class SizeTree {
 /** What a folder has beside what is shown of it. */
 function addRest(node: SizeNode): void {
   const rest = node.bytes - node.children.reduce((sum, { bytes }) => sum + bytes, 0);
-  if (rest > 0) node.children.push({ name: 'smaller ones', bytes: rest, layer: layerOf.small, children: [] });
+  if (rest <= 0) return;
+  const { mainly } = node;
+  node.children.push({ name: 'smaller ones', bytes: rest, layer: layerOf.small, mainly, children: [] });
 }
+
+const emptyFolder = (): FolderSize => ({ bytes: 0, layer: -1, lead: 0 });
+
+/** A vote of bytes, for which one candidate is enough however many layers there are. */
+function count(folder: FolderSize, bytes: number, layer: number): void {
+  folder.bytes += bytes;
+  if (layer === folder.layer) folder.lead += bytes;
+  else if (bytes <= folder.lead) folder.lead -= bytes;
+  else [folder.layer, folder.lead] = [layer, bytes - folder.lead];
+}
+
+/** What leads by half of all bytes has more than half of them. */
+const mainLayer = ({ bytes, layer, lead }: FolderSize): number => (lead * 2 > bytes ? layer : -1);
 
 const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));

@@ -18,6 +18,7 @@ import { findImage, isLayerId, parseDockerManifest, parseRepositories } from './
 import { configOfV1, parentOf, readV1Layers } from './v1';
 import { readSmallFile, type LayoutFile, type LayoutSource } from '../layout/source';
 import { DerivedManifest } from './derived-manifest';
+import { humanCount } from '../../quantity';
 
 /**
  * Opens what `docker save` wrote, in any of its forms: with a `manifest.json` (Docker 1.10 and later), with nothing but a folder for each
@@ -65,7 +66,7 @@ class DockerArchiveSource implements SourceStore {
     if (diffIds.length !== image.layers.length) {
       throw corrupt(
         what,
-        `${image.layers.length} layers, but ${image.config} has ${diffIds.length} diff_ids`,
+        `${humanCount(image.layers.length, 'layer')}, but ${image.config} has ${humanCount(diffIds.length, 'diff_id')}`,
       );
     }
     return this.addImage(config, image.layers, diffIds);

@@ -6,7 +6,7 @@ import { convertImage } from '../../../src/index';
 import { chunkKinds } from '../../../src/image/page/file-kinds';
 import { pageImages, type PageImage } from '../../../src/image/page/model';
 import { escaped, renderPage } from '../../../src/image/page/render';
-import { SizeTree } from '../../../src/image/page/size-tree';
+import { SizeTree, type SizeNode } from '../../../src/image/page/size-tree';
 import { makeTar, noise, writeLayout } from '../../e2e/sample';
 
 let root: string;
@@ -54,6 +54,25 @@ test('what upper layers hide is counted, and has its place in the tree', async (
     ['hidden by upper layers', 50_000, -2],
   ]);
   expect(page!.tree!.bytes).toBe(300_000 + 100_000 + 50_000 + 70_000 + 120_000);
+  const all = (node: SizeNode): SizeNode[] => [node, ...node.children.flatMap(all)];
+  for (const { name, bytes, children } of all(page!.tree!))
+    if (children.length > 0)
+      expect([name, children.reduce((sum, one) => sum + one.bytes, 0)]).toEqual([name, bytes]);
+});
+
+test('a folder has the colour of the layer that most of it is of', () => {
+  const tree = new SizeTree();
+  for (let i = 0; i < 5000; i++) tree.add(`/usr/f${i}`, 10 + i, i % 10 === 0 ? 1 : 0);
+  for (const layer of [0, 1, 2]) tree.add(`/srv/${layer}`, 100_000, layer);
+  for (const layer of [1, 0]) tree.add(`/opt/a/${layer}`, layer === 1 ? 90_000 : 10_000, layer);
+  const { children } = tree.root();
+  expect(Object.fromEntries(children.map(({ name, mainly }) => [name, mainly]))).toEqual({
+    usr: 0,
+    srv: -1,
+    opt: 1,
+  });
+  const small = children.find(({ name }) => name === 'usr')!.children.find(({ layer }) => layer === -3);
+  expect(small).toMatchObject({ mainly: 0, name: 'smaller ones' });
 });
 
 test('a trace marks the chunks that it reads, in its order', async () => {
@@ -83,6 +102,38 @@ test('of two images each shows what the other has as well', async () => {
     { chunks: 0, bytes: 0 },
     { chunks: 0, bytes: 0 },
   ]);
+});
+
+test('files on a device have their places in it, and layers keep their numbers', async () => {
+  const convert = { profile: 'erofs-image-spec', deviceTar: true } as const;
+  await writeLayout(
+    join(root, 'plain'),
+    [
+      await makeTar([{ name: 'a', content: noise(300_000, 'a') }]),
+      await makeTar([{ name: 'b', content: noise(90_000, 'b') }]),
+    ],
+    { ref: 'app', compress: false },
+  );
+  const made = `oci:${join(root, 'devices')}:app`;
+  await convertImage(`oci:${join(root, 'plain')}:app`, made, convert);
+  const [page] = await pageImages(made, {});
+  expect(page!.layers.map(({ kind, fileBytes }) => [kind, fileBytes])).toEqual([
+    ['device', 0],
+    ['seekable', 300_000],
+    ['device', 0],
+    ['seekable', 90_000],
+  ]);
+  expect(page!.tree!.children.map(({ name, bytes, layer }) => [name, bytes, layer])).toEqual([
+    ['a', 300_000, 1],
+    ['b', 90_000, 3],
+  ]);
+  expect(renderPage([page!])).toContain('Bytes that layers above point into');
+});
+
+test('of a tar, the page says that there is nothing to see', async () => {
+  const [page] = await pageImages(`oci:${join(root, 'src')}:app`, {});
+  expect([page!.tree, page!.layers[0]!.kind]).toEqual([null, 'tar']);
+  expect(renderPage([page!])).toContain('What convert makes of it has both.');
 });
 
 test('the tree of two million files is small', () => {
