@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { failure, fromSystemError } from './errors';
 
 /** What is shown to Prometheus. */
-export interface Metrics {
+interface Metrics {
   contentType: string;
   /** In that format. */
   text(): Promise<string>;

@@ -2,7 +2,7 @@ import type { Argument, Command, Option } from 'commander';
 import { UsageCommand } from './command';
 
 /** What may stand in the place of an argument or of a flag's value. */
-export type ValueKind = 'reference' | 'file' | 'folder' | 'choice' | 'platform' | 'text';
+type ValueKind = 'reference' | 'file' | 'folder' | 'choice' | 'platform' | 'text';
 
 /** The value of a flag or an argument, as the help names it. */
 export interface ValueDescription {

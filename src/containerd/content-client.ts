@@ -121,7 +121,7 @@ export class ContentClient {
   }
 }
 
-/** Of each layer and all below it (OCI image specification, "Layer ChainID"). */
+/** Of each layer and all below it (OCI image specification, "Layer ChainID"). Exported for its test. */
 export function chainIds(diffIds: readonly string[]): string[] {
   const chain: string[] = [];
   for (const diffId of diffIds)

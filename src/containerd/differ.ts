@@ -28,7 +28,7 @@ export interface ApplyRequest {
 }
 
 /** How a differ works. */
-export interface DifferOptions extends ResourceOptions, WarningOptions {
+interface DifferOptions extends ResourceOptions, WarningOptions {
   /** Where containerd keeps its data; tried when the blob is not found beside its snapshots. */
   root: string;
 }

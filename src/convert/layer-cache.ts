@@ -129,7 +129,7 @@ interface NewCachedBlob {
 }
 
 /** What is added to a cache. */
-export interface NewCacheEntry extends NewCachedBlob {
+interface NewCacheEntry extends NewCachedBlob {
   layer: LayerRecord;
   /** A device that was made with the layer. */
   device?: NewCachedBlob | null;

@@ -9,7 +9,7 @@ import { layerCall, tidy } from './run';
 import { leaseDestination, withCache } from './write-images';
 
 /** A layer that a conversion has to come by: where it is in its image, and what it is called in the fleet. */
-export interface PlannedLayer {
+interface PlannedLayer {
   /** Places, from 0, among the images that are converted, and among the layers of that image. */
   image: number;
   layer: number;

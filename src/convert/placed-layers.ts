@@ -14,7 +14,7 @@ export interface NewLayer {
 }
 
 /** A layer as a manifest and a config have it. */
-export interface PlacedPart {
+interface PlacedPart {
   descriptor: Descriptor;
   diffId: string;
 }

@@ -6,7 +6,7 @@ import type { Superblock } from './superblock';
 const slotSize = 128;
 
 /** A device that an image keeps data on, beside itself. */
-export interface DeviceSlot {
+interface DeviceSlot {
   /** Length, and where it appears in the flat address space (0: nowhere), in bytes. */
   length: number;
   flatAddress: number;

@@ -10,7 +10,7 @@ import type { Descriptor, Manifest } from '../oci/types';
 import { checkContent } from '../store/blob-content';
 
 /** A trace that belongs to an image: a manifest with the image's as its subject, and the trace as its only layer (docs/trace.md). */
-export interface AttachedTrace {
+interface AttachedTrace {
   trace: Trace;
   /** Its file, as it was attached. */
   bytes: Buffer;

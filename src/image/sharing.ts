@@ -30,7 +30,7 @@ export interface Sharing {
   distinctChunkBytes: number;
 }
 
-export interface SharingOptions extends TrustOptions, RegistryOptions, Pick<PlatformSelection, 'platforms'> {}
+interface SharingOptions extends TrustOptions, RegistryOptions, Pick<PlatformSelection, 'platforms'> {}
 
 /**
  * What an image is stored as, in parts that other images may have as well, and the bytes of each: its chunks by their checksums, and of each layer

@@ -27,7 +27,7 @@ export interface TraceShareOptions extends ResourceOptions, RegistryOptions {}
 const patience = 10_000;
 
 /** What the trace says by itself was read; files that were read whole are not in it. */
-export function tracedBytes(reads: readonly Pick<TraceRead, 'ranges'>[]): number {
+function tracedBytes(reads: readonly Pick<TraceRead, 'ranges'>[]): number {
   return reads.reduce((sum, { ranges }) => sum + ranges.reduce((bytes, [, length]) => bytes + length, 0), 0);
 }
 

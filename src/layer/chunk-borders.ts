@@ -2,7 +2,7 @@
 export type FilePieces = Float64Array;
 
 /** How the image data of a layer is divided. All in bytes. */
-export interface BorderOptions {
+interface BorderOptions {
   /** Of the EROFS image. */
   imageSize: number;
   /** Of the image and what is behind it: its dm-verity tree. */

@@ -116,7 +116,7 @@ function mirrorSettings({ registry, upstreams = [], erofsCache, authFile, certDi
 }
 
 /** What a keeper tells its server: to go on alone, if something is mounted. */
-export interface KeeperMessage {
+interface KeeperMessage {
   stay: true;
 }
 

@@ -47,7 +47,7 @@ export interface ServedLayer {
 }
 
 /** What the layers of a server have in common. */
-export interface ServedLayersParts {
+interface ServedLayersParts {
   folder: LazyFolder;
   /** Shows each layer as a file. */
   fuse: NativeFuseServer;

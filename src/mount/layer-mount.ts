@@ -9,7 +9,7 @@ import type { MountRecord } from './state-records';
 import { isOurs, undoMount } from './unmount';
 
 /** One layer of an image, mounted by itself. */
-export interface LayerMount {
+interface LayerMount {
   /** By which the state folder, and what is kept of layers, know it. */
   key: string;
 }

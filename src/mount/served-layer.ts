@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import type { MountState } from './state';
 
 /** Whether a file is one of the lazy server's. */
-export function isServedFile(file: string): boolean {
+function isServedFile(file: string): boolean {
   return dirname(file).endsWith('/lazy/layers');
 }
 

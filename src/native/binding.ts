@@ -29,7 +29,7 @@ export interface NativeSource {
 }
 
 /** A file that is filled, front to back, while native code reads it: a read waits until its bytes are there. */
-export interface NativeArrival {
+interface NativeArrival {
   /** All of the file; each call gives another handle. */
   source(): NativeSource;
   /** The first `size` bytes are there. */

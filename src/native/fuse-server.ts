@@ -25,7 +25,7 @@ export interface FuseFile {
 }
 
 /** What a FuseServer counts of a file. */
-export interface FuseCounts {
+interface FuseCounts {
   reads: number;
   bytesRead: number;
   hits: number;

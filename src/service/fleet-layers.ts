@@ -13,7 +13,7 @@ export class LayerBusy extends Error {
 }
 
 /** How layers are leased. */
-export interface FleetLayersOptions {
+interface FleetLayersOptions {
   /** How long a lease is whose holder says nothing, in milliseconds; it is renewed three times as often. */
   leaseTime: number;
   /** Throws LayerBusy in the place of waiting for another worker. */

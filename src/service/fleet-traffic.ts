@@ -11,7 +11,7 @@ export interface RegistryLimit {
 }
 
 /** What passes by is told to these. */
-export interface TrafficCounters {
+interface TrafficCounters {
   onRequest?: ((host: string) => void) | undefined;
   onBytes?: ((host: string, count: number) => void) | undefined;
   onRetry?: ((host: string, code: string) => void) | undefined;

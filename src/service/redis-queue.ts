@@ -16,7 +16,7 @@ const pause = 300;
 const fields = ['finishedOn', 'failedReason', 'returnvalue', 'processedOn', 'atm'] as const;
 
 /** How a batch uses a queue. */
-export interface RedisQueueOptions extends WarningOptions {
+interface RedisQueueOptions extends WarningOptions {
   /** Lower is sooner; 0 is before all others. */
   priority?: number | undefined;
   /** Images in the queue at once. */

@@ -8,7 +8,7 @@ import { RedisLeases } from './redis-leases';
 import type { QueueAddress } from './address';
 
 /** Brings what a release wrote to the form of the next one. It may be called again on what it has done in part. */
-export type Migration = (redis: Redis, prefix: string) => Promise<void>;
+type Migration = (redis: Redis, prefix: string) => Promise<void>;
 
 /** `migrations[i]` leads from version i + 1 to version i + 2; the last one leads to what this release writes. */
 const migrations: readonly Migration[] = [];

@@ -27,7 +27,7 @@ const privateRanges: readonly [network: string, prefix: number, family: 'ipv4' |
 const privateAddresses = new BlockList();
 for (const [network, prefix, family] of privateRanges) privateAddresses.addSubnet(network, prefix, family);
 
-/** Whether an IP address is one that only this machine, or networks of its owner's, can mean. */
+/** Whether an IP address is one that only this machine, or networks of its owner's, can mean. Exported for its test. */
 export function isPrivateAddress(address: string): boolean {
   const plain = address.replace(/^\[|\]$|%.*$/g, '');
   const family = isIP(plain);

@@ -11,7 +11,7 @@ const lastIdKey = 'last-id';
 const prefix = 'snapshot:';
 
 /** What is changed at once: all of it, or nothing, also when the process is killed meanwhile. */
-export interface Change {
+interface Change {
   put?: Snapshot | undefined;
   /** Name of a snapshot. */
   remove?: string | undefined;

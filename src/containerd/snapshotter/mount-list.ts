@@ -4,7 +4,7 @@ import type { WireMount } from '../wire';
 const overlayOptions = ['index=off', 'redirect_dir=nofollow', 'metacopy=off'];
 
 /** Folders of a snapshot. */
-export interface SnapshotFolders {
+interface SnapshotFolders {
   /** Of the layers below, the uppermost first, none twice. */
   lower: readonly string[];
   /** What is written goes there; null of a view. */

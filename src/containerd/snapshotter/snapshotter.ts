@@ -15,7 +15,7 @@ import { label, type Snapshot, type Usage } from './snapshot';
 import { usageOf } from './usage';
 
 /** What a snapshotter works with. */
-export interface SnapshotterParts {
+interface SnapshotterParts {
   database: SnapshotDatabase;
   folders: SnapshotFolders;
   mounts: Pick<LayerMounts, 'ensure' | 'remove'>;

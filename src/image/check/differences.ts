@@ -32,7 +32,7 @@ export interface Difference {
 }
 
 /** What is kept of differences: beyond that, a conversion went wrong as a whole, and they are only counted. */
-export const defaultMaxDifferences = 100;
+const defaultMaxDifferences = 100;
 
 /** Gathers differences. */
 export class DifferenceList {

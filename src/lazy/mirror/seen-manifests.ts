@@ -21,7 +21,7 @@ const maxPairs = 16;
 type Store = Pick<SourceStore, 'readJson'>;
 
 /** A manifest that goes through the mirror. */
-export interface SeenManifest {
+interface SeenManifest {
   /** `host/repository`. */
   place: string;
   /** The tag by which it was asked for; null when it was by its digest. */

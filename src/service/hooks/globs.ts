@@ -2,13 +2,13 @@
 type Token = { one: string } | { any: 'name' | 'path'; many: boolean };
 
 /** What a set of names is: those that one of the patterns matches, but none of `not` does. */
-export interface NameSet {
+interface NameSet {
   patterns: readonly string[];
   not: readonly string[];
 }
 
 /** A pattern with `prefix` and `suffix` around it, which are no patterns. */
-export interface Framed {
+interface Framed {
   prefix: string;
   patterns: readonly string[];
   suffix: string;

@@ -25,7 +25,7 @@ export async function readSecret(
 }
 
 /** What a request shows: the secret itself, a signature that the body has to fit, or nothing that counts. */
-export type Shown = 'secret' | 'signature' | 'nothing';
+type Shown = 'secret' | 'signature' | 'nothing';
 
 /** Told before the body is read: who shows nothing sends none. */
 export function shownBy(headers: IncomingHttpHeaders, secret: string | null): Shown {

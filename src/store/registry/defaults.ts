@@ -9,7 +9,7 @@ import type { RegistryOptions } from './options';
 /** What users may say once for all runs: options of registries, by the names of their flags. */
 const settings = ['authFile', 'certDir', 'insecureHttp', 'concurrency', 'retryTime'] as const;
 type Setting = (typeof settings)[number];
-export type RegistryDefaults = Pick<RegistryOptions, Setting>;
+type RegistryDefaults = Pick<RegistryOptions, Setting>;
 
 const rules: Record<Setting, OptionRule & { flag: string }> = optionsOf.convertImage;
 const settingOf = new Map(settings.map((name) => [rules[name].flag, name]));
