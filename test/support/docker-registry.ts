@@ -20,6 +20,8 @@ export class DockerRegistry {
     private readonly child: ChildProcess,
     /** `127.0.0.1:PORT` */
     readonly host: string,
+    /** The folder of its storage. */
+    readonly data: string,
     private readonly log: () => string,
   ) {}
 
@@ -44,7 +46,7 @@ export class DockerRegistry {
           reject(new Error(`docker-registry ended with ${code}: ${log}`));
         });
       });
-      return new DockerRegistry(child, host, () => log);
+      return new DockerRegistry(child, host, join(folder, 'data'), () => log);
     } catch (error) {
       child.kill('SIGKILL');
       throw error;
