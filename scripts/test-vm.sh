@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # npm run test:vm: mounts with dm-verity under Debian's kernel, in a virtual machine (this machine's kernel may lack it, and
-# root). Prints a line `ok: …` for each test, or `SKIP: reason` where no such machine can be had. Takes `npm run build`.
+# root), and the example that boots a machine from a layer. Prints a line `ok: …` for each test, or `SKIP: reason` where no such machine can be had. Takes `npm run build`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/setup.sh
@@ -16,3 +16,4 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 node test/vm/support/prepare.mjs "$folder" "$(command -v busybox)"
 scripts/vm-run.sh -m 1536 -t "840" -s "$folder" node /snap/package/test/vm/support/all.mjs
+node test/vm/micro-vm.mjs "${XDG_CACHE_HOME:-$HOME/.cache}/seekable-erofs-vm/default/kernel"
