@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { realMkfs, startContainerd } from './support/containerd-daemon.mjs';
@@ -20,16 +20,20 @@ const PAUSE = 'example.test/pause:1';
 const SCENARIO_TIMEOUT = 5 * 60_000;
 const HOST = `linux/${{ x64: 'amd64' }[process.arch] ?? process.arch}`;
 
-/** Converts an image, and gives the DiffIDs of its layers for this machine. */
-function convert(...args) {
+function seekable(...args) {
   const { bin } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   const cli = process.env.SEEKABLE_EROFS_CLI ?? join(ROOT, bin['seekable-erofs']);
-  const document = execFileSync(process.execPath, [cli, 'convert', ...args, '--quiet', '--json'], {
+  return execFileSync(process.execPath, [cli, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
     timeout: SCENARIO_TIMEOUT,
     maxBuffer: 2 ** 26,
+    encoding: 'utf8',
   });
-  const { manifests } = JSON.parse(document);
+}
+
+/** Converts an image, and gives the DiffIDs of its layers for this machine. */
+function convert(...args) {
+  const { manifests } = JSON.parse(seekable('convert', ...args, '--quiet', '--json'));
   return manifests.find(({ platform }) => platform === HOST).layers.map(({ diffId }) => diffId);
 }
 
@@ -56,6 +60,7 @@ async function inside(directory, bin, groups, noCrictl) {
     runCached(test);
     assert.equal(daemon.mkfsCalls, '', 'containerd converted nothing itself');
     runAppended(test);
+    runDevices(test);
   } catch (error) {
     console.error(daemon.complaints);
     throw error;
@@ -115,6 +120,32 @@ function runAppended(test) {
   const { name, get, ...image } = pulled(test, 'appended', `${test.more}:index`, '--append-to-index');
   const platform = ['--platform', HOST.replace('/', '(+erofs)/')];
   runImage(test, { ...image, name, get: [...get, ...platform], run: platform, withTars: true });
+}
+
+/** An index of the tars and of images that point into them: containerd runs the one by overlayfs, we run the other, and the registry has the data once. */
+function runDevices({ daemon, groups, registry, at, sample }) {
+  const image = `${registry.host}/devices:both`;
+  const before = bytesUnder(at('registry'));
+  const flags = ['--device-tar', '--profile', 'erofs-image-spec', '--append-to-index'];
+  convert(sample, `docker://${image}`, ...flags);
+  const grown = bytesUnder(at('registry')) - before;
+  assert.ok(grown < 1.05 * bytesUnder(at('source')), `devices: the registry has grown by ${grown} bytes`);
+  const namespace = `${groups}-devices`;
+  const overlayfs = ['--snapshotter', 'overlayfs'];
+  daemon.ctr(namespace, 'images', 'pull', ...overlayfs, '--plain-http', image);
+  const printed = daemon.ctr(namespace, 'run', '--rm', ...overlayfs, image, 'sample');
+  assert.equal(printed, EXPECTED_OUTPUT, 'devices: what the container of the tars sees');
+  const ours = seekable('run', `docker://${image}`, '--state', at('state'), '--', '/bin/sh', '/check.sh');
+  assert.equal(ours, EXPECTED_OUTPUT, 'devices: what the container of the EROFS image sees');
+  const { ok } = JSON.parse(seekable('check', sample, `docker://${image}`, '--json'));
+  assert.ok(ok, 'devices: both have the same tree');
+  console.log('ok: containerd runs the tars by overlayfs, and we the EROFS image that points into them');
+}
+
+function bytesUnder(directory) {
+  const files = readdirSync(directory, { recursive: true, withFileTypes: true });
+  const sizes = files.map((file) => (file.isFile() ? statSync(join(file.parentPath, file.name)).size : 0));
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 function pulled({ registry }, name, source, ...flags) {
