@@ -1,21 +1,11 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { failure, fromSystemError } from './errors';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { startListening } from './listening';
 
 /** What is shown to Prometheus. */
 interface Metrics {
   contentType: string;
   /** In that format. */
   text(): Promise<string>;
-}
-
-/** An address and a port, as `--metrics` takes them: `127.0.0.1:9100`, `[::1]:9100`. USAGE for anything else. */
-export function parseListen(text: string): { host: string; port: number } {
-  const [, bracketed, plain, digits = ''] =
-    /^(?:\[([0-9a-f:.]+)\]|([^\s:/[\]]+)):(\d{1,5})$/i.exec(text) ?? [];
-  const [host, port] = [bracketed ?? plain, Number(digits)];
-  if (host === undefined || port > 65_535)
-    throw failure('USAGE', text, 'it is no address with a port', '127.0.0.1:9100');
-  return { host, port };
 }
 
 const paths = ['/metrics', '/healthz', '/readyz'];
@@ -54,15 +44,11 @@ export async function serveMetrics(
   metrics: Metrics,
   isReady?: () => boolean,
 ): Promise<() => void> {
-  const server: Server = createServer((request, response) => {
+  const server = createServer((request, response) => {
     if (!answerMetrics(request, response, metrics, isReady)) response.writeHead(404).end();
   });
   server.requestTimeout = 10_000;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(parseListen(listen), resolve);
-  }).catch((error: unknown) => {
-    throw fromSystemError(listen, error);
-  });
+  await startListening(server, listen);
   return () => {
     server.closeAllConnections();
     server.close();

@@ -12,6 +12,7 @@ const allowed: Record<'src' | 'native', { shared: string[]; folders: Record<stri
     shared: [
       'errors',
       'job',
+      'listening',
       'metrics-server',
       'options',
       'public-name',
@@ -27,6 +28,7 @@ const allowed: Record<'src' | 'native', { shared: string[]; folders: Record<stri
       'image-name': [],
       'no-inspector': [],
       job: [],
+      listening: [],
       'metrics-server': [],
       'standard-output': [],
       options: [],

@@ -1,6 +1,7 @@
 import type { MultiBar } from 'cli-progress';
 import type { BatchJobEvent, BatchProgressEvent } from '../index';
 import { BatchTable } from './batch-table';
+import { barOptions, LineDisplay } from './line-display';
 import type { Streams } from './output';
 import { formOf, type ProgressMode } from './progress';
 import { humanBytes, humanCount, printable, shortDigest } from './text';
@@ -26,29 +27,8 @@ export async function createBatchDisplay(
   if (form === 'plain') return new PlainLines(stderr);
   if (form === 'none') return new NoLines(stderr);
   const { default: cliProgress } = await import('cli-progress');
-  const bars = new cliProgress.MultiBar({
-    stream: stderr,
-    format: formatLine,
-    clearOnComplete: true,
-    hideCursor: true,
-    gracefulExit: false,
-    noTTYOutput: true,
-    forceRedraw: true,
-  });
+  const bars = new cliProgress.MultiBar({ ...barOptions(stderr), format: formatLine });
   return new LiveTable(stderr, bars, new BatchTable(() => performance.now(), (stderr.rows ?? 24) - 3));
-}
-
-/** A display whose lines simply follow each other. */
-class LineDisplay {
-  constructor(private readonly stderr: Streams['stderr']) {}
-
-  print(line: string): void {
-    this.stderr.write(`${line}\n`);
-  }
-
-  stop(): void {
-    // Every line was complete when it was printed.
-  }
 }
 
 class NoLines extends LineDisplay implements BatchDisplay {

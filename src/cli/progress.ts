@@ -1,5 +1,6 @@
 import type { MultiBar, Params, SingleBar } from 'cli-progress';
 import type { ProgressEvent } from '../job';
+import { barOptions, LineDisplay } from './line-display';
 import type { Streams } from './output';
 import { humanBytes, humanSpeed, printable, shortDigest } from './text';
 
@@ -26,18 +27,8 @@ export async function createProgress(
   if (form === 'plain') return new PlainProgress(stderr);
   if (form === 'none') return new NoProgress(stderr);
   const { default: cliProgress } = await import('cli-progress');
-  return new BarProgress(
-    stderr,
-    new cliProgress.MultiBar({
-      stream: stderr,
-      format: formatBar,
-      clearOnComplete: true,
-      hideCursor: true,
-      gracefulExit: false,
-      noTTYOutput: true,
-      forceRedraw: true,
-    }),
-  );
+  const bars = new cliProgress.MultiBar({ ...barOptions(stderr), format: formatBar });
+  return new BarProgress(stderr, bars);
 }
 
 /** What a mode comes to: bars need a terminal that can move its cursor. */
@@ -51,34 +42,21 @@ export function formOf(
   return process.env['TERM'] === 'dumb' ? 'plain' : 'tty';
 }
 
-/** A display whose lines simply follow each other. */
-class LineProgress {
-  constructor(private readonly stderr: Streams['stderr']) {}
-
-  print(line: string): void {
-    this.stderr.write(`${line}\n`);
-  }
-
-  stop(): void {
-    // Every line was complete when it was printed.
-  }
-}
-
-class NoProgress extends LineProgress implements ProgressDisplay {
+class NoProgress extends LineDisplay implements ProgressDisplay {
   update(): void {
     // Nobody wants to know.
   }
 }
 
 /** One JSON object a line, for programs. */
-class JsonProgress extends LineProgress implements ProgressDisplay {
+class JsonProgress extends LineDisplay implements ProgressDisplay {
   update({ phase, done, total, unit, item }: ProgressEvent): void {
     this.print(JSON.stringify({ phase, done, total, unit, item }));
   }
 }
 
 /** Lines for log files: one when a phase begins, then one every few seconds. Exported for its test. */
-export class PlainProgress extends LineProgress implements ProgressDisplay {
+export class PlainProgress extends LineDisplay implements ProgressDisplay {
   private readonly lastShown = new Map<string, number>();
 
   constructor(

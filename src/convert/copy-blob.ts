@@ -4,7 +4,7 @@ import { checkBlobDigest } from '../layer/content-digest';
 import { resourcesOf } from '../layer/resources';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
-import type { BlobDraft, BlobFile, DestinationStore } from '../oci/store';
+import type { BlobDraft, BlobFile, DestinationStore, SourceStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import { partsOf, type NewLayer } from './placed-layers';
 
@@ -24,6 +24,23 @@ export async function copyBlob(
   if (await destination.has(descriptor)) return;
   const draft = await draftOf(destination, file, descriptor, options);
   await draft.commit(descriptor);
+}
+
+/** As copyBlob(), of a blob that a store has: it is fetched only when it is needed. */
+export async function copyBlobFrom(
+  store: SourceStore,
+  destination: DestinationStore,
+  descriptor: Descriptor,
+  options: ResourceOptions,
+): Promise<void> {
+  if (await destination.has(descriptor)) return;
+  const file = await store.openFile(descriptor, options);
+  try {
+    const draft = await draftOf(destination, file, descriptor, options);
+    await draft.commit(descriptor);
+  } finally {
+    await file.close();
+  }
 }
 
 /** A draft with the bytes of `file`, which are those of `descriptor`; the file is not needed any more. */

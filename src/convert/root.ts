@@ -13,7 +13,7 @@ import { indexDocument, replaceContent, rewriteIndex } from './rewrite';
 import type { StoreRun } from './run';
 import { isForeignLayer, isIndexType, isManifestType } from '../format/media-types';
 import type { SourceStore } from '../oci/store';
-import { draftOf } from './copy-blob';
+import { copyBlobFrom } from './copy-blob';
 
 /**
  * One image stands for itself, without a platform, which its config has: containerd imports it without being asked for "erofs" then. Several,
@@ -93,17 +93,8 @@ async function copyManifest(
 ): Promise<void> {
   const parts = await partsOf(source, descriptor);
   for (const part of [...parts, descriptor]) {
-    if (isForeignLayer(part.mediaType)) {
-      await copyForeignBlob({ source, destination }, part, options);
-      continue;
-    }
-    if (await destination.has(part)) continue;
-    const file = await source.openFile(part, options);
-    try {
-      await (await draftOf(destination, file, part, options)).commit(part);
-    } finally {
-      await file.close();
-    }
+    if (isForeignLayer(part.mediaType)) await copyForeignBlob({ source, destination }, part, options);
+    else await copyBlobFrom(source, destination, part, options);
   }
 }
 

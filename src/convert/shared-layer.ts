@@ -2,7 +2,7 @@ import { SeekableErofsError } from '../errors';
 import type { DestinationStore } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import { openSource } from '../store/open';
-import { draftOf, hasLayer } from './copy-blob';
+import { copyBlobFrom, hasLayer } from './copy-blob';
 import type { SharedLayer } from './fleet';
 import { convertLayer } from './layer';
 import { layerName, type LayerRecord } from './layer-record';
@@ -66,15 +66,7 @@ async function copyFrom(
   const { store } = await openSource(place, { ...asked, signal: options.signal });
   try {
     return await pool.open(layer.descriptor.size, options.signal, async () => {
-      for (const part of parts) {
-        if (await destination.has(part)) continue;
-        const file = await store.openFile(part, options);
-        try {
-          await (await draftOf(destination, file, part, options)).commit(part);
-        } finally {
-          await file.close();
-        }
-      }
+      for (const part of parts) await copyBlobFrom(store, destination, part, options);
       return layer;
     });
   } catch (error) {

@@ -45,15 +45,7 @@ export async function erofsSourceAt(
   location: LayerLocation,
   options: ErofsSourceOptions & SharedCacheOptions,
 ): Promise<ByteSource> {
-  const source = await openLocation(location, options);
-  try {
-    const opened = await openInParts(source, options);
-    if (opened !== null) return opened;
-  } catch (error) {
-    await source.close();
-    throw error;
-  }
-  return openWholeImage(await spool(source, options), options);
+  return openAt(location, options, openInParts, openWholeLayer);
 }
 
 /**
@@ -64,15 +56,25 @@ export async function deviceSourceAt(
   location: LayerLocation,
   options: ErofsSourceOptions & SharedCacheOptions,
 ): Promise<ByteSource> {
+  return openAt(location, options, openDeviceInParts, openWholeDevice);
+}
+
+/** In parts, or whole where `openParts` gives null. */
+async function openAt(
+  location: LayerLocation,
+  options: ErofsSourceOptions & SharedCacheOptions,
+  openParts: typeof openInParts,
+  openWhole: typeof openWholeLayer,
+): Promise<ByteSource> {
   const source = await openLocation(location, options);
   try {
-    const opened = await openDeviceInParts(source, options);
+    const opened = await openParts(source, options);
     if (opened !== null) return opened;
   } catch (error) {
     await source.close();
     throw error;
   }
-  return openWholeImage(await spool(source, options), options, openWholeDevice);
+  return openWholeImage(await spool(source, options), options, openWhole);
 }
 
 async function openDeviceInParts(
@@ -113,7 +115,7 @@ function checkSize({ size, name }: ByteSource, descriptor: LayerDescriptor | und
 async function openWholeImage(
   file: BlobFile,
   options: ErofsSourceOptions,
-  open = openWholeLayer,
+  open: typeof openWholeLayer,
 ): Promise<ByteSource> {
   let layer: WholeLayer | undefined;
   const close = async (): Promise<void> => {

@@ -39,8 +39,7 @@ export async function openWholeLayer(file: BlobFile, options: ReadOptions): Prom
   if (kind !== 'seekable') return openWithoutTable(file, kind, options);
   const blob = await unlessUnreadable(openSeekable(file, options));
   if (blob === null) return openWithoutIndex(file, options);
-  const decode: WholeLayer['decode'] = (target, chosen) => decodeTo(file, blob, target, chosen);
-  return { kind, blob, decode, data: file, close: () => undefined };
+  return readFrom(file, kind, blob);
 }
 
 /**
@@ -51,10 +50,7 @@ export async function openWholeDevice(file: BlobFile, options: ReadOptions): Pro
   const { descriptor, indexLayer } = options;
   if (isSeekableLayer(descriptor, indexLayer)) {
     const blob = await unlessUnreadable(openSeekable(file, options));
-    if (blob !== null) {
-      const decode: WholeLayer['decode'] = (target, chosen) => decodeTo(file, blob, target, chosen);
-      return { kind: 'seekable', blob, decode, data: file, close: () => undefined };
-    }
+    if (blob !== null) return readFrom(file, 'seekable', blob);
   }
   const compression = streamCompression(descriptor?.mediaType ?? '');
   if (compression === 'none') return openWithoutTable(file, 'raw', options);
@@ -99,7 +95,12 @@ async function openWithoutTable(
   if (end > file.size)
     throw failure('CORRUPT', file.name, `its index is said to be at byte ${end} of ${file.size}`);
   const blob = await withSpecTree(file, plainSection(end), annotations);
-  const decode: WholeLayer['decode'] = (target, chosen) => decodeTo(file, blob, target, chosen);
+  return readFrom(file, kind, blob);
+}
+
+/** A layer whose frames, or whose bytes, are read where they lie. */
+function readFrom(file: BlobFile, kind: WholeLayer['kind'], blob: SeekableBlob): WholeLayer {
+  const decode: WholeLayer['decode'] = (target, options) => decodeTo(file, blob, target, options);
   return { kind, blob, decode, data: file, close: () => undefined };
 }
 

@@ -14,7 +14,7 @@ import type { CacheLimits } from './cache-room';
 import { canTakeOver, takeOrphan, type FuseDevice } from './orphan';
 import { prepareCacheMount, unmountCache } from './erofs-cache/cache-mount';
 import { LazyFolder } from './lazy-folder';
-import { parseListen } from '../metrics-server';
+import { parseListen } from '../listening';
 import { parseUpstream } from './mirror/request';
 
 /** A server that died has this long to be back, before readers get errors; in milliseconds. */

@@ -1,14 +1,7 @@
-import { writeFile } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
-import { fromSystemError } from '../errors';
-import { maxListSize, parseJson } from '../format/json';
-import { writeAtomically } from '../fs/atomic-file';
-import { checkRecordVersion } from '../fs/record-version';
+import { readList, writeList } from './list-file';
 import type { LazyLayerRequest } from './messages';
 
-/** To be raised when the list changes; earlier ones are read as well, as a newer server goes on with an older one's. */
-const listVersion = 1;
+const format = { version: 1, name: 'layers' };
 
 /** A layer in use, and who has it; absent: mounts. */
 export type ListedLayer = LazyLayerRequest & { holders?: string[] | undefined };
@@ -39,23 +32,15 @@ export class LayerList {
   }
 
   private async write(): Promise<void> {
-    const list = `${JSON.stringify({ version: listVersion, layers: await this.current() })}\n`;
-    if (list === this.written) return;
-    await writeAtomically(this.path, async ({ fd }) => {
-      await promisify(writeFile)(fd, list);
-    });
-    this.written = list;
+    const layers = await this.current();
+    const text = JSON.stringify(layers);
+    if (text === this.written) return;
+    await writeList(this.path, format, layers);
+    this.written = text;
   }
 }
 
-/** What a list has; nothing where there is none. @throws UNSUPPORTED for what a newer server wrote */
-export async function readLayers(path: string): Promise<ListedLayer[]> {
-  const bytes = await readFile(path).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw fromSystemError(path, error);
-  });
-  if (bytes === null) return [];
-  const list = parseJson(bytes, path, maxListSize) as { version?: unknown; layers: ListedLayer[] };
-  checkRecordVersion(path, list.version, listVersion);
-  return list.layers;
+/** The layers of a list, as readList(). */
+export function readLayers(path: string): Promise<ListedLayer[]> {
+  return readList(path, format);
 }

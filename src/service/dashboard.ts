@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
-import { fromSystemError } from '../errors';
 import type { JobOptions, WarningOptions } from '../job';
-import { answerMetrics, parseListen } from '../metrics-server';
+import { parseListen, startListening, untilAborted } from '../listening';
+import { answerMetrics } from '../metrics-server';
 import { queueCounters } from './counters';
 import { dashboardPackages, optional } from './optional';
 import { Queues } from './queues';
@@ -23,7 +23,7 @@ const ownNames = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
  * @throws as Queues.open(), MACHINE where Bull Board is not installed, IO when the address can't be had
  */
 export async function serveDashboard(url: string, listen: string, options: DashboardOptions): Promise<void> {
-  const { host, port } = parseListen(listen);
+  const { host } = parseListen(listen);
   const isLoopback = ownNames.test(host) || host === '::1';
   if (!isLoopback)
     options.onWarning?.(
@@ -39,14 +39,7 @@ export async function serveDashboard(url: string, listen: string, options: Dashb
       else if (!answerMetrics(request, response, counters, () => queues.redis.status === 'ready'))
         page(request, response);
     });
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject).listen({ host, port }, resolve);
-    }).catch((error: unknown) => {
-      throw fromSystemError(listen, error);
-    });
-    const address = server.address();
-    const bound = typeof address === 'object' && address !== null ? address.port : port;
-    options.onReady?.(`http://${host.includes(':') ? `[${host}]` : host}:${bound}/`);
+    options.onReady?.(await startListening(server, listen));
     await untilAborted(options.signal);
     server.closeAllConnections();
     server.close();
@@ -76,17 +69,4 @@ async function createPage(queues: Queues, readOnlyMode: boolean): Promise<Reques
     serverAdapter,
   });
   return serverAdapter.getRouter() as RequestListener;
-}
-
-function untilAborted(signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal?.aborted === true) resolve();
-    signal?.addEventListener(
-      'abort',
-      () => {
-        resolve();
-      },
-      { once: true },
-    );
-  });
 }

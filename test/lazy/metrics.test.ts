@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import type { LazyStatus } from '../../src/lazy/messages';
 import { LazyMetrics } from '../../src/lazy/metrics';
-import { parseListen, serveMetrics } from '../../src/metrics-server';
+import { parseListen } from '../../src/listening';
+import { serveMetrics } from '../../src/metrics-server';
 
 const status: LazyStatus = {
   holders: ['mounts'],

@@ -1,10 +1,4 @@
-import { writeFile } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
-import { fromSystemError } from '../../errors';
-import { maxListSize, parseJson } from '../../format/json';
-import { writeAtomically } from '../../fs/atomic-file';
-import { checkRecordVersion } from '../../fs/record-version';
+import { readList, writeList } from '../list-file';
 import type { LazyLayerRequest } from '../messages';
 
 /** A layer as the cache shows it. */
@@ -25,25 +19,14 @@ export interface CachedImage {
   lastUse: number;
 }
 
-/** To be raised when the list changes; earlier ones are read as well. */
-const listVersion = 1;
+const format = { version: 1, name: 'images' };
 
-/** What a list has; nothing where there is none. @throws UNSUPPORTED for what a newer server wrote, IO, CORRUPT */
-export async function readImages(path: string): Promise<CachedImage[]> {
-  const bytes = await readFile(path).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw fromSystemError(path, error);
-  });
-  if (bytes === null) return [];
-  const list = parseJson(bytes, path, maxListSize) as { version?: unknown; images: CachedImage[] };
-  checkRecordVersion(path, list.version, listVersion);
-  return list.images;
+/** The images of a list, as readList(). */
+export function readImages(path: string): Promise<CachedImage[]> {
+  return readList(path, format);
 }
 
-/** Puts a list in the place of the one before. */
-export async function writeImages(path: string, images: readonly CachedImage[]): Promise<void> {
-  const text = `${JSON.stringify({ version: listVersion, images })}\n`;
-  await writeAtomically(path, async ({ fd }) => {
-    await promisify(writeFile)(fd, text);
-  });
+/** As writeList(). */
+export function writeImages(path: string, images: readonly CachedImage[]): Promise<void> {
+  return writeList(path, format, images);
 }

@@ -10,7 +10,7 @@ import type { HttpResponse } from '../../source/http-client';
 import { readUpTo } from '../../store/registry/body';
 import type { CachedImages } from '../erofs-cache/cached-images';
 import type { LazyAccess } from '../messages';
-import { parseListen } from '../../metrics-server';
+import { parseListen } from '../../listening';
 import { isOwnHost, MirrorError, parseRequest, type MirrorRequest } from './request';
 import { ManifestMemory, type KnownManifest } from './manifest-memory';
 import { SeenManifests } from './seen-manifests';

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { SeekableErofsError, fromSystemError } from '../../errors';
+import { SeekableErofsError } from '../../errors';
 import type { JobOptions, WarningOptions } from '../../job';
-import { answerMetrics, parseListen } from '../../metrics-server';
+import { startListening, untilAborted } from '../../listening';
+import { answerMetrics } from '../../metrics-server';
 import { checkOptions } from '../../options';
 import type { RegistryOptions } from '../../store/registry/options';
 import { queueCounters, type ServiceCounters } from '../counters';
@@ -54,20 +54,9 @@ export async function serveHooks(options: HookOptions): Promise<void> {
     });
     server.requestTimeout = requestTimeout;
     server.maxConnections = 1000;
-    const { host, port } = parseListen(listen);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject).listen({ host, port }, resolve);
-    }).catch((error: unknown) => {
-      throw fromSystemError(listen, error);
-    });
-    onReady?.(`http://${host}:${(server.address() as AddressInfo).port}/`);
+    onReady?.(await startListening(server, listen));
     const polling = poll(intake, policy, options);
-    await new Promise<void>((resolve) => {
-      if (signal?.aborted === true) resolve();
-      signal?.addEventListener('abort', () => {
-        resolve();
-      });
-    });
+    await untilAborted(signal);
     await hooks.untilQuiet();
     server.closeAllConnections();
     server.close();
