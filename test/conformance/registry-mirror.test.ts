@@ -28,6 +28,8 @@ let server: ChildProcess;
 
 interface Answer {
   status: number;
+  /** What stands behind it. */
+  phrase: string;
   headers: Record<string, string | string[] | undefined>;
   body: Buffer;
 }
@@ -44,7 +46,8 @@ async function ask(
       response.on('error', reject);
       response.on('close', () => {
         if (!response.complete) reject(new Error('cut off'));
-        resolve({ status: response.statusCode!, headers: response.headers, body: Buffer.concat(pieces) });
+        const { statusCode, statusMessage, headers } = response;
+        resolve({ status: statusCode!, phrase: statusMessage!, headers, body: Buffer.concat(pieces) });
       });
     });
     asking.on('error', reject);
@@ -108,6 +111,19 @@ async function pushIndexOf(name: string): Promise<void> {
   });
   const headers = { 'content-type': 'application/vnd.oci.image.index.v1+json' };
   expect((await fetch(at('v1'), { method: 'PUT', headers, body })).status).toBe(201);
+}
+
+/** Makes `image:wrong` of the image, the table of one of its layers said to be another. */
+async function pushWrongImage(): Promise<Buffer> {
+  const at = (reference: string) => `http://${registry.host}/v2/image/manifests/${reference}`;
+  const answer = await fetch(at('latest'), { headers: { accept } });
+  const manifest = (await answer.json()) as { layers: { annotations: Record<string, string> }[] };
+  const digest = `sha512:${'0'.repeat(128)}`;
+  manifest.layers[3]!.annotations['dev.containerd.erofs.zstd.chunk_digest'] = digest;
+  const body = Buffer.from(JSON.stringify(manifest));
+  const headers = { 'content-type': answer.headers.get('content-type')! };
+  expect((await fetch(at('wrong'), { method: 'PUT', headers, body })).status).toBe(201);
+  return body;
 }
 
 describe.skipIf(reason !== null)(titleOf('serve --registry', reason), () => {
@@ -281,6 +297,41 @@ describe.skipIf(reason !== null)(titleOf('serve --registry', reason), () => {
     const { layers } = JSON.parse(body.toString()) as { layers: Descriptor[] };
     harm('wrong bytes');
     await expect(get(`blobs/${layers[3]!.digest}`)).rejects.toThrow(/cut off|aborted|hang up|reset/);
+  });
+
+  test('an image that is not what its manifest says is refused, so that containerd asks nobody else for it', async () => {
+    const wrong = await pushWrongImage();
+    const head = await ask(`/v2/image/manifests/wrong?ns=${proxy.host}`, {
+      method: 'HEAD',
+      headers: { accept },
+    });
+    // As of any status below 400, containerd asks no other host after this one.
+    expect([head.status, head.phrase]).toEqual([300, expect.stringContaining('chunk table: digest is')]);
+    expect(errorOf(await get('manifests/wrong'))).toEqual([300, 'DENIED']);
+    // Of a digest it asks the next host after any answer but one that began.
+    await expect(get(`manifests/${digestOf(wrong)}`)).rejects.toThrow(/cut off|aborted|hang up|reset/);
+    expect(await shown()).toEqual([]);
+    expect((await get('manifests/latest')).status).toBe(200);
+    expect(await shown()).toHaveLength(1);
+  });
+
+  test('what fails is not tried twice by one pull', async () => {
+    let asked = 0;
+    proxy.deny = ({ url }) => {
+      if (!url!.includes('/blobs/')) return null;
+      asked++;
+      return 'Basic realm="test"';
+    };
+    const { headers } = await ask(`/v2/image/manifests/latest?ns=${proxy.host}`, {
+      method: 'HEAD',
+      headers: { accept },
+    });
+    expect(asked).toBeGreaterThan(0);
+    const before = asked;
+    const digest = headers['docker-content-digest'] as string;
+    expect(digestOf((await get(`manifests/${digest}`)).body)).toBe(digest);
+    expect(asked).toBe(before);
+    expect(await shown()).toEqual([]);
   });
 
   test('no open proxy: other registries, methods, names and hosts are refused before anybody is asked', async () => {

@@ -3,6 +3,8 @@
 // snapshotter makes of their sources; killed servers come back.
 // Prints SKIP and succeeds where the machine can't run containers. $CONTAINERD_BIN: a directory with containerd's programs.
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   comesUp,
@@ -13,6 +15,7 @@ import {
   runCacheScenario,
   shownImages,
 } from './support/cache-node.mjs';
+import { EROFS } from './support/containerd-daemon.mjs';
 import { runPod } from './support/cri-pod.mjs';
 import { killAtRandom } from './support/kills.mjs';
 import {
@@ -24,6 +27,7 @@ import {
   manifestOf,
   ns,
   pull,
+  pulling,
   removeContainer,
   run,
   runOn,
@@ -40,6 +44,8 @@ const scenarios = {
   bothForms,
   bothFormsByCri,
   hostile,
+  hostilePair,
+  mirrorAlone,
   removed,
   killed: (test) => killAtRandom(test, () => comesUp(test)),
   nothingLeft,
@@ -124,18 +130,21 @@ async function bothFormsByCri(test) {
 }
 
 /** What a registry gives that is not what the manifest says: the pull fails, and nothing of it is there. */
-function hostile(test) {
+async function hostile(test) {
   const { registry } = test;
   const image = convert(test, 'hostile', 'unseen:three');
   const [layer] = layersOf(image);
-  const offset = Number(layer.annotations['dev.containerd.erofs.zstd.chunk_table_offset']) + 16;
-  const restore = registry.damage(layer.digest, offset);
+  const restore = damageTable(registry, layer);
   const before = shownImages(test);
-  assert.throws(() => pull(test, 'hostile', image));
+  expectNothingWhole(test, image, () =>
+    assert.throws(
+      () => pull(test, 'hostile', image),
+      /failed to resolve image.* 300 .*chunk table: digest is/s,
+    ),
+  );
   assert.deepEqual(shownImages(test), before);
   restore();
-  // containerd has the manifest from before, and what it got of the layer: of its tag it asks only what it names.
-  expectNothingWhole(test, image, () => pull(test, 'hostile', image));
+  await onceForgotten(() => expectNothingWhole(test, image, () => pull(test, 'hostile', image)));
   assert.equal(run(test, 'hostile', image), EXPECTED_OUTPUT);
   for (const namespace of ['hostile', 'hostile-anew']) {
     lazy(test, 'rm', `docker://${image}`);
@@ -143,6 +152,58 @@ function hostile(test) {
     assert.equal(run(test, namespace, image), EXPECTED_OUTPUT, `${namespace}, removed from the cache before`);
   }
   console.log('ok: a layer whose table is not what the manifest says is neither shown nor pulled');
+}
+
+/** containerd's file of hosts names the mirror as the registry, and no other. */
+function mirrorAlone(test) {
+  const { at, registry } = test;
+  const file = join(at('certs'), registry.host, 'hosts.toml');
+  const before = readFileSync(file, 'utf8');
+  const [, mirror] = /\[host\.'(.*)'\]/.exec(before);
+  writeFileSync(file, `server = '${mirror}'\ncapabilities = ['pull', 'resolve']\n`);
+  const image = convert(test, 'alone', 'sharing:6');
+  expectNothingWhole(test, image, () => pull(test, 'alone', image));
+  writeFileSync(file, `server = '${mirror.replace(/\d+$/, '1')}'\ncapabilities = ['pull', 'resolve']\n`);
+  assert.throws(
+    () => pull(test, 'alone-down', convert(test, 'alone-down', 'sharing:7')),
+    /connection refused/,
+  );
+  writeFileSync(file, before);
+  console.log('ok: nothing is pulled past a mirror that is the only host');
+}
+
+/** The same of an EROFS image beside tars, which `ctr` asks for by its digest, with the tars or alone. */
+async function hostilePair(test) {
+  const { daemon, registry } = test;
+  const image = convert(test, 'hostile-pair', 'sharing:5', '--append-to-index');
+  const erofs = manifestOf(image).manifests.find(({ platform }) => platform['os.features'] !== undefined);
+  const converted = `${image.slice(0, image.lastIndexOf(':'))}@${erofs.digest}`;
+  const restore = damageTable(registry, layersOf(converted).at(-1));
+  const pullIt = (...flags) =>
+    daemon.ctr(ns(test, 'hostile-pair'), ...pulling(test, image).toSpliced(2, 0, ...flags));
+  for (const flags of [[], ['--platform', EROFS]])
+    expectNothingWhole(test, converted, () => assert.throws(() => pullIt(...flags)));
+  restore();
+  await onceForgotten(() => pullIt());
+  const own = run(test, 'hostile-pair', image, '/bin/sh', '-c', 'read own < /own; echo $own; sleep 1');
+  assert.equal(own, '5\n');
+  console.log('ok: of an index with a wrong EROFS image neither is pulled');
+}
+
+function damageTable(registry, { digest, annotations }) {
+  return registry.damage(digest, Number(annotations['dev.containerd.erofs.zstd.chunk_table_offset']) + 16);
+}
+
+/** The mirror refuses an image for a while before it looks at it again. */
+async function onceForgotten(act) {
+  for (const deadline = Date.now() + 30_000; ;) {
+    try {
+      return act();
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  }
 }
 
 /** A layer can't be taken out of the cache while a container runs from it; afterwards it goes. */

@@ -78,7 +78,7 @@ async function withStore<T>(
 /**
  * An EROFS image's layers under its own DiffIDs. A chunk index that is a layer of its own has no files: its name leads to the layer before it, which
  * it vouches for, and which changes nothing upon itself.
- * @throws MISMATCH when the config has other DiffIDs than the layers: nothing would ever compare those
+ * @throws UNSUPPORTED when the config has other DiffIDs than the layers: nothing here would ever compare those
  */
 export function ownLayers(image: Pick<Image, 'manifest' | 'config'>, origin: Origin): CachedLayer[] {
   const { manifest, config } = image;
@@ -94,7 +94,7 @@ export function ownLayers(image: Pick<Image, 'manifest' | 'config'>, origin: Ori
 
 function checkName({ digest }: Descriptor, said: string | undefined, diffId: string): void {
   if (said === undefined || said === diffId) return;
-  throw failure('MISMATCH', digest, `the image's config says that its DiffID is ${said}, it is ${diffId}`);
+  throw failure('UNSUPPORTED', digest, `the image's config says that its DiffID is ${said}, it is ${diffId}`);
 }
 
 /** EROFS layers under the DiffIDs of the tars that their descriptors say they were made of; null unless each tar has one. */

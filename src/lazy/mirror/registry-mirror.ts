@@ -13,11 +13,16 @@ import type { LazyAccess } from '../messages';
 import { parseListen } from '../../listening';
 import { isOwnHost, MirrorError, parseRequest, type MirrorRequest } from './request';
 import { ManifestMemory, type KnownManifest } from './manifest-memory';
-import { SeenManifests } from './seen-manifests';
+import { SeenManifests, WrongImage } from './seen-manifests';
 import { Upstreams, type Repository } from './upstream';
 
 /** A manifest's answer waits at most so long for its layers; in milliseconds. */
 const addTime = 60_000;
+/**
+ * Of an image that is not what its manifest says. After 4xx and 5xx containerd asks the next host of its list, which is the registry itself, and
+ * compares nothing but the DiffID; at a redirection that leads nowhere it gives up.
+ */
+const refusedStatus = 300;
 const maxConnections = 512;
 const maxAccept = 4096;
 /** A port is free again soon after the server before has ended; in milliseconds. */
@@ -68,7 +73,7 @@ class RegistryMirror {
     this.upstreamHosts = options.upstreams.map((host) => host.toLowerCase());
     const access = { ...options.access, privateHosts: this.upstreamHosts };
     this.upstreams = new Upstreams(access);
-    this.seen = new SeenManifests(options.images, access);
+    this.seen = new SeenManifests(options.images, access, options.onWarning);
     this.server = createServer((request, response) => {
       void this.answer(request, response);
     });
@@ -165,7 +170,7 @@ class RegistryMirror {
     const digest = isByDigest ? reference : answer.header('docker-content-digest');
     if (digest === undefined || !isDigest(digest)) return;
     if (!isByDigest) this.seen.onTag(place, reference, digest);
-    await this.inTime(`${place}, ${reference}`, async () => {
+    await this.inTime(asked, async () => {
       if (await this.seen.isSettled(place, digest)) return;
       const known = this.memory.get(place, digest);
       const manifest =
@@ -203,10 +208,20 @@ class RegistryMirror {
   ): Promise<void> {
     const { reference } = asked;
     const { bytes, headers } = manifest;
-    await this.inTime(`${placeOf(asked)}, ${reference}`, () => this.addLayers(asked, manifest, repository));
-    const digest = isDigest(reference) ? reference : digestOf(bytes);
+    const isByDigest = isDigest(reference);
+    const digest = isByDigest ? reference : digestOf(bytes);
     const own = { 'content-length': bytes.length, 'docker-content-digest': digest };
-    response.writeHead(200, { ...headers, ...own }).end(bytes);
+    const answer = { ...headers, ...own };
+    try {
+      await this.inTime(asked, () => this.addLayers(asked, manifest, repository));
+    } catch (error) {
+      if (!isByDigest) throw error;
+      // Of what it knows the digest of, containerd asks the next host whatever the status: an answer has to begin, and break off.
+      response.writeHead(200, answer).flushHeaders();
+      response.socket?.destroySoon();
+      return;
+    }
+    response.writeHead(200, answer).end(bytes);
   }
 
   private async addLayers(
@@ -227,10 +242,16 @@ class RegistryMirror {
     await this.seen.onManifest(seen, this.memory.over(place, store));
   }
 
-  /** Waits for layers, but not for ever. An image that can't be read lazily is the client's to pull, and to check, as from the upstream itself. */
-  private async inTime(what: string, add: () => Promise<void>): Promise<void> {
+  /**
+   * Waits for layers, but not for ever. An image that can't be read lazily is the client's to pull, and to check, as from the upstream itself.
+   * @throws MirrorError for an image that is not what its manifest says
+   */
+  private async inTime(asked: MirrorRequest, add: () => Promise<void>): Promise<void> {
     const adding = add().catch((error: unknown) => {
-      this.options.onWarning(`${what}: not in the cache: ${(error as Error).message}`);
+      if (error instanceof WrongImage) throw new MirrorError(refusedStatus, 'DENIED', error.message);
+      this.options.onWarning(
+        `${placeOf(asked)}, ${asked.reference}: not in the cache: ${(error as Error).message}`,
+      );
     });
     await Promise.race([adding, sleep(addTime, undefined, { ref: false })]);
   }
@@ -270,7 +291,9 @@ class RegistryMirror {
     const text = JSON.stringify({ errors: [{ code: known.code, message: known.message }] });
     const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
     if (known.status === 405) response.setHeader('allow', 'GET, HEAD');
-    response.writeHead(known.status, headers).end(method === 'HEAD' ? undefined : text);
+    // HEAD has nothing else that says why.
+    const phrase = known.message.slice(0, 500).replace(/[^\x20-\x7e]/g, '?');
+    response.writeHead(known.status, phrase, headers).end(method === 'HEAD' ? undefined : text);
   }
 }
 

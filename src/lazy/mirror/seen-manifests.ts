@@ -1,3 +1,4 @@
+import type { SeekableErofsError } from '../../errors';
 import { isErofsLayer, isIndexType, isManifestType } from '../../format/media-types';
 import { isIndexLayer } from '../../image/composition';
 import { layersOf } from '../../image/image-layers';
@@ -13,12 +14,23 @@ import { ownLayers, tarLayers } from '../erofs-cache/cache-image';
 import type { CachedImages } from '../erofs-cache/cached-images';
 import type { CachedLayer } from '../erofs-cache/image-list';
 import type { LazyAccess } from '../messages';
+import { Bounded } from './bounded';
+import { RecentFailures } from './recent-failures';
 
 /** Names and manifests that are remembered; an answer with thousands of them must not push out all others' at once. */
 const maxRemembered = 10_000;
 const maxPairs = 16;
 
 type Store = Pick<SourceStore, 'readJson'>;
+
+/** An image that is not what its manifest says: nobody is to have it. */
+export class WrongImage extends Error {
+  /** Null for failures of another kind, after which the image may be had another way, or later. */
+  static of(error: unknown): WrongImage | null {
+    const { code, message } = error as Partial<SeekableErofsError>;
+    return code === 'MISMATCH' || code === 'CORRUPT' ? new WrongImage(message, { cause: error }) : null;
+  }
+}
 
 /** A manifest that goes through the mirror. */
 interface SeenManifest {
@@ -50,11 +62,14 @@ export class SeenManifests {
   private readonly covered = new Bounded<string>(maxRemembered);
   /** `place@digest` of manifests, and of indexes that a tag named, in which nothing is for the cache. */
   private readonly others = new Bounded<true>(maxRemembered);
+  /** Of manifests, `place@digest`: a pull asks for each more than once. */
+  private readonly failures = new RecentFailures();
   private readonly adding = new Map<string, Promise<void>>();
 
   constructor(
     private readonly images: Pick<CachedImages, 'put' | 'isShown'>,
     private readonly access: LazyAccess,
+    private readonly onWarning: (line: string) => void,
   ) {}
 
   /** A registry says what a tag names. */
@@ -68,7 +83,11 @@ export class SeenManifests {
     return this.others.get(key) === true || this.isShown(key, digest);
   }
 
-  /** Resolves when the layers of an image of ours are in the cache, or it is none. @throws what is wrong with it */
+  /**
+   * Resolves when the layers of an image of ours are in the cache, or it is none, or they can't be had now: the client pulls those, and checks
+   * them, as from the upstream itself.
+   * @throws WrongImage
+   */
   async onManifest(seen: SeenManifest, store: Store): Promise<void> {
     const { place, tag, descriptor } = seen;
     if (tag !== null) this.onTag(place, tag, descriptor.digest);
@@ -84,9 +103,26 @@ export class SeenManifests {
     };
     // Clients ask at the same time: for several pods, or one after its time-out.
     const name = `${key} ${reference ?? ''}`;
-    const adding = this.adding.get(name) ?? add().finally(() => this.adding.delete(name));
+    const adding =
+      this.adding.get(name) ?? this.unlessFailed(key, add).finally(() => this.adding.delete(name));
     this.adding.set(name, adding);
     await adding;
+  }
+
+  /** What failed is not tried again at once. */
+  private async unlessFailed(key: string, add: () => Promise<void>): Promise<void> {
+    const failed = this.failures.get(key);
+    if (failed instanceof WrongImage) throw failed;
+    if (failed !== undefined) return;
+    try {
+      await add();
+    } catch (error) {
+      const wrong = WrongImage.of(error);
+      this.failures.set(key, wrong ?? (error as Error));
+      const outcome = wrong === null ? 'not in the cache' : 'refused';
+      this.onWarning(`${key}: ${outcome}: ${(error as Error).message}`);
+      if (wrong !== null) throw wrong;
+    }
   }
 
   private isShown(key: string, digest: string): Promise<boolean> {
@@ -114,7 +150,13 @@ export class SeenManifests {
     for (const entry of fitting.slice(0, maxPairs)) this.tagged.set(`${place}@${entry.digest}`, reference);
     let isAdded = false;
     for (const pair of pairs) {
-      isAdded = (await this.addPair(pair, { place, reference, digest }, store)) || isAdded;
+      try {
+        isAdded = (await this.addPair(pair, { place, reference, digest }, store)) || isAdded;
+      } catch (error) {
+        this.failures.set(`${place}@${pair.erofs.digest}`, WrongImage.of(error) ?? (error as Error));
+        // Of the index nothing is wrong: who wants the tars may have it.
+        throw new Error((error as Error).message, { cause: error });
+      }
     }
     return isAdded;
   }
@@ -176,23 +218,4 @@ function isOurs({ layers }: Manifest): boolean {
     (isErofsLayer(layer.mediaType) &&
       (isSeekableLayer(layer) || (i + 1 < layers.length && isIndexLayer(layers[i + 1]!))));
   return layers.length > 0 && layers.every(isSeekable);
-}
-
-/** Forgets what was set longest ago. */
-class Bounded<T> {
-  private readonly values = new Map<string, T>();
-
-  constructor(private readonly limit: number) {}
-
-  get(key: string): T | undefined {
-    return this.values.get(key);
-  }
-
-  set(key: string, value: T): void {
-    this.values.delete(key);
-    this.values.set(key, value);
-    if (this.values.size <= this.limit) return;
-    const [oldest] = this.values.keys();
-    this.values.delete(oldest!);
-  }
 }
