@@ -1,4 +1,4 @@
-import { SeekableErofsError, failure } from '../errors';
+import { failure } from '../errors';
 import { serializeVeritySuperblock } from '../format/verity-superblock';
 import { decodeFrame, placeFrame } from '../layer/decoded-range';
 import type { ChunkPlace } from './chunk-store';
@@ -55,11 +55,6 @@ export class ChunkDecoder {
     if (skipped > 0) head.set(serializeVeritySuperblock(superblock));
     return Buffer.concat([head, bytes.subarray(skipped)]);
   }
-}
-
-/** Whether an error says that bytes came which are not those of the layer. */
-export function isWrong(error: unknown): boolean {
-  return error instanceof SeekableErofsError && (error.code === 'MISMATCH' || error.code === 'CORRUPT');
 }
 
 /** The bytes with zeros behind them, as many as the layer's file has there. */

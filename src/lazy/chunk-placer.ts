@@ -1,5 +1,6 @@
-import { ChunkDecoder, isWrong } from './chunk-decoder';
+import type { ChunkDecoder } from './chunk-decoder';
 import type { ChunkStore } from './chunk-store';
+import { isWrong } from './error-kinds';
 import type { LargeChunks, SpooledFrame } from './large-chunks';
 import { isLargeChunk, type LayerChunks } from './layer-chunks';
 import type { LazyObserver } from './observer';
@@ -62,7 +63,7 @@ export class ChunkPlacer {
       if (decoded !== null) await store.write(chunk, decoded);
       else await store.fill(chunk, (target) => decoder.place(chunk, frame, name, target));
     } catch (error) {
-      if (isWrong(error)) throw error;
+      if (isWrong(error) || this.closing.aborted) throw error;
       return this.unstored(error, decoded ?? decoder.decode(chunk, frame, name));
     }
     this.hasWarnedOfDisk = false;
@@ -70,7 +71,7 @@ export class ChunkPlacer {
   }
 
   private unstored<T>(error: unknown, bytes: T): T {
-    this.warnOfDisk(error, 'chunks are served without being stored');
+    if (!this.closing.aborted) this.warnOfDisk(error, 'chunks are served without being stored');
     return bytes;
   }
 }

@@ -1,14 +1,16 @@
 import { webcrypto } from 'node:crypto';
-import { fdatasync } from 'node:fs';
+import { fdatasync, read } from 'node:fs';
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { fromSystemError } from '../errors';
+import { failure, fromSystemError } from '../errors';
 import { syncFolder } from '../fs/atomic-file';
 import { writeFully } from '../fs/write-fully';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
 import { readExactly } from './chunk-list';
+
+const readFd = promisify(read);
 
 /** Names in a store's folder. */
 const dataName = 'data';
@@ -46,6 +48,9 @@ export class ChunkStore {
   /** Chunks in the file whose digest is not on disk yet, and their digests. */
   private unsynced = new Map<number, Uint8Array>();
   private syncing: Promise<void> = Promise.resolve();
+  /** Work on the files that is under way. */
+  private readonly uses = new Set<Promise<unknown>>();
+  private readonly closing = new AbortController();
   /** How many chunks are here, and the bytes of them. */
   count = 0;
   bytes = 0;
@@ -92,7 +97,7 @@ export class ChunkStore {
     return this.count === this.chunks;
   }
 
-  /** For native code that reads from it what is checked. It stays this store's. */
+  /** For native code that reads from it what is checked. It stays this store's; who works with it for longer does so in use(). */
   get fd(): number {
     return this.data.fd;
   }
@@ -111,12 +116,33 @@ export class ChunkStore {
     return hasBit(this.checked, chunk);
   }
 
+  /**
+   * Runs work on the files: they stay open until it has ended. Its signal is aborted when the store is to be closed.
+   * @throws CANCELLED when the store is closed, or is about to be
+   */
+  async use<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { signal } = this.closing;
+    if (signal.aborted) throw failure('CANCELLED', this.path, 'the layer is not served any more');
+    const running = work(signal);
+    this.uses.add(running);
+    try {
+      return await running;
+    } finally {
+      this.uses.delete(running);
+    }
+  }
+
+  /** Reads bytes of chunks that are here, from `position` of the layer's file. */
+  async read(bytes: Buffer, position: number): Promise<void> {
+    await this.use(() => readFd(this.data.fd, bytes, 0, bytes.length, position));
+  }
+
   /** Compares a chunk with its digest, once. False when it is not here; one that is not what it was is not here from then on. */
   async check(chunk: number): Promise<boolean> {
     if (!this.has(chunk) || this.isChecked(chunk)) return this.has(chunk);
     let checking = this.checking.get(chunk);
     if (checking === undefined) {
-      checking = this.compare(chunk).finally(() => this.checking.delete(chunk));
+      checking = this.use(() => this.compare(chunk)).finally(() => this.checking.delete(chunk));
       this.checking.set(chunk, checking);
     }
     return checking;
@@ -143,7 +169,8 @@ export class ChunkStore {
    * next sync(). When that fails, the chunk stays absent.
    */
   async fill(chunk: number, put: (target: ChunkPlace) => Promise<Uint8Array>): Promise<void> {
-    const sha256 = await put({ fd: this.data.fd, offset: this.starts[chunk]!, name: this.path });
+    const target = { fd: this.data.fd, offset: this.starts[chunk]!, name: this.path };
+    const sha256 = await this.use(() => put(target));
     if (this.has(chunk)) return;
     this.add(chunk);
     setBit(this.checked, chunk);
@@ -170,10 +197,11 @@ export class ChunkStore {
     this.count = this.bytes = 0;
   }
 
-  /** Syncs, and lets go of the files. */
+  /** Waits for work under way, syncs, and lets go of the files. */
   async close(): Promise<void> {
+    this.closing.abort();
     try {
-      await Promise.allSettled(this.checking.values());
+      await Promise.allSettled(this.uses);
       await this.sync();
       await this.remember();
     } finally {

@@ -29,21 +29,30 @@ const threads = 1;
 
 /**
  * Checks a layer of which all chunks are here as a whole: its DiffID, and the root digest of the blob's tree over its data. MISMATCH when it
- * is not what it should be, though each frame was.
+ * is not what it should be, though each frame was. CANCELLED when the layer is closed meanwhile.
  */
 export async function checkComplete(
+  request: LazyLayerRequest,
+  opened: Pick<OpenedLayer, 'blob' | 'store'>,
+): Promise<void> {
+  await opened.store.use((signal) => checkWhole(request, opened, signal));
+}
+
+async function checkWhole(
   { diffId }: LazyLayerRequest,
   { blob, store }: Pick<OpenedLayer, 'blob' | 'store'>,
+  signal: AbortSignal,
 ): Promise<void> {
   const name = store.path;
   const source = new native.Source({ fd: store.fd, name, offset: 0, size: blob.section.uncompressedSize });
   try {
-    const digest = await runNative({}, (job) => native.hashSource(source, job), name);
+    const digest = await runNative({ signal }, (job) => native.hashSource(source, job), name);
     checkSameDigest(`layer ${diffId}: DiffID`, diffId, formatDigest('sha256', digest));
   } finally {
     source.close();
   }
-  if (blob.tree?.vouched === true) await checkDataTree({ fd: store.fd, name }, blob.tree, { threads });
+  if (blob.tree?.vouched === true)
+    await checkDataTree({ fd: store.fd, name }, blob.tree, { threads, signal });
 }
 
 /**
@@ -60,7 +69,7 @@ export async function publishComplete(
   const lock = await acquireLock(`${folder}.lock`, { mode: 0o600 });
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    if (!(await isThere(join(folder, 'image')))) await share(store, folder);
+    if (!(await isThere(join(folder, 'image')))) await store.use(() => share(store, folder));
     const vouched: Vouched = { unvouchedTree: blob.tree?.vouched === false, verity };
     for (const voucher of vouchers) await writeVouched(join(folder, `vouched-${voucher}.json`), vouched);
   } catch (error) {

@@ -1,6 +1,7 @@
 import { SeekableErofsError } from '../errors';
 import { makeRoom, markUsed, type CacheLimits } from './cache-room';
 import { checkComplete, publishComplete } from './complete-layer';
+import { isCancelled } from './error-kinds';
 import type { FetchQueue } from './fetch-queue';
 import type { LazyFolder } from './lazy-folder';
 import type { ServedLayer, ServedLayers } from './served-layers';
@@ -118,8 +119,8 @@ export class LayerUpkeep {
         served.wasChecked = true;
         await this.complete(served);
       } catch (error) {
-        // Released meanwhile, its file was closed: the next server of it goes on.
-        if (this.parts.layers.isInUse(served)) this.parts.onWarning((error as Error).message);
+        // Closed meanwhile: the next server of it goes on.
+        if (!isCancelled(error)) this.parts.onWarning((error as Error).message);
       }
     }
   }

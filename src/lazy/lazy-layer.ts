@@ -1,13 +1,12 @@
-import { read } from 'node:fs';
-import { promisify } from 'node:util';
-import { SeekableErofsError, failure } from '../errors';
+import { failure } from '../errors';
 import type { FuseEvent, NativeFuseServer } from '../native/fuse-server';
 import type { ByteSource } from '../source/byte-source';
-import { ChunkDecoder, isWrong } from './chunk-decoder';
+import { ChunkDecoder } from './chunk-decoder';
 import { ChunkPlacer } from './chunk-placer';
 import type { ChunkStore } from './chunk-store';
 import type { DecodeBudget } from './decode-budget';
 import { Demands } from './demands';
+import { isNoSpace, isWrong } from './error-kinds';
 import type { FetchQueue, FetchTarget, Urgency } from './fetch-queue';
 import { Foreseen } from './foreseen';
 import { FrameRequests } from './frame-requests';
@@ -23,7 +22,6 @@ import type { SharedChunks } from './shared-chunks';
 import { SharedTakings } from './shared-takings';
 import { Takings } from './takings';
 
-const readFd = promisify(read);
 const inputOutputError = 5; // EIO
 /** Bytes of the layer that the background asks for at once. */
 const backgroundStep = 8 << 20;
@@ -153,7 +151,7 @@ export class LazyLayer implements FetchTarget {
         const start = Math.max(offset, this.starts[chunk]!);
         const part = bytes.subarray(start - offset, Math.min(end, this.starts[chunk + 1]!) - offset);
         const unstored = await this.obtain(chunk);
-        if (unstored === null) await readFd(this.store.fd, part, 0, part.length, start);
+        if (unstored === null) await this.store.read(part, start);
         else unstored.copy(part, 0, start - this.starts[chunk]!);
       }
       return bytes;
@@ -221,7 +219,7 @@ export class LazyLayer implements FetchTarget {
   async close(): Promise<void> {
     this.closing.abort();
     this.parts.queue.forget(this);
-    this.demands.failAll(failure('CANCELLED', this.requests.source.name, 'the layer is not served any more'));
+    this.demands.failAll(notServed(this.requests.source.name));
     const requestsEnded = this.requests.close();
     await this.takings.end();
     await requestsEnded;
@@ -277,6 +275,7 @@ export class LazyLayer implements FetchTarget {
 
   /** The bytes of a chunk that could not be stored; null when it is in the store. */
   private obtain(chunk: number): Promise<Buffer | null> {
+    if (this.isClosed) return Promise.reject(notServed(this.requests.source.name));
     if (this.store.isChecked(chunk)) return Promise.resolve(null);
     return new Promise((resolve, reject) => {
       this.demands.add(chunk).callers.push({ resolve, reject });
@@ -316,6 +315,7 @@ export class LazyLayer implements FetchTarget {
 
   /** Tells those who wait for a chunk. */
   private came(chunk: number, unstored: Buffer | null): void {
+    if (this.isClosed) return;
     const waited = this.demands.came(chunk, unstored);
     if (unstored === null) this.parts.fuse.stored(this.node, chunk);
     else this.parts.fuse.delivered(this.node, chunk, unstored);
@@ -387,6 +387,4 @@ export class LazyLayer implements FetchTarget {
   }
 }
 
-function isNoSpace(error: unknown): boolean {
-  return error instanceof SeekableErofsError && error.code === 'NO_SPACE';
-}
+const notServed = (name: string) => failure('CANCELLED', name, 'the layer is not served any more');

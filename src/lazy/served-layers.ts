@@ -11,6 +11,7 @@ import type { FuseEvent, FuseFile, NativeFuseServer } from '../native/fuse-serve
 import { AttachedTraces } from './attached-traces';
 import { storeLock } from './cache-room';
 import { DecodeBudget } from './decode-budget';
+import { isCancelled } from './error-kinds';
 import type { FetchQueue } from './fetch-queue';
 import { LayerList, readLayers, type ListedLayer } from './layer-list';
 import { LayerSources } from './layer-sources';
@@ -102,7 +103,7 @@ export class ServedLayers {
     return settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
   }
 
-  isInUse({ request: { key }, layer }: ServedLayer): boolean {
+  private isInUse({ request: { key }, layer }: ServedLayer): boolean {
     return this.layers.has(key) && this.byNode.get(layer.node) === layer;
   }
 
@@ -228,8 +229,7 @@ export class ServedLayers {
       const reads = await expected;
       if (this.isInUse(served)) await prefetchReads(layer, answer.size, request, reads);
     } catch (error) {
-      // Released meanwhile, its file was closed.
-      if (this.isInUse(served)) this.parts.onWarning((error as Error).message);
+      if (!isCancelled(error)) this.parts.onWarning((error as Error).message);
     }
   }
 

@@ -176,6 +176,35 @@ test('a new store waits for no disk: five layers of a mount would take as many t
   folders.mockRestore();
 });
 
+test('a store waits with closing its files for who works on them, and lets nobody begin any more', async () => {
+  const store = await ChunkStore.open(folder, starts);
+  let goOn = (): void => undefined;
+  const going = new Promise<void>((resolve) => (goOn = resolve));
+  let isAborted = false;
+  const working = store.use(async (signal) => {
+    await going;
+    isAborted = signal.aborted;
+    await writeFully(store.fd, chunk(3), starts[3]!);
+  });
+  const filling = store.fill(4, async ({ fd, offset }) => {
+    await going;
+    await writeFully(fd, chunk(4), offset);
+    return new Uint8Array(32).fill(1);
+  });
+  const closed = vi.fn();
+  const closing = store.close().then(closed);
+  const refused = { code: 'CANCELLED' };
+  await expect(store.write(5, chunk(5))).rejects.toMatchObject(refused);
+  await expect(store.read(Buffer.alloc(10), 0)).rejects.toMatchObject(refused);
+  await expect(store.use(() => Promise.resolve())).rejects.toMatchObject(refused);
+  expect(closed).not.toHaveBeenCalled();
+  goOn();
+  await Promise.all([working, filling, closing]);
+  expect([isAborted, await onDisk()]).toEqual([true, [4]]);
+  const data = await readFile(join(folder, 'data'));
+  expect(data.subarray(300, 500).equals(Buffer.concat([chunk(3), chunk(4)]))).toBe(true);
+});
+
 test('a folder that can not be opened is an error with its name', async () => {
   await writeFile(join(folder, 'file'), '');
   await expect(ChunkStore.open(join(folder, 'file'), starts)).rejects.toMatchObject({ code: 'IO' });

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { decodeBlob, encodeLayer } from '../../src';
 import { failure } from '../../src/errors';
 import { ChunkStore } from '../../src/lazy/chunk-store';
+import { checkComplete } from '../../src/lazy/complete-layer';
 import { DecodeBudget } from '../../src/lazy/decode-budget';
 import { FetchQueue } from '../../src/lazy/fetch-queue';
 import { layerChunks } from '../../src/lazy/layer-chunks';
@@ -314,4 +315,30 @@ test('a chunk that is too large for memory can not be had on a full disk, and it
   await layer.fetchNow(0, 1);
   expect(layer.store.has(0)).toBe(true);
   await close();
+});
+
+test('a layer that is closed while chunks come says nothing of its disk, and gives nothing out any more', async () => {
+  const { descriptor, device } = await makeLayer('containerd');
+  const warnings: string[] = [];
+  const { layer, blob, close } = await openLazy(descriptor, [right], {
+    onWarning: (line) => warnings.push(line),
+  });
+  const { store } = layer;
+  const fill = store.fill.bind(store);
+  const begun = vi.fn();
+  const closing = vi.spyOn(store, 'close');
+  store.fill = async (...args) => {
+    begun();
+    while (closing.mock.calls.length === 0) await sleep(1);
+    return fill(...args);
+  };
+  missing(layer, 0);
+  await until(() => begun.mock.calls.length === 1);
+  await close();
+  const refused = { code: 'CANCELLED' };
+  await expect(layer.fetchNow(2, 3)).rejects.toMatchObject(refused);
+  await expect(layer.asSource(device.length).read(0, 10)).rejects.toMatchObject(refused);
+  await expect(checkComplete({ diffId: '' } as never, { blob, store })).rejects.toMatchObject(refused);
+  await sleep(10);
+  expect([warnings, stored, failed]).toEqual([[], [], []]);
 });

@@ -1,4 +1,3 @@
-import type { SeekableErofsError } from '../../errors';
 import { isErofsLayer, isIndexType, isManifestType } from '../../format/media-types';
 import { isIndexLayer } from '../../image/composition';
 import { layersOf } from '../../image/image-layers';
@@ -11,6 +10,7 @@ import { choosePlatform, hostPlatform, platformMatches } from '../../oci/platfor
 import type { SourceStore } from '../../oci/store';
 import type { Descriptor, Manifest } from '../../oci/types';
 import { ownLayers, tarLayers } from '../erofs-cache/cache-image';
+import { isWrong } from '../error-kinds';
 import type { CachedImages } from '../erofs-cache/cached-images';
 import type { CachedLayer } from '../erofs-cache/image-list';
 import type { LazyAccess } from '../messages';
@@ -27,8 +27,7 @@ type Store = Pick<SourceStore, 'readJson'>;
 export class WrongImage extends Error {
   /** Null for failures of another kind, after which the image may be had another way, or later. */
   static of(error: unknown): WrongImage | null {
-    const { code, message } = error as Partial<SeekableErofsError>;
-    return code === 'MISMATCH' || code === 'CORRUPT' ? new WrongImage(message, { cause: error }) : null;
+    return isWrong(error) ? new WrongImage((error as Error).message, { cause: error }) : null;
   }
 }
 
