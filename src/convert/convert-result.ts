@@ -1,5 +1,21 @@
 import type { LeftOut } from './companions';
 
+/** What became of a layer. */
+export interface ResultLayer {
+  /** Digest of the source's layer. */
+  source: string;
+  /** Null in an `erofs-cache:`, whose entries are found by their DiffIDs. */
+  digest: string | null;
+  size: number;
+  /** In an `erofs-cache:` that of the source's layer. */
+  diffId: string;
+  uncompressedSize: number | null;
+  /** Passed through as it was, or converted before. */
+  reused: boolean;
+  /** The layer before it that has the data of its files, with `deviceTar`. */
+  device?: { digest: string; size: number; diffId: string };
+}
+
 /** What became of an image. */
 export interface ConvertResult {
   source: string;
@@ -11,18 +27,7 @@ export interface ConvertResult {
     platform: string;
     /** In an `erofs-cache:` the source's. */
     digest: string;
-    layers: {
-      /** Digest of the source's layer. */
-      source: string;
-      /** Null in an `erofs-cache:`, whose entries are found by their DiffIDs. */
-      digest: string | null;
-      size: number;
-      /** In an `erofs-cache:` that of the source's layer. */
-      diffId: string;
-      uncompressedSize: number | null;
-      /** Passed through as it was, or converted before. */
-      reused: boolean;
-    }[];
+    layers: ResultLayer[];
   }[];
   /** The run in numbers; a layer that occurs twice counts once. */
   summary: {

@@ -63,6 +63,6 @@ function summarise(
     sourceDigest: set.descriptor.digest,
     layers: layers.length,
     bytesIn: total(layers.map(({ source }) => sizes.get(source) ?? 0)),
-    bytesOut: total(layers.map(({ size }) => size)),
+    bytesOut: total(layers.map(({ size, device }) => size + (device?.size ?? 0))),
   };
 }

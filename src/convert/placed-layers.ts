@@ -14,7 +14,7 @@ export interface NewLayer {
 }
 
 /** A layer as a manifest and a config have it. */
-interface PlacedPart {
+export interface PlacedPart {
   descriptor: Descriptor;
   diffId: string;
 }

@@ -10,8 +10,9 @@ import { checkConversion } from './check-conversion';
 import { companionsOf, leftOutOf } from './companions';
 import { convertOne, type ConvertedImage } from './converted-image';
 import { checkNothingLost, readExistingIndex } from './existing-index';
-import type { ConvertResult, Written } from './convert-result';
+import type { ConvertResult, ResultLayer, Written } from './convert-result';
 import type { LayerCache } from './layer-cache';
+import type { ConvertedLayer, PlacedPart } from './placed-layers';
 import type { ConversionPool } from './pool';
 import { writeAppended, writeRoot } from './root';
 import { tidy, type ConversionRun, type StoreRun } from './run';
@@ -120,16 +121,16 @@ export async function withCache<T>(
 }
 
 function describe({ platform, manifest, layers }: ConvertedImage): ConvertResult['manifests'][number] {
+  return { platform, digest: manifest.descriptor.digest, layers: layers.map(describeLayer) };
+}
+
+function describeLayer({ source, device, uncompressedSize, reused, ...layer }: ConvertedLayer): ResultLayer {
+  const stored = ({ descriptor: { digest, size }, diffId }: PlacedPart) => ({ digest, size, diffId });
   return {
-    platform,
-    digest: manifest.descriptor.digest,
-    layers: layers.map(({ source, descriptor: { digest, size }, diffId, uncompressedSize, reused }) => ({
-      source,
-      digest,
-      size,
-      diffId,
-      uncompressedSize,
-      reused,
-    })),
+    source,
+    ...stored(layer),
+    uncompressedSize,
+    reused,
+    ...(device != null && { device: stored(device) }),
   };
 }

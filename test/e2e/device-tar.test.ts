@@ -57,6 +57,7 @@ const dataless = tarBytes([{ name: 'var/', type: '5', mode: 0o700 }, { name: 'va
 interface Layer {
   mediaType: string;
   digest: string;
+  size: number;
   annotations?: Record<string, string>;
 }
 
@@ -120,6 +121,25 @@ test('tars stay as they are, each before a small image of its metadata, which na
   expect((await readFile(at('image'))).includes(tars[0]!.slice(7))).toBe(true);
   await expectSame('to');
 });
+
+test.each([false, true])(
+  'the result names the device of a layer, and counts it (compressed: %s)',
+  async (compress) => {
+    await writeLayout(at('source'), [lower, dataless], { compress });
+    const { manifests, summary } = await convertImage(
+      `oci:${at('source')}:sample`,
+      `oci:${at('to')}:sample`,
+      spec,
+    );
+    const { layers } = await readBlob<Manifest>(at('to'), manifests[0]!.digest);
+    const [first, second] = manifests[0]!.layers;
+    const { digest, size } = layers[0]!;
+    expect(first!.device).toEqual({ digest, size, diffId: sha256(lower) });
+    expect(first!.digest).toBe(layers[compress ? 2 : 1]!.digest);
+    expect(second).not.toHaveProperty('device');
+    expect(summary.bytesOut).toBe(size + first!.size + second!.size);
+  },
+);
 
 test('what stays holes are zeros, and all data is found', async () => {
   await writeLayout(at('source'), [lower], { compress: false });
@@ -199,7 +219,7 @@ describe(titleOf('a compressed tar', noZstd), () => {
       const blob = blobPath(at(name), device.digest);
       expect(execFileSync('zstd', ['-dc', blob], { maxBuffer: 1 << 30 }).equals(tar)).toBe(true);
     }
-    await decodeBlob(blobPath(at(name), image.digest), at('image'), { descriptor: image as never });
+    await decodeBlob(blobPath(at(name), image.digest), at('image'), { descriptor: image });
     const bytes = await readFile(at('image'));
     const superblock = await readSuperblock(new MemorySource(bytes));
     const slots = await readDeviceSlots(new MemorySource(bytes), superblock);

@@ -34,9 +34,10 @@ export class BatchTally {
     this.bytesIn += summary.bytesIn;
     this.leftOut.attestations += summary.leftOut.attestations;
     this.leftOut.artifacts += summary.leftOut.artifacts;
-    const layers = new Map(
-      manifests.flatMap((image) => image.layers).map(({ digest, diffId, size }) => [digest ?? diffId, size]),
-    );
+    const stored = manifests
+      .flatMap((image) => image.layers)
+      .flatMap(({ device, ...layer }) => (device === undefined ? [layer] : [device, layer]));
+    const layers = new Map(stored.map(({ digest, diffId, size }) => [digest ?? diffId, size]));
     this.layers += layers.size;
     for (const [digest, size] of layers) {
       this.bytesOut += size;
