@@ -1,9 +1,8 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { documentOf, runCli } from '../e2e/run-cli';
 import { at, folder } from '../e2e/workspace';
 import {
@@ -94,8 +93,10 @@ describe.skipIf(reason !== null)(titleOf('lazy mounts', reason), () => {
     expect(await read(files[0]!)).toBe(digests[0]);
     await expect(read(files[20]!)).rejects.toThrow('Input/output error');
     harm('status 503');
+    const refusals = (): number => proxy.done.get('status 503') ?? 0;
+    const before = refusals();
     const waiting = read(files[21]!);
-    await sleep(300);
+    await vi.waitUntil(() => refusals() > before, { timeout: 10_000, interval: 1 });
     harm();
     expect(await waiting).toBe(digests[21]);
     expect(await read(files[20]!)).toBe(digests[20]);

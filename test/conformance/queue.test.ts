@@ -1,8 +1,9 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, test, vi } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { documentOf, runCli, runJson } from '../e2e/run-cli';
 import { useFleet } from '../support/fleet';
+import { HeldImage } from '../support/held-image';
 import { writeManyImages, type ManyImages } from '../support/many-images';
 import { RedisServer } from '../support/redis-server';
 import type { WorkerProcess } from '../support/worker-process';
@@ -28,15 +29,15 @@ const queueOf = (name: string): string => fleet.queueOf(name);
 const startWorker = (name: string, ...flags: string[]): WorkerProcess =>
   fleet.startWorker(queueOf(name), flags, { TMPDIR: join(fleet.folder, 'tmp') });
 
-/** A list of all images, each into a repository of its own. */
-function writeList(name: string, more: object = {}): Promise<string> {
-  const jobs = sources.refs.map((ref) => ({
+/** A job for each image, each into a repository of its own. */
+const jobsOf = (name: string, more: object = {}): object[] =>
+  sources.refs.map((ref) => ({
     source: `oci:${join(fleet.folder, 'source')}:${ref}`,
     destination: `docker://${fleet.registry.host}/${name}/${ref}:erofs`,
     ...more,
   }));
-  return fleet.writeList(name, jobs);
-}
+const writeList = (name: string, more: object = {}): Promise<string> =>
+  fleet.writeList(name, jobsOf(name, more));
 
 interface Batch {
   jobs: { status: string; digest: string; error?: { code: string; message: string } }[];
@@ -102,13 +103,17 @@ describe(titleOf('a queue in Redis', reason), { skip: reason !== null }, () => {
   });
 
   test('Redis is killed: the batch and the workers say so, wait, and go on with what the disk has', async () => {
-    const list = await writeList('away');
+    const held = await HeldImage.start(); // until it is released, neither the batch nor the worker is through
+    onTestFinished(() => held.stop());
+    const last = { source: held.reference, destination: `docker://${fleet.registry.host}/away/held:erofs` };
+    const list = await fleet.writeList('away', [...jobsOf('away'), last]);
     const worker = startWorker('away', '--jobs', '2');
     const batch = runJson<Batch>(['batch', list, '--queue', queueOf('away')]);
     await vi.waitUntil(() => worker.lines.some(({ state }) => state === 'done'), { timeout: 60_000 });
     await fleet.redis.kill();
     await vi.waitUntil(() => worker.warnings.some((line) => line.includes('is away')), { timeout: 10_000 });
     await fleet.redis.start();
+    held.release();
     const run = await batch;
     expect(run.stderr).toContain('is away');
     expect(run.stderr).toContain('is back');

@@ -1,11 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { checkCleanLayout, checkLayout, looksLikeLayout } from '../conformance/support/layout-check';
 import { startCli } from '../conformance/support/running';
+import { HeldImage } from '../support/held-image';
 import { documentOf, runCli, runJson } from './run-cli';
 import { makeTar, noise, writeLayout } from './sample';
 import { imageNames, writeSharedImages } from './support/shared-images';
@@ -211,9 +211,18 @@ describe('wrong usage', () => {
   });
 });
 
+/** A list that begins with an image which is not given out before it is released: no run ends of itself until then. */
+async function putHeldList(count: number): Promise<HeldImage> {
+  const held = await HeldImage.start();
+  onTestFinished(() => held.stop());
+  const first = { source: held.reference, destination: 'oci:out:held' };
+  await writeSharedImages(at('source'), count);
+  await put('list.yaml', JSON.stringify([first, ...(JSON.parse(listOf(imageNames(count))) as object[])]));
+  return held;
+}
+
 test('SIGINT: exit 130, and the next run goes on', async () => {
-  await writeSharedImages(at('source'), 60);
-  await put('list.yaml', listOf(imageNames(60)));
+  const held = await putHeldList(20);
   const args = ['batch', 'list.yaml', '--chunk-size', '64KiB', '--jobs', '2', '--progress', 'plain'];
   const { exitCode, stderr } = await runCli(args, {
     cwd: folder,
@@ -223,11 +232,12 @@ test('SIGINT: exit 130, and the next run goes on', async () => {
   expect(stderr).toMatch(/error: .*: interrupted\n$/);
   const before = doneKeys();
   expect(before.length).toBeGreaterThan(0);
-  expect(before.length).toBeLessThan(60);
+  expect(before.length).toBeLessThanOrEqual(20);
   checkCleanLayout(at('out'));
+  held.release();
   const { document } = await run();
   expect(document.jobs.filter(({ status }) => status === 'skipped')).toHaveLength(before.length);
-  expect(checkCleanLayout(at('out'))).toEqual(imageNames(60));
+  expect(checkCleanLayout(at('out'))).toEqual(['held', ...imageNames(20)]);
 });
 
 const seed = Number(process.env['KILL_SEED'] ?? Date.now() % 2 ** 31);
@@ -245,7 +255,7 @@ function randomNumbers(state: number): () => number {
 /** Runs it until the journal has so many more events, and a moment longer, and kills it. */
 async function killAfter(events: number, milliseconds: number): Promise<void> {
   const before = journal().length;
-  const { child, ended } = startCli(['batch', 'list.yaml', '--chunk-size', '64KiB'], folder);
+  const { child, ended } = startCli(['batch', 'list.yaml', '--chunk-size', '64KiB', '--jobs', '3'], folder);
   const end = ended.then(() => true);
   while (journal().length < before + events && !(await Promise.race([end, sleep(2)])));
   await sleep(milliseconds);
@@ -257,14 +267,14 @@ async function killAfter(events: number, milliseconds: number): Promise<void> {
 test(`50 images, killed five times and resumed (KILL_SEED=${seed})`, { timeout: 600_000 }, async () => {
   console.info(`KILL_SEED=${seed}`);
   const random = randomNumbers(seed);
-  const names = imageNames(50);
-  await writeSharedImages(at('source'), names.length);
-  await writeFile(at('list.yaml'), listOf(names));
+  const names = ['held', ...imageNames(50)];
+  const held = await putHeldList(50);
   for (let kill = 0; kill < 5; kill++) {
     await killAfter(1 + Math.floor(random() * 14), random() * 60);
     if (looksLikeLayout(at('out'))) checkLayout(at('out'));
   }
   const before = doneKeys();
+  held.release();
   const { exitCode, document, stderr } = await run();
   expect(exitCode, stderr).toBe(0);
   const count = (status: string): number => document.jobs.filter((job) => job.status === status).length;
@@ -278,7 +288,7 @@ test(`50 images, killed five times and resumed (KILL_SEED=${seed})`, { timeout: 
     if (event === 'done') seen.add(key);
   }
   expect(checkCleanLayout(at('out'))).toEqual(names);
-  await put('clean.yaml', listOf(names).replaceAll('oci:out:', 'oci:clean:'));
+  await put('clean.yaml', readFileSync(at('list.yaml'), 'utf8').replaceAll('oci:out:', 'oci:clean:'));
   const clean = await runJson<Result>(['batch', 'clean.yaml', '--chunk-size', '64KiB'], { cwd: folder });
   expect(document.jobs.map(({ digest }) => digest)).toEqual(clean.document.jobs.map(({ digest }) => digest));
 });

@@ -1,8 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { rootOnly, titleOf } from '../conformance/support/machine';
 import type { Extracted } from '../../src/index';
+import { RangeServer } from '../support/range-server';
 import { tarBytes } from '../support/tar-bytes';
 import { documentOf, runCli } from './run-cli';
 import { makeTar, noise, sampleTar, writeLayout } from './sample';
@@ -81,13 +83,23 @@ describe('extract', () => {
   );
 
   test.each(['SIGINT', 'SIGTERM'] as const)('cleans up after %s', async (signal) => {
-    // 400 MB of the same noise: quick to make, and half a second of work to write.
-    const content = noise(2_000_000, 'content');
-    const files = Array.from({ length: 200 }, (_, i) => ({ name: `d${i}/f`, content }));
-    await documentOf(['encode', await put('layer.tar', await makeTar(files)), at('blob')]);
+    const files = Array.from({ length: 20 }, (_, i) => ({
+      name: `d${i}/f`,
+      content: randomBytes(3_000_000),
+    }));
+    const args = ['--chunk-size', '64KiB', await put('layer.tar', await makeTar(files)), at('blob')];
+    const descriptor = await put('descriptor', JSON.stringify(await documentOf(['encode', ...args])));
+    const server = await RangeServer.start(await readFile(at('blob')));
+    onTestFinished(() => server.stop());
+    // It falls silent after the first files, long before the metadata at the end: no run ends of itself.
+    const { length } = server.bytes;
+    server.misbehave = ({ range }) =>
+      range !== null && range.first > length / 5 && range.first < 0.9 * length;
     await mkdir(at('place'));
-    const args = ['extract', at('blob'), join(at('place'), 'out'), '--progress', 'json'];
-    const run = await runCli(args, { signalAt: { pattern: /"phase":"extract"/, signal } });
+    const run = await runCli(
+      ['extract', server.url, join(at('place'), 'out'), '--descriptor', descriptor, '--progress', 'json'],
+      { signalAt: { pattern: /"phase":"extract"/, signal } },
+    );
     expect(run.exitCode, run.stderr).toBe(signal === 'SIGINT' ? 130 : 143);
     expect(await readdir(at('place'))).toEqual([]);
   });
