@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { lstat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { failure, fromSystemError } from '../errors';
+import { SeekableErofsError, failure, fromSystemError } from '../errors';
 import { native } from '../native/binding';
 
 /** An exclusive lock that is held. */
@@ -50,6 +50,14 @@ export async function acquireLock(
       throw fromSystemError(path, error);
     });
   }
+}
+
+/** As acquireLock() of a file that only this user may read; null while another process holds it. */
+export async function tryPrivateLock(path: string): Promise<Lock | null> {
+  return acquireLock(path, { timeout: 0, mode: 0o600 }).catch((error: unknown) => {
+    if (error instanceof SeekableErofsError && error.code === 'FAILED') return null;
+    throw error;
+  });
 }
 
 /** Whether `path` still names the open file. Between an open and a lock, the last holder may have removed it: nobody else looks at that lock. */

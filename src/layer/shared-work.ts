@@ -33,7 +33,7 @@ export class SharedWork<T> {
   }
 }
 
-function unlessAborted<T>(result: Promise<T>, name: string, signal?: AbortSignal): Promise<T> {
+export function unlessAborted<T>(result: Promise<T>, name: string, signal?: AbortSignal): Promise<T> {
   if (signal === undefined) return result;
   return new Promise((resolve, reject) => {
     const cancel = (): void => {

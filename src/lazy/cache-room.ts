@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, readFile, readdir, rename, rm, statfs, utimes } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { SeekableErofsError, fromSystemError } from '../errors';
-import { acquireLock, type Lock } from '../fs/lock';
+import { fromSystemError } from '../errors';
+import { acquireLock, tryPrivateLock } from '../fs/lock';
 
 /** What the cache may hold. */
 export interface CacheLimits {
@@ -161,7 +161,7 @@ async function removeEntry(places: CachePlaces, key: string): Promise<boolean> {
   try {
     if ((await usedKeys(places.state)).has(key)) return false;
     const [, stores] = foldersOf(places);
-    const store = await tryLock(storeLock(join(stores!, key)));
+    const store = await tryPrivateLock(storeLock(join(stores!, key)));
     if (store === null) return false;
     try {
       for (const folder of foldersOf(places)) gone.push(...(await moveAway(folder, key)));
@@ -198,16 +198,8 @@ async function clearRemains(folder: string): Promise<void> {
   for (const name of await namesIn(folder)) {
     const path = join(folder, name);
     if (name.startsWith(removedPrefix)) await rm(path, { recursive: true, force: true });
-    if (lockName.test(name)) await (await tryLock(path))?.release();
+    if (lockName.test(name)) await (await tryPrivateLock(path))?.release();
   }
-}
-
-/** Null while another process holds it. */
-async function tryLock(path: string): Promise<Lock | null> {
-  return acquireLock(path, { timeout: 0, mode: 0o600 }).catch((error: unknown) => {
-    if (error instanceof SeekableErofsError && error.code === 'FAILED') return null;
-    throw error;
-  });
 }
 
 async function namesIn(folder: string): Promise<string[]> {

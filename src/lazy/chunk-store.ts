@@ -1,6 +1,6 @@
 import { webcrypto } from 'node:crypto';
 import { fdatasync, read } from 'node:fs';
-import { open, rm, type FileHandle } from 'node:fs/promises';
+import { open, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { failure, fromSystemError } from '../errors';
@@ -354,6 +354,20 @@ async function makeFile(path: string, size: number): Promise<FileHandle> {
   } catch (error) {
     await handle.close();
     throw error;
+  }
+}
+
+/** Which chunks the store in a folder has just now, whoever has it open. */
+export class StoredDigests {
+  private constructor(private readonly bytes: Buffer) {}
+
+  /** None where they can't be read. */
+  static async read(folder: string): Promise<StoredDigests> {
+    return new StoredDigests(await readFile(join(folder, digestsName)).catch(() => Buffer.alloc(0)));
+  }
+
+  has(chunk: number): boolean {
+    return this.bytes.subarray(chunk * digestSize, (chunk + 1) * digestSize).some((byte) => byte !== 0);
   }
 }
 

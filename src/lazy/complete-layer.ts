@@ -9,12 +9,13 @@ import { writeAtomically, syncFolder } from '../fs/atomic-file';
 import { unfinishedPrefix } from '../fs/draft';
 import { acquireLock } from '../fs/lock';
 import { checkDataTree } from '../layer/data-tree';
+import { materialisedTree } from '../layer/materialise';
 import { native } from '../native/binding';
 import { runNative } from '../native/run';
 import type { ChunkStore } from './chunk-store';
 import type { LazyLayerRequest } from './messages';
 import type { OpenedLayer } from './open-layer';
-import type { PlainVerity } from './plain-verity';
+import { plainVerity, type PlainVerity } from './plain-verity';
 
 /** What was found when a decoded layer was checked against a descriptor. */
 export interface Vouched {
@@ -22,6 +23,14 @@ export interface Vouched {
   unvouchedTree: boolean;
   /** Of a layer that dm-verity checks: what it needs to know. */
   verity?: PlainVerity | null | undefined;
+}
+
+/** What dm-verity needs to know of a layer with its tree, else null. */
+export function verityOfLayer(
+  { withTree }: Pick<LazyLayerRequest, 'withTree'>,
+  { blob: { tree } }: Pick<OpenedLayer, 'blob'>,
+): PlainVerity | null {
+  return withTree && tree !== null ? plainVerity(materialisedTree(tree)) : null;
 }
 
 /** One check after the other: a layer that is complete is in no hurry. */

@@ -41,6 +41,9 @@ function mirrorOf(source: string, host: string): string | undefined {
 export class LayerSources {
   private readonly stores = new Map<string, OpenStore>();
 
+  /** @param given one that is open already, and has all that is asked for; it stays open */
+  constructor(private readonly given: SourceStore | null = null) {}
+
   /** Opens a layer's blob at every place that has it, the preferred one first. Mirrors that can't be opened are left out, with a warning. */
   async open(request: LazyLayerRequest, onWarning: (line: string) => void): Promise<LayerSource[]> {
     const { source, mirrors, descriptor } = request;
@@ -127,14 +130,15 @@ export class LayerSources {
   /** To be released. */
   private lease(place: string, request: LazyLayerRequest): { key: string; entry: OpenStore } {
     const key = JSON.stringify([place, request.access]);
-    const entry = this.stores.get(key) ?? { store: this.openStore(place, request), users: 0 };
+    const users = this.given === null ? 0 : Infinity;
+    const entry = this.stores.get(key) ?? { store: this.openStore(place, request), users };
     this.stores.set(key, entry);
     entry.users++;
     return { key, entry };
   }
 
   private async openStore(place: string, { access }: LazyLayerRequest): Promise<SourceStore> {
-    return (await openSource(place, { ...access, retry, concurrency: 64 })).store;
+    return this.given ?? (await openSource(place, { ...access, retry, concurrency: 64 })).store;
   }
 
   private async release(key: string, entry: OpenStore, blob: ByteSource | null): Promise<void> {

@@ -5,11 +5,11 @@ import { chunkAt } from '../layer/decoded-range';
 import type { TraceRead } from '../format/trace';
 import { roleOf } from '../image/composition';
 import { metadataSize } from '../layer/metadata-size';
-import { materialisedTree } from '../layer/materialise';
 import { omit } from '../oci/json';
 import type { FuseEvent, FuseFile, NativeFuseServer } from '../native/fuse-server';
 import { AttachedTraces } from './attached-traces';
 import { storeLock } from './cache-room';
+import { verityOfLayer } from './complete-layer';
 import { DecodeBudget } from './decode-budget';
 import { isCancelled } from './error-kinds';
 import type { FetchQueue } from './fetch-queue';
@@ -20,7 +20,6 @@ import { LazyLayer } from './lazy-layer';
 import type { LazyObserver } from './observer';
 import { mountsHolder, type LazyLayerAnswer, type LazyLayerRequest, type LazyStatus } from './messages';
 import { checkDescriptor, openLayer, type OpenedLayer } from './open-layer';
-import { plainVerity } from './plain-verity';
 import { givenReads, prefetchHotPart, prefetchReads } from './prefetch';
 import { Recordings } from './recordings';
 
@@ -171,6 +170,7 @@ export class ServedLayers {
   /** Forgets what is here of a layer; its readers wait for what is fetched anew. */
   async empty(served: ServedLayer): Promise<void> {
     const { request, opened, layer } = served;
+    opened.shared?.forget();
     await opened.store.clear();
     // At once, so that hardly a reader finds it gone.
     this.parts.fuse.remove(layer.node);
@@ -290,12 +290,11 @@ export class ServedLayers {
     return { request, layer, opened, answer: this.describe(request, opened) };
   }
 
-  private describe({ key, withTree }: LazyLayerRequest, { blob, chunks }: OpenedLayer): LazyLayerAnswer {
-    const path = this.parts.folder.fileOf(key);
-    if (!withTree || blob.tree === null) {
-      return { path, size: Math.min(chunks.starts.at(-1)!, blob.imageSize), verity: null };
-    }
-    return { path, size: chunks.starts.at(-1)!, verity: plainVerity(materialisedTree(blob.tree)) };
+  private describe(request: LazyLayerRequest, opened: OpenedLayer): LazyLayerAnswer {
+    const path = this.parts.folder.fileOf(request.key);
+    const verity = verityOfLayer(request, opened);
+    const size = opened.chunks.starts.at(-1)!;
+    return { path, size: verity === null ? Math.min(size, opened.blob.imageSize) : size, verity };
   }
 
   private async drop(key: string): Promise<void> {

@@ -1,9 +1,10 @@
 import { Mutex } from 'async-mutex';
-import { readdir, stat } from 'node:fs/promises';
+import { lstat, readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { LruMap } from '../erofs/lru-map';
+import { isPrivate } from '../fs/private-folder';
 import { ChunkList, readListed } from './chunk-list';
-import { readStoredChunk } from './chunk-store';
+import { StoredDigests, readStoredChunk } from './chunk-store';
 
 /** Stores that are looked at, the ones last used first … */
 const maxStores = 1000;
@@ -17,6 +18,16 @@ const nowhere = -1;
 const keptLists = new LruMap<string, ChunkList>(16 << 20);
 /** Layers are looked for one after the other: the first reads the lists, and a mount waits for all. */
 const finding = new Mutex();
+
+/** What is looked for in a store. */
+interface Search {
+  /** Chunks of the layer, by the first bytes of their names. */
+  wanted: ReadonlyMap<number, number>;
+  /** Those that a store has. */
+  here: Set<number>;
+  /** Whether the store has a chunk of its own now. */
+  isHere: (index: number) => boolean;
+}
 
 /**
  * Which chunks of a layer other stores have: those of the same checksum, decoded and compared with that when they came. What is taken is
@@ -47,15 +58,17 @@ export class SharedChunks {
       new Uint32Array(list.count),
     );
     let bytes = 0;
-    let count = 0;
+    const here = new Set<number>();
     for (const [i, other] of found.folders.entries()) {
       const theirs = await listOf(other);
       if (!theirs?.isLike(list)) continue;
-      count += found.addStore(i, theirs, wanted);
+      const stored = await StoredDigests.read(other);
+      found.addStore(i, theirs, { wanted, here, isHere: (index) => stored.has(index) });
       bytes += theirs.byteLength;
-      if (wanted.size === 0 || bytes >= maxListBytes) break;
+      if (here.size === wanted.size || bytes >= maxListBytes) break;
     }
-    return count === 0 ? null : found;
+    found.addTwins(wanted);
+    return found.store.some((store) => store !== nowhere) ? found : null;
   }
 
   /** Whether another store may have a chunk. */
@@ -72,6 +85,11 @@ export class SharedChunks {
     return bytes;
   }
 
+  /** From now on no store has any: what was taken turned out not to be the layer, though each chunk was what its store says. */
+  forget(): void {
+    this.store.fill(nowhere);
+  }
+
   private async readFrom(folder: string, chunk: number): Promise<Buffer | null> {
     const { name, length } = this.list.chunk(chunk);
     const theirs = await readListed(folder, this.index[chunk]!);
@@ -79,21 +97,28 @@ export class SharedChunks {
     return readStoredChunk(folder, { index: this.index[chunk]!, start: theirs.start, length });
   }
 
-  /** How many of `wanted` the store has; they are not wanted any more. */
-  private addStore(store: number, theirs: ChunkList, wanted: Map<number, number>): number {
-    let count = 0;
+  /** Notes which of the wanted chunks the store is about: one that has a chunk goes before those that may have it later, by then. */
+  private addStore(store: number, theirs: ChunkList, { wanted, here, isHere }: Search): void {
     for (let index = 0; index < theirs.count; index++) {
-      const key = theirs.keyOf(index);
-      const chunk = wanted.get(key);
-      if (chunk === undefined) continue;
+      const chunk = wanted.get(theirs.keyOf(index));
+      if (chunk === undefined || here.has(chunk) || (this.has(chunk) && !isHere(index))) continue;
       const { name, length } = theirs.chunk(index);
       if (length === 0 || !this.list.chunk(chunk).name.equals(name)) continue;
-      wanted.delete(key);
       this.store[chunk] = store;
       this.index[chunk] = index;
-      count++;
+      if (isHere(index)) here.add(chunk);
     }
-    return count;
+  }
+
+  /** Chunks that the layer has more than once: all are where one of them is. */
+  private addTwins(wanted: ReadonlyMap<number, number>): void {
+    for (let chunk = 0; chunk < this.list.count; chunk++) {
+      const twin = wanted.get(this.list.keyOf(chunk));
+      if (twin === undefined || this.has(chunk) || !this.has(twin)) continue;
+      if (!this.list.chunk(chunk).name.equals(this.list.chunk(twin).name)) continue;
+      this.store[chunk] = this.store[twin]!;
+      this.index[chunk] = this.index[twin]!;
+    }
   }
 }
 
@@ -105,7 +130,7 @@ async function listOf(folder: string): Promise<ChunkList | null> {
   return list;
 }
 
-/** Their folders, those last used first. */
+/** Their folders, those last used first; what is not this user's alone is none. */
 async function storesBeside(folder: string): Promise<string[]> {
   const parent = dirname(folder);
   const names = (await readdir(parent).catch(() => [])).filter(
@@ -114,10 +139,13 @@ async function storesBeside(folder: string): Promise<string[]> {
   const stores = await Promise.all(
     names.map(async (name) => {
       const path = join(parent, name);
-      return { path, usedAt: (await stat(path).catch(() => null))?.mtimeMs ?? 0 };
+      const status = await lstat(path).catch(() => null);
+      const isOurs = status !== null && isPrivate(status, process.geteuid?.());
+      return isOurs ? [{ path, usedAt: status.mtimeMs }] : [];
     }),
   );
   return stores
+    .flat()
     .sort((a, b) => b.usedAt - a.usedAt)
     .slice(0, maxStores)
     .map(({ path }) => path);

@@ -44,6 +44,17 @@ export interface LazySource extends Pick<
   ask: () => Promise<void>;
 }
 
+/** How a mount uses a layer. */
+interface LayerUse extends Pick<LazyLayerRequest, 'key' | 'diffId' | 'record'> {
+  mode: VerityMode;
+}
+
+/** A layer of a mount, as the lazy server wants it described. */
+export function layerRequest({ key, diffId, mode, record }: LayerUse, lazy: LazySource): LazyLayerRequest {
+  const source = omit(lazy, 'vouchers', 'ask', 'devices');
+  return { key, diffId, withTree: mode === 'kernel', record, vouchers: lazy.vouchers(mode), ...source };
+}
+
 /** The layers of one mount, as the lazy server serves them. */
 export class LazyLayers {
   private server: Promise<LazyConnection> | null = null;
@@ -72,15 +83,12 @@ export class LazyLayers {
 
   /** Has a layer served. Resolves when its metadata is here. Errors as openBlob(). */
   async content(
-    { key, diffId, mode, record }: Pick<LazyLayerRequest, 'key' | 'diffId' | 'record'> & { mode: VerityMode },
+    layer: LayerUse,
     lazy: LazySource,
   ): Promise<{ files: string[]; verity: VerityDevice | null; isFromDisk: boolean }> {
-    const source = omit(lazy, 'vouchers', 'ask', 'devices');
-    const withTree = mode === 'kernel';
-    const layer = { key, diffId, withTree, record, vouchers: lazy.vouchers(mode), ...source };
     const server = await this.connection();
-    this.progress.add(server, key);
-    const answer = await server.call('add', layer);
+    this.progress.add(server, layer.key);
+    const answer = await server.call('add', layerRequest(layer, lazy));
     const { path, verity, isFromDisk = false } = answer;
     return { files: [path, ...(lazy.devices ?? [])], verity: verity && verityOf(verity), isFromDisk };
   }

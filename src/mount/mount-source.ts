@@ -19,6 +19,7 @@ import { openSource } from '../store/open';
 import { Asker } from './ask-registry';
 import { layerContent } from './content-cache';
 import { keepingDocuments } from './kept-documents';
+import { gatherFromOthers } from './gathered-layer';
 import { isLazy, lazySource, openLazySingle } from './lazy-source';
 import type { LazySource } from './lazy-layers';
 import type { VerityMode } from './plan';
@@ -182,13 +183,13 @@ function storedLayer(
     files: [],
     lazy: isLazy(options) ? lazySource(from, layer, () => from.asker.ask(descriptor), options) : null,
     cached: (state, key, mode) => cachedLayer(state, key, vouchersOf(layer, mode, options), mode),
-    prepare: (state, key, mode) => fetchLayer(from.store, layer, { state, key, mode }, options),
+    prepare: (state, key, mode) => fetchLayer(from, layer, { state, key, mode }, options),
   };
 }
 
 /** Fetches a layer, unless another mount did and it was checked against this descriptor. */
 async function fetchLayer(
-  store: SourceStore,
+  from: OpenImage,
   layer: ImageLayer,
   { state, key, mode }: { state: MountState; key: string; mode: VerityMode },
   options: MountSourceOptions,
@@ -197,6 +198,10 @@ async function fetchLayer(
   const voucher = voucherOf(layer, mode, options);
   const known = await cachedLayer(state, key, [voucher], mode);
   if (known !== null) return known;
+  const isGathered = await gatherFromOthers(from, layer, { state, key, mode }, options);
+  const gathered = isGathered ? await cachedLayer(state, key, [voucher], mode) : null;
+  if (gathered !== null) return gathered;
+  const { store } = from;
   const descriptor = { ...layer.descriptor, diffId };
   const own = { ...options, descriptor, indexLayer: await readIndexOf(store, layer) };
   const file = await store.openFile(descriptor, options);

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { access, lstat, mkdir, readdir, realpath, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { SeekableErofsError, fromSystemError } from '../errors';
+import { fromSystemError } from '../errors';
 import { unfinishedPrefix } from '../fs/draft';
-import { acquireLock, type Lock } from '../fs/lock';
+import { acquireLock, tryPrivateLock } from '../fs/lock';
 import { isPrivate, makePrivateFolder, notPrivate } from '../fs/private-folder';
 import { cachePlacesOf, documentsFolder, type CachePlaces } from '../lazy/cache-room';
 import type { Vouched } from '../lazy/complete-layer';
@@ -93,7 +93,7 @@ export class MountState {
   ): Promise<T | null> {
     const path = join(this.folder, 'mounts', `${idOf(target)}.lock`);
     if (wait) return withLock(path, use, { signal });
-    const lock = await tryLock(path);
+    const lock = await tryPrivateLock(path);
     if (lock === null) return null;
     try {
       return await use();
@@ -231,7 +231,7 @@ export class MountState {
     await removeUnfinished(folder);
     for (const name of await readdir(folder)) {
       if (!name.endsWith('.lock')) continue;
-      const lock = await tryLock(join(folder, name));
+      const lock = await tryPrivateLock(join(folder, name));
       await lock?.release();
     }
   }
@@ -310,14 +310,6 @@ async function withLock<T>(
   } finally {
     await lock.release();
   }
-}
-
-/** Null while another process holds it. */
-async function tryLock(path: string): Promise<Lock | null> {
-  return acquireLock(path, { timeout: 0, mode: lockMode }).catch((error: unknown) => {
-    if (error instanceof SeekableErofsError && error.code === 'FAILED') return null;
-    throw error;
-  });
 }
 
 /** Leaves a folder that something is in, or mounted on. */
