@@ -167,15 +167,16 @@ test.each<ConvertOptions>([
   await expectSame('one');
 });
 
+async function sizeOf(layout: string): Promise<number> {
+  const files = await filesUnder(at(`${layout}/blobs`));
+  const sizes = await Promise.all(
+    files.map(async (file) => (await readFile(at(`${layout}/blobs/${file}`))).length),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
 test('an index of both forms has the data once', async () => {
   await writeLayout(at('source'), [lower, upper], { compress: false });
-  const sizeOf = async (name: string): Promise<number> => {
-    const files = await filesUnder(at(`${name}/blobs`));
-    const sizes = await Promise.all(
-      files.map(async (file) => (await readFile(at(`${name}/blobs/${file}`))).length),
-    );
-    return sizes.reduce((sum, size) => sum + size, 0);
-  };
   await convert('both', { appendToIndex: true });
   expect(await sizeOf('both')).toBeLessThan(1.05 * (await sizeOf('source')));
 });
@@ -290,6 +291,17 @@ describe(titleOf('a compressed tar', noZstd), () => {
     const { layers } = await readBlob<Manifest>(at('both'), before!.digest);
     for (const { digest: layer } of layers) await readFile(blobPath(at('both'), layer));
     await expectSame('both');
+  });
+
+  test('that is in such frames already stays the same blob, which both forms of an index share', async () => {
+    await writeLayout(at('source'), [lower]);
+    const [device] = (await convert('to')).manifest.layers;
+    const framed = await readFile(blobPath(at('to'), device!.digest));
+    await writeLayout(at('framed'), [lower], { compress: 'zstd', stored: [framed] });
+    const both = `oci:${at('both')}:sample`;
+    await convertImage(`oci:${at('framed')}:sample`, both, { ...spec, appendToIndex: true });
+    expect(await sizeOf('both')).toBeLessThan(1.05 * (await sizeOf('framed')));
+    expect(await verifyImage(both)).toMatchObject({ ok: true });
   });
 
   test('comes out of a cache with its device, also where the device was damaged there', async () => {
