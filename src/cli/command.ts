@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, type HelpContext } from 'commander';
 import type { SignalRelay } from '../index';
 import type { ResourceOptions } from '../job';
 import { failure } from '../errors';
@@ -22,6 +22,13 @@ export class UsageCommand extends Command {
 
   override createCommand(name?: string): Command {
     return new UsageCommand(name);
+  }
+
+  /** Commander calls for help where a command of several has none of them. */
+  override help(context?: unknown): never {
+    const isMissing = (context as HelpContext | undefined)?.error === true;
+    if (!isMissing || this.parent === null) return super.help(context as HelpContext);
+    return this.error(`which of its commands? ${this.commands.map((command) => command.name()).join(', ')}`);
   }
 
   override error(message: string): never {

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CommanderError, type Command } from 'commander';
-import { failure, type SeekableErofsError } from '../errors';
 import { checkArguments } from './arguments';
 import { UsageCommand, type Session } from './command';
 import { commandGroups } from './command-groups';
@@ -25,10 +24,9 @@ export async function run(argv: string[], streams: Streams): Promise<number> {
     await program.parseAsync(words, { from: 'user' });
     return session.exitCode;
   } catch (error) {
-    // What commander still throws by itself ends a help: exit code 0, or 1 for `help` of something unknown.
+    // What commander still throws by itself ends a help.
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    const known = error instanceof CommanderError ? noSuchCommand() : error;
-    return new Output(streams, { json: wantsJson(argv), quiet: false }).fail(known);
+    return new Output(streams, { json: wantsJson(argv), quiet: false }).fail(error);
   }
 }
 
@@ -46,13 +44,9 @@ function newSession(streams: Streams): Session {
 function asCommand(argv: string[]): string[] {
   const [first, second] = argv;
   if (first === undefined) return ['--help'];
-  if (first === '-v') return ['--version'];
+  if (first === '-v' || first === 'version') return ['--version'];
   const isUnknown = first === 'help' && second !== undefined && !Object.hasOwn(commands, second);
   return isUnknown && !second.startsWith('-') ? [second] : argv;
-}
-
-function noSuchCommand(): SeekableErofsError {
-  return failure('USAGE', 'seekable-erofs', 'no such command', 'see seekable-erofs --help');
 }
 
 async function createProgram(session: Session, argv: string[]): Promise<Command> {

@@ -4,6 +4,9 @@ import { native } from '../native/binding';
 import { checkFileName } from './file-name';
 import { linkRefused } from './inner-folder';
 
+/** Why a folder is refused where a file is wanted. */
+export const isDirectory = 'it is a directory, not a file';
+
 /**
  * Opens a regular file for reading: its descriptor, which is the caller's to close, and its size. Errors call it `name`.
  * @throws NOT_FOUND, IO as the system says; USAGE for what is no regular file, and for a link that is not to be followed; CORRUPT for a
@@ -35,7 +38,7 @@ function noFile(name: string, status: Stats): SeekableErofsError {
   return failure(
     'USAGE',
     name,
-    status.isDirectory() ? 'it is a directory, not a file' : 'it is no regular file',
+    status.isDirectory() ? isDirectory : 'it is no regular file',
     isStandardInput(status) ? '`-` is standard input' : undefined,
   );
 }

@@ -170,7 +170,9 @@ async function mountFuse(mountPoint: string): Promise<FuseDevice> {
     throw fromSystemError(mountPoint, error);
   });
   const device = await open('/dev/fuse', constants.O_RDWR).catch((error: unknown) => {
-    throw failure('MACHINE', '/dev/fuse', fromSystemError('/dev/fuse', error).why, 'modprobe fuse, as root');
+    const hint =
+      (error as NodeJS.ErrnoException).code === 'EACCES' ? 'run it as root' : 'modprobe fuse, as root';
+    throw failure('MACHINE', '/dev/fuse', fromSystemError('/dev/fuse', error).why, hint);
   });
   try {
     const data = `fd=${device.fd},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions,max_read=${1 << 20}`;

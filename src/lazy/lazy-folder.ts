@@ -1,9 +1,13 @@
 import { createHash } from 'node:crypto';
 import { dirname, join } from 'node:path';
+import { failure, SeekableErofsError } from '../errors';
 import { makePrivateFolder } from '../fs/private-folder';
 import { cachePlacesOf, type CachePlaces } from './cache-room';
 
 const closed = 0o700;
+
+const isPermission = (error: unknown): boolean =>
+  ['EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException | undefined)?.code ?? '');
 
 /**
  * What the lazy server has in a state folder: `lazy/` with its socket, its lock, the FUSE mount and the list of layers that are in use. The
@@ -21,11 +25,17 @@ export class LazyFolder {
     return new LazyFolder(join(places.state, 'lazy'), join(places.content, 'lazy'));
   }
 
-  /** Makes what is missing, for this user alone. @throws USAGE when others could write there, IO */
+  /** Makes what is missing, for this user alone. @throws USAGE when others could write there, MACHINE where only root may, IO */
   static async open(state?: string): Promise<LazyFolder> {
     const opened = LazyFolder.at(state);
-    await makePrivateFolder(opened.folder, closed);
-    await makePrivateFolder(opened.stores, closed);
+    try {
+      await makePrivateFolder(opened.folder, closed);
+      await makePrivateFolder(opened.stores, closed);
+    } catch (error) {
+      const isRefused = error instanceof SeekableErofsError && isPermission(error.cause);
+      if (!isRefused || process.geteuid?.() === 0) throw error;
+      throw failure('MACHINE', error.what, error.why, 'the lazy server needs root');
+    }
     return opened;
   }
 

@@ -88,7 +88,7 @@ export async function readObject(path: string): Promise<Record<string, unknown> 
 
 /** MACHINE where only root may look. */
 export function readFailure(path: string, error: unknown): SeekableErofsError {
-  if ((error as NodeJS.ErrnoException).code === 'EACCES') requireRoot(path);
+  if ((error as NodeJS.ErrnoException).code === 'EACCES') requireRoot(path, 'looking at mounts');
   return fromSystemError(path, error);
 }
 

@@ -62,7 +62,7 @@ export class MountState {
     const { state: path } = cachePlacesOf(folder);
     const status = await lstat(path).catch(() => null);
     if (status === null) return null;
-    requireRoot(path);
+    requireRoot(path, 'changing mounts');
     return MountState.open(folder);
   }
 

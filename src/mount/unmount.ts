@@ -23,7 +23,7 @@ export interface Unmounted {
  */
 export async function unmountImage(target: string, options: StateOptions = {}): Promise<Unmounted> {
   checkOptions('unmountImage', options);
-  requireRoot(target);
+  requireRoot(target, 'unmounting');
   const path = await resolveTarget(target);
   const state = await MountState.openExisting(options.state);
   if (state === null) return { target: path, undone: [] };
@@ -40,7 +40,7 @@ export async function unmountImage(target: string, options: StateOptions = {}): 
  */
 export async function repairMounts(options: StateOptions = {}): Promise<Unmounted[]> {
   checkOptions('repairMounts', options);
-  requireRoot('mounts');
+  requireRoot('mounts', 'repairing them');
   const state = await MountState.openExisting(options.state);
   if (state === null) return [];
   const repaired: Unmounted[] = [];

@@ -24,16 +24,13 @@ export type Reference =
 
 const pathTransports = ['oci', 'oci-archive', 'docker-archive', 'erofs-cache'] as const;
 const transports = [...pathTransports, 'docker', 'http', 'https'];
-/** Transports of other tools: refused by name, since nobody means a file called `dir:…`. */
-const foreignTransports = [
-  'dir',
-  'docker-daemon',
-  'containers-storage',
-  'containerd',
-  'ostree',
-  'sif',
-  'tarball',
-];
+/** Transports of other tools, and the way from there: refused by name, since nobody means a file called `dir:…`. */
+const foreignTransports = new Map([
+  ['docker-daemon', 'docker save it into a file, and use docker-archive:FILE'],
+  ['containers-storage', 'podman save --format oci-archive it into a file, and use oci-archive:FILE'],
+  ['containerd', 'ctr images export it into a file, and use oci-archive:FILE'],
+  ...['dir', 'ostree', 'sif', 'tarball'].map((name) => [name, 'use oci: or oci-archive:'] as const),
+]);
 
 /**
  * Parses a reference of the command line or the API. Text without a transport is the path of a layer; a path may
@@ -176,13 +173,9 @@ function refuseOtherTransports(text: string, head: string, rest: string): void {
   if (!/^[A-Za-z][A-Za-z0-9+-]*$/.test(head)) return;
   const asPath = `./${text} if it is a file`;
   const name = head.toLowerCase();
-  if (foreignTransports.includes(name)) {
-    throw usage(
-      text,
-      `the transport "${head}:" is not one of this program`,
-      `use oci: or oci-archive:, or ${asPath}`,
-    );
-  }
+  const wayFrom = foreignTransports.get(name);
+  if (wayFrom !== undefined)
+    throw usage(text, `the transport "${head}:" is not one of this program`, `${wayFrom}; ${asPath}`);
   // Three letters are soon similar to something: the shorter the name, the nearer it must be.
   const near = transports.find((known) => editDistance(name, known) <= (known.length < 5 ? 1 : 2));
   if (near === undefined && !rest.startsWith('//')) return;

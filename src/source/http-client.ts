@@ -234,6 +234,16 @@ export function networkError(what: string, error: unknown, signal?: AbortSignal)
   if (signal?.aborted === true)
     return new SeekableErofsError('CANCELLED', { what, why: 'cancelled', cause: error });
   const { message, code = '' } = error as NodeJS.ErrnoException;
+  if (code === 'ENOTFOUND') {
+    const { hostname = 'the host' } = error as { hostname?: string };
+    const hint = 'is it spelt right, and does this machine reach its name server?';
+    return new SeekableErofsError('IO', {
+      what,
+      why: `the name ${hostname} is not known`,
+      hint,
+      cause: error,
+    });
+  }
   const why = message === '' ? `the connection failed: ${code}` : message;
   if (transientCodes.has(code)) return transientFailure(what, why, undefined, error);
   const hint = /CERT|SIGNED|SIGNATURE|ISSUER/.test(code)

@@ -5,6 +5,7 @@ import { writeChunks } from '../fs/fd-chunks';
 import { openTemporary } from '../fs/temporary';
 import type { ResourceOptions } from '../job';
 import { openFileSource, type FileSource } from './file';
+import { isDirectory } from '../fs/open-regular';
 import { imageMeantBy } from '../image-name';
 
 /** An unnamed temporary file of what `fill` writes to its descriptor. */
@@ -73,15 +74,14 @@ export async function openInputFile(path: string, options: ResourceOptions): Pro
   try {
     return await openNamedFile(path, options);
   } catch (error) {
+    if (!(error instanceof SeekableErofsError)) throw error;
     const image = imageMeantBy(path);
-    if (image === undefined || !(error instanceof SeekableErofsError) || error.code !== 'NOT_FOUND')
-      throw error;
-    throw failure(
-      'NOT_FOUND',
-      path,
-      error.why,
-      `a bare path is a layer; ${image} if it is an image in a registry`,
-    );
+    const { code, why } = error;
+    if (code === 'NOT_FOUND' && image !== undefined)
+      throw failure(code, path, why, `a bare path is a layer; ${image} if it is an image in a registry`);
+    if (why === isDirectory)
+      throw failure(code, path, why, `a bare path is a layer; oci:${path} if it is an image layout`);
+    throw error;
   }
 }
 

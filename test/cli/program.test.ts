@@ -95,8 +95,18 @@ describe('wrong usage is exit 2 and one line', () => {
     ['encode a b --profile other', /Allowed choices are containerd/],
     ['encode a b --dm-verity-hash md5', /Allowed choices are sha512, sha256/],
     ['convert layer.tar oci:b', /^error: layer\.tar: not an image reference \(.*encode and build\)\n$/],
-    ['convert alpine:3 oci:b', /\(docker:\/\/docker\.io\/library\/alpine:3 if it is in a registry; /],
+    ['convert alpine:3 oci:b', /\(docker:\/\/docker\.io\/library\/alpine:3 if it is in a registry, /],
     ['convert oci:a layer.blob', /^error: layer\.blob: not an image reference/],
+    ['convert src oci:b', /oci:src if it is an image layout/],
+    ['convert ocii:a oci:b', /unknown transport "ocii:" \(did you mean oci:\?/],
+    ['convert docker:alpine oci:b', /two slashes are missing \(docker:\/\/alpine\)/],
+    ['convert docker-daemon:alpine oci:b', /not one of this program \(docker save it/],
+    ['ls .', /it is a directory, not a file \(.*oci:\. if it is an image layout\)/],
+    [
+      'lazy',
+      /^error: seekable-erofs lazy: which of its commands\? add, rm, ls \(see seekable-erofs lazy --help\)/,
+    ],
+    ['trace', /which of its commands\? show, merge, push, pull/],
     ['convert oci:a oci:b --platform linux/amd64 --all-platforms', /cannot be used with/],
     [
       'build oci:a image',
@@ -162,7 +172,7 @@ test.each(['ls', 'inspect', 'verify', 'encode'])(
 describe('what others call so', () => {
   test('-v and -V are the version', async () => {
     const version = await runWith(['--version']);
-    for (const flag of ['-v', '-V']) expect(await runWith([flag])).toEqual(version);
+    for (const flag of ['-v', '-V', 'version']) expect(await runWith([flag])).toEqual(version);
   });
 
   test('-h, and no arguments at all, are the help', async () => {

@@ -76,7 +76,8 @@ describe('references to files', () => {
     ['oci-archiv:f.tar', 'did you mean oci-archive:?'],
     ['dcoker://ubuntu', 'did you mean docker://?'],
     ['htps://host/x', 'did you mean https://?'],
-    ['docker-daemon:x', 'use oci:'],
+    ['docker-daemon:x', 'docker-archive:FILE'],
+    ['dir:x', 'use oci:'],
     ['ftp://host/x', './ftp://host/x'],
   ])('%s is taken for a transport', async (text, hint) => {
     const error = await refused(text);

@@ -29,7 +29,7 @@ export function convertCommand(session: Session): Command {
   return finishCommand(command, session, async ({ options, streams }, [source, destination]) => {
     keepYoungGenerationSmall();
     const flags = command.opts<Flags>();
-    const stdoutTaken = checkReferences(source!, destination!, flags, streams);
+    const stdoutTaken = await checkReferences(source!, destination!, flags, streams);
     if (flags.dryRun === true) {
       const { planConversion } = await library();
       const plan = await planConversion(source!, destination!, {
@@ -53,13 +53,21 @@ export function convertCommand(session: Session): Command {
 }
 
 /** Refuses what is no conversion of an image; true when the result goes to stdout. */
-function checkReferences(source: string, destination: string, { json }: Flags, { stdout }: Streams): boolean {
-  const forms =
-    'an image is docker://HOST/REPO, oci:DIR, oci-archive:FILE or docker-archive:FILE; for one layer see encode and build';
+async function checkReferences(
+  source: string,
+  destination: string,
+  { json }: Flags,
+  { stdout }: Streams,
+): Promise<boolean> {
+  const forms = 'an image is docker://HOST/REPO, oci:DIR, oci-archive:FILE or docker-archive:FILE';
   for (const text of [source, destination]) {
     if (isImageReference(text)) continue;
+    // What is misspelt, or a form of another tool, is refused as such.
+    (await library()).parseReference(text);
     const meant = imageMeantBy(text);
-    const hint = meant === undefined ? forms : `${meant} if it is in a registry; ${forms}`;
+    const places =
+      meant === undefined ? forms : `${meant} if it is in a registry, oci:${text} if it is an image layout`;
+    const hint = `${places}; for one layer see encode and build`;
     throw failure('USAGE', text, 'not an image reference', hint);
   }
   const stdoutTaken = /^oci-archive:-(:|$)/.test(destination);

@@ -95,7 +95,9 @@ async function withServer<T>(
 ): Promise<T> {
   const server = await connectToServer(state);
   if (server === null) {
-    throw failure('FAILED', 'lazy server', 'none runs', 'serve --erofs-cache DIR, with the same --state');
+    const hint = 'serve --erofs-cache DIR, with the same --state';
+    const whose = process.geteuid?.() === 0 ? '' : '; only root reaches one that root runs';
+    throw failure('FAILED', 'lazy server', 'none runs', `${hint}${whose}`);
   }
   try {
     return await use(server);

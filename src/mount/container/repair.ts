@@ -8,7 +8,7 @@ import { unmountImage, type Unmounted } from '../unmount';
 
 /** Undoes what killed runs left: the container, its image's mount, its folder. Containers of runs that live stay. MACHINE without root. */
 export async function repairContainers(options: StateOptions = {}): Promise<Unmounted[]> {
-  requireRoot('containers');
+  requireRoot('containers', 'repairing them');
   const state = await MountState.openExisting(options.state);
   if (state === null) return [];
   const runtime = await findRuntime();

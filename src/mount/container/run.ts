@@ -65,7 +65,7 @@ export async function runImage(
   checkOptions('runImage', options);
   checkSubjects([refOrPath], options);
   checkLimits(options);
-  requireRoot('run');
+  requireRoot('run', 'a container');
   const runtime = await findRuntime({ limited: hasLimits(options) });
   if (runtime === null) throw failure('MACHINE', 'run', 'neither runc nor crun is installed', runtimeHint);
   const { lazy = false } = options;

@@ -33,13 +33,9 @@ export function call<T>(what: string, run: () => T, hint?: string): T {
   }
 }
 
-/** MACHINE unless this process is root's. */
-export function requireRoot(what: string): void {
+/** MACHINE unless this process is root's. `doing` is what needs it. */
+export function requireRoot(what: string, doing = 'mounting'): void {
   if (process.geteuid?.() === 0) return;
-  throw failure(
-    'MACHINE',
-    what,
-    'mounting needs root',
-    'run it as root, or read without mounting: ls, cat, extract',
-  );
+  const instead = doing === 'mounting' ? ', or read without mounting: ls, cat, extract' : '';
+  throw failure('MACHINE', what, `${doing} needs root`, `run it as root${instead}`);
 }

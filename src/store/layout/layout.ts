@@ -44,7 +44,10 @@ interface NamedImage {
 export async function openLayoutSource(path: string): Promise<LayoutSource> {
   checkFileName(path);
   const status = await stat(path).catch((error: unknown) => {
-    throw fromSystemError(path, error);
+    const known = fromSystemError(path, error);
+    // Other transports have slashes there.
+    if (!(known instanceof SeekableErofsError) || !path.startsWith('//')) throw known;
+    throw failure(known.code, path, known.why, `oci:${path.slice(2)} for a path that is not from the root`);
   });
   if (!status.isDirectory()) {
     throw failure(
