@@ -105,8 +105,8 @@ need_programs g++=g++ make=make python3=python3 cmake=cmake ninja=ninja-build nm
 [ -x /usr/bin/time ] || need_packages time
 python3 -m pip --version >/dev/null 2>&1 || need_packages python3-pip # brings the compiler of the released binary
 need_packages libgtest-dev libssl-dev zlib1g-dev clang-14 libclang-rt-14-dev
-# Only mounts, containers and a web page need these; without them those steps say why they are skipped.
-[ "$(id -u)" -ne 0 ] || need_programs runc=runc umoci=umoci chromium=chromium
+# Only containers need these; without them those steps say why they are skipped.
+[ "$(id -u)" -ne 0 ] || need_programs runc=runc umoci=umoci
 { need_npm_packages && build prebuild; } || {
   add build 0 1
   finish
