@@ -106,9 +106,15 @@ const read = {
   allowUnverified: { kind: 'boolean', flag: 'allow-unverified' },
 } satisfies Rules;
 
+const frameCache = {
+  cacheDir: { kind: 'file', flag: 'cache' },
+  cacheDirBytes: { kind: 'number', min: 0 },
+} satisfies Rules;
+
 const view = {
   ...read,
   ...registry,
+  ...frameCache,
   platform: { kind: 'text', flag: 'platform' },
   oneLayer: { kind: 'integer', min: 0, flag: 'one-layer' },
   devices: { kind: 'texts', flag: 'device' },
@@ -141,8 +147,7 @@ const blob = {
   ...read,
   timeout: registry.timeout,
   cacheBytes: { kind: 'number', min: 0 },
-  cacheDir: { kind: 'file' },
-  cacheDirBytes: { kind: 'number', min: 0 },
+  ...frameCache,
   signal: resources.signal,
   onWarning: resources.onWarning,
 } satisfies Rules;

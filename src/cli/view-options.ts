@@ -7,6 +7,7 @@ import {
   collect,
   given,
   parseCount,
+  parseFileName,
   readOptions,
   refuseDescriptorOfImage,
   registryOptions,
@@ -19,12 +20,15 @@ export interface ViewFlags extends ReadFlags, RegistryFlags {
   oneLayer?: number;
   platform?: string;
   device?: string[];
+  cache?: string;
 }
 
-export function addViewOptions(command: Command, { oneLayer = true } = {}): void {
-  if (oneLayer) {
+/** `reads`: the command reads the files itself; else the kernel does. */
+export function addViewOptions(command: Command, { reads = true } = {}): void {
+  if (reads) {
     const description = 'only this layer of an image, 0 is the lowest, with its whiteouts';
     command.option('--one-layer <n>', description, parseCount);
+    command.option('--cache <dir>', 'keep what is fetched here, by its checksums (4 GiB)', parseFileName);
   }
   command
     .option('--platform <platform>', "os/arch[/variant] of an index (default: this machine's)")
@@ -38,10 +42,10 @@ export function addViewOptions(command: Command, { oneLayer = true } = {}): void
 /** The library's options for these flags. */
 export async function viewOptions(subject: string, flags: ViewFlags): Promise<ListOptions> {
   refuseDescriptorOfImage(subject, flags);
-  const { oneLayer, platform, device } = flags;
+  const { oneLayer, platform, device, cache } = flags;
   return {
     ...(await readOptions(flags)),
     ...registryOptions(flags),
-    ...given({ oneLayer, platform, devices: device }),
+    ...given({ oneLayer, platform, devices: device, cacheDir: cache }),
   };
 }

@@ -7,7 +7,9 @@ import { isTarLayer, streamCompression } from '../format/media-types';
 import type { ReadOptions } from '../layer/decode';
 import { deviceSourceAt, erofsSourceAt, type ErofsSourceOptions } from '../layer/erofs-source';
 import { openLocation, type LayerLocation } from '../layer/location';
+import type { FrameCacheOptions, SharedCacheOptions } from '../layer/open-blob';
 import { resourcesOf } from '../layer/resources';
+import { isBlobFile } from '../layer/spool';
 import { isSeekableLayer } from '../layer/seekable';
 import { namesLayer, parseReference } from '../oci/reference';
 import type { SourceStore } from '../oci/store';
@@ -26,7 +28,7 @@ import { LocalSources } from './local-sources';
 import { MergedTree, type OpenLayer } from './merged-tree';
 
 /** What every command takes that reads files out of an image or a layer. */
-export interface ViewOptions extends ReadOptions, RegistryOptions {
+export interface ViewOptions extends ReadOptions, RegistryOptions, FrameCacheOptions {
   /** `os/arch[/variant]` of an index; default: this machine's. */
   platform?: string | undefined;
   /** Only this layer of an image, from 0 at the bottom, as it is: its whiteouts show. */
@@ -270,8 +272,7 @@ async function openDevice(
   if (length !== null) return deviceOfLength(descriptor.digest, length);
   const stored = await store.openBlob(descriptor);
   const own = { ...options, descriptor: { ...descriptor, diffId }, indexLayer };
-  const cacheSpace = resources.caches.chunks;
-  const device = resources.keep(await deviceSourceAt(stored, { ...own, cacheSpace }));
+  const device = resources.keep(await deviceSourceAt(stored, cachedBy(own, stored, resources)));
   resources.local.add(device, stored);
   resources.devices.set(descriptor.digest, device);
   return device;
@@ -291,6 +292,16 @@ function deviceOfLength(digest: string, size: number): ByteSource {
   return { name, size, read, close: async () => undefined };
 }
 
+/** The options with the caches that a layer is read through: frames of a blob on this machine are kept nowhere else. */
+function cachedBy(
+  options: ErofsSourceOptions,
+  stored: ByteSource,
+  { caches }: Resources,
+): ErofsSourceOptions & SharedCacheOptions {
+  const own = { ...options, cacheSpace: caches.chunks };
+  return isBlobFile(stored) ? { ...own, cacheDir: undefined } : own;
+}
+
 async function openLayer(
   location: LayerLocation,
   options: ErofsSourceOptions,
@@ -299,10 +310,9 @@ async function openLayer(
   areLayers = false,
 ): Promise<OpenLayer> {
   const stored = await openLocation(location, options);
-  const { chunks, metadata } = resources.caches;
-  const source = resources.keep(await erofsSourceAt(stored, { ...options, cacheSpace: chunks }));
+  const source = resources.keep(await erofsSourceAt(stored, cachedBy(options, stored, resources)));
   resources.local.add(source, stored);
   if (areLayers) await checkDeviceLayers(source, devices, options.signal);
-  const image = await openErofsImage(source, { devices, signal: options.signal }, metadata);
+  const image = await openErofsImage(source, { devices, signal: options.signal }, resources.caches.metadata);
   return { name: source.name, filesystem: new ErofsFilesystem(image) };
 }

@@ -13,14 +13,18 @@ import type { FrameSection } from './frame-section';
 import { openSeekable, type SeekableBlob, type TrustOptions } from './seekable';
 import type { BlobTree } from './verity-section';
 
-/** What openBlob() takes. */
-export interface BlobOptions extends TrustOptions, HttpOptions {
-  /** Bytes of decoded chunks that are kept in memory, or one chunk where that is more; default: 64 MiB. */
-  cacheBytes?: number | undefined;
-  /** Folder that keeps verified frames from one run to the next; default: none. */
+/** Where frames are kept from one run to the next. */
+export interface FrameCacheOptions {
+  /** Folder that keeps verified frames by their checksums, of any blobs; default: none. */
   cacheDir?: string | undefined;
   /** Bytes of frames that `cacheDir` keeps; default: 4 GiB. */
   cacheDirBytes?: number | undefined;
+}
+
+/** What openBlob() takes. */
+export interface BlobOptions extends TrustOptions, HttpOptions, FrameCacheOptions {
+  /** Bytes of decoded chunks that are kept in memory, or one chunk where that is more; default: 64 MiB. */
+  cacheBytes?: number | undefined;
 }
 
 /** What callers of this package may say as well. */

@@ -1,8 +1,8 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { buildErofs, encodeLayer, inspect, verifyImage } from '../../src/index';
+import { buildErofs, encodeLayer, extractImage, inspect, verifyImage } from '../../src/index';
 import { digestOf } from '../../src/format/digest';
 import { pageImages } from '../../src/image/page/model';
 import { makeTar, noise } from '../e2e/sample';
@@ -75,4 +75,52 @@ test('nothing is read of a URL that no descriptor vouches for', async () => {
   for (const read of [inspect, verifyImage, (url: string) => pageImages(url, {})])
     await expect(read(server.url)).rejects.toEqual(refused);
   expect(server.takeRanges()).toEqual([]);
+});
+
+/** A release whose files are cut by themselves, on a server of its own; and what comes of it when it is extracted with the cache. */
+async function release(name: string, changed: string) {
+  const files = Array.from({ length: 20 }, (_, i) => ({
+    name: `lib/${i}`,
+    content: noise(70_000, i === 7 ? changed : `${i}`),
+  }));
+  await writeFile(at(`${name}.tar`), await makeTar(files));
+  const options = { profile: 'erofs-image-spec', chunking: 'files', chunkSize: 65_536 } as const;
+  const own = await encodeLayer(at(`${name}.tar`), at(`${name}.blob`), options);
+  const web = await RangeServer.start(await readFile(at(`${name}.blob`)));
+  const extract = async (): Promise<number> => {
+    web.takeRanges();
+    const target = await mkdtemp(at(`${name}-`));
+    await extractImage(web.url, target, { descriptor: own, cacheDir: at('cache') });
+    for (const file of files)
+      expect((await readFile(join(target, file.name))).equals(file.content)).toBe(true);
+    return web.requests.reduce(
+      (sum, { range }) => sum + (range ? range.last - range.first + 1 : Infinity),
+      0,
+    );
+  };
+  return { extract, descriptor: own, stop: () => web.stop() };
+}
+
+test('with a cache, of an update what changed is fetched; what lies there is believed by its checksum alone', async () => {
+  const [first, second] = [await release('first', 'old'), await release('second', 'new')];
+  try {
+    await extractImage(at('first.blob'), at('local'), {
+      descriptor: first.descriptor,
+      cacheDir: at('cache'),
+    });
+    await expect(readdir(at('cache'))).rejects.toThrow('ENOENT'); // a file is here already
+    expect(await first.extract()).toBeGreaterThan(1_400_000);
+    expect(await second.extract()).toBeLessThan(70_000 + 4 * 32_768);
+    const names = await readdir(at('cache/sha512'), { recursive: true });
+    for (const name of names.filter((name) => name.length > 100)) {
+      const path = at(`cache/sha512/${name}`);
+      const frame = await readFile(path);
+      frame[frame.length >> 1]! ^= 1;
+      await writeFile(path, frame);
+    }
+    expect(await second.extract()).toBeGreaterThan(1_400_000);
+  } finally {
+    await first.stop();
+    await second.stop();
+  }
 });

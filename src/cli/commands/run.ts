@@ -28,7 +28,7 @@ export function runCommand(session: Session): Command {
     .option('--memory <size>', 'memory, files that it writes included (default: no limit)')
     .option(...stateFlag);
   addLazyOptions(command);
-  addViewOptions(command, { oneLayer: false });
+  addViewOptions(command, { reads: false });
   return finishCommand(command, session, async ({ options, handOver }, [subject, ...words]) => {
     const flags = command.opts<Flags>();
     if (flags.json === true) throw failure('USAGE', 'run', "stdout is the container's", 'leave out --json');
