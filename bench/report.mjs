@@ -1,16 +1,19 @@
-// node bench/report.mjs: fills the generated section of docs/performance.md, and bench/results/overview.svg, from bench/results/*.json.
+// node bench/report.mjs: fills the generated sections of docs/performance.md and README.md, and bench/results/overview.svg, from
+// bench/results/*.json.
 //   --check   only says whether that would change anything (exit code 1)
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { RESULTS, ROOT } from './lib/paths.mjs';
 import { overview } from './lib/picture.mjs';
+import { readmeTable } from './lib/readme.mjs';
 import { fill, generated } from './lib/report.mjs';
 import { readResults } from './lib/results.mjs';
 
 const results = readResults();
-const page = join(ROOT, 'docs', 'performance.md');
+const filled = (page, section) => [page, fill(readFileSync(page, 'utf8'), section, page)];
 const outputs = [
-  [page, fill(readFileSync(page, 'utf8'), generated(results))],
+  filled(join(ROOT, 'docs', 'performance.md'), generated(results)),
+  filled(join(ROOT, 'README.md'), readmeTable(results)),
   [join(RESULTS, 'overview.svg'), overview(results)],
 ];
 const changed = outputs.filter(

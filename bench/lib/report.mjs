@@ -8,9 +8,9 @@ const [BEGIN, END] = [
 ];
 
 /** `page` with `section` between its markers. */
-export function fill(page, section) {
+export function fill(page, section, name) {
   const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`docs/performance.md has no markers ${BEGIN} … ${END}`);
+  if (begin < 0 || end < begin) throw new Error(`${name} has no markers ${BEGIN} … ${END}`);
   return `${page.slice(0, begin + BEGIN.length)}\n\n${section}\n${page.slice(end)}`;
 }
 
