@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { convertImage, SeekableErofsError } from '../../src/index';
+import { convertImage, SeekableErofsError, type ConvertOptions } from '../../src/index';
 import type { Descriptor, Manifest } from '../../src/oci/types';
 import { RegistryDestination } from '../../src/store/registry/destination';
 import type { StoreOptions } from '../../src/store/registry/options';
@@ -99,9 +99,10 @@ async function tagged(repository: string): Promise<string | null> {
   return digestOf(Buffer.from(await answer.arrayBuffer()));
 }
 
-const convert = (host: string, repository: string) =>
+const convert = (host: string, repository: string, asked: ConvertOptions) =>
   convertImage(`docker://${host}/team/app:tar`, `docker://${host}/${repository}:erofs`, {
     ...options(),
+    ...asked,
     threads: 1,
   });
 
@@ -150,35 +151,43 @@ async function openTemporaries(): Promise<string[]> {
 }
 
 describe.skipIf(reason !== null)(titleOf('a registry behind faults', reason), () => {
-  it(`${rounds} conversions end right or with an error, and leave no wrong tag and no file`, async () => {
-    await putSample();
-    const { digest } = await convert(registry.host, 'team/expected');
-    const outcomes = new Map<string, number>();
-    for (let round = 0; round < rounds; round++) {
-      proxy.rate = [0.05, 0.2, 0.4][round % 3]!;
-      const repository = `team/round-${round}`;
-      const outcome = await convert(proxy.host, repository).then(
-        (result) => {
-          expect(result.digest, `round ${round}`).toBe(digest);
-          return 'right';
-        },
-        (error: unknown) => {
-          if (!(error instanceof SeekableErofsError)) throw error;
-          expect([1, 3], `round ${round}: ${error.message}`).toContain(error.exitCode);
-          return error.code;
-        },
-      );
-      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-      const tag = await tagged(repository);
-      expect(outcome === 'right' ? [digest] : [digest, null], `round ${round}, ${outcome}`).toContain(tag);
-      expect(await readdir(temporary), `round ${round}`).toEqual([]);
-    }
-    console.log('outcomes', Object.fromEntries(outcomes), 'faults', Object.fromEntries(proxy.done));
-    expect(await openTemporaries()).toEqual([]);
-    expect([...proxy.done.keys()].sort()).toEqual([...faults].sort());
-    expect(outcomes.get('right')).toBeGreaterThan(rounds / 10);
-    expect(outcomes.size).toBeGreaterThan(1);
-  }, 600_000);
+  it.each<[number, string, ConvertOptions]>([
+    [200, 'layers', {}],
+    [60, 'devices', { deviceTar: true, profile: 'erofs-image-spec' }],
+  ])(
+    '%i conversions into %s end right or with an error, and leave no wrong tag and no file',
+    async (rounds, kind, asked) => {
+      await putSample();
+      proxy.done.clear();
+      const { digest } = await convert(registry.host, `team/${kind}`, asked);
+      const outcomes = new Map<string, number>();
+      for (let round = 0; round < rounds; round++) {
+        proxy.rate = [0.05, 0.2, 0.4][round % 3]!;
+        const repository = `team/${kind}-${round}`;
+        const outcome = await convert(proxy.host, repository, asked).then(
+          (result) => {
+            expect(result.digest, `round ${round}`).toBe(digest);
+            return 'right';
+          },
+          (error: unknown) => {
+            if (!(error instanceof SeekableErofsError)) throw error;
+            expect([1, 3], `round ${round}: ${error.message}`).toContain(error.exitCode);
+            return error.code;
+          },
+        );
+        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+        const tag = await tagged(repository);
+        expect(outcome === 'right' ? [digest] : [digest, null], `round ${round}, ${outcome}`).toContain(tag);
+        expect(await readdir(temporary), `round ${round}`).toEqual([]);
+      }
+      console.log('outcomes', Object.fromEntries(outcomes), 'faults', Object.fromEntries(proxy.done));
+      expect(await openTemporaries()).toEqual([]);
+      expect([...proxy.done.keys()].sort()).toEqual([...faults].sort());
+      expect(outcomes.get('right')).toBeGreaterThan(rounds / 10);
+      expect(outcomes.size).toBeGreaterThan(1);
+    },
+    600_000,
+  );
 
   it(`${rounds} blobs that are sent while they are made arrive whole, or end with an error`, async () => {
     proxy.choice = faults;
