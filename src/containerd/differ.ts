@@ -3,16 +3,21 @@ import { access } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { failure } from '../errors';
+import { specAnnotations } from '../format/annotations';
 import { parseDigest } from '../format/digest';
 import { layerFormat } from '../format/media-types';
 import { writeAtomically, type SyncOptions } from '../fs/atomic-file';
 import type { OutputFile } from '../fs/output-file';
 import { openTemporary } from '../fs/temporary';
+import { roleOf } from '../image/composition';
+import { needsDevices } from '../image/device-layers';
 import type { ResourceOptions, WarningOptions } from '../job';
 import { buildErofs } from '../layer/build';
 import { checkBlobDigest } from '../layer/content-digest';
 import { materialise } from '../layer/materialise';
+import { asByteSource } from '../layer/native-byte-source';
 import { openWholeLayer } from '../layer/whole-layer';
+import { native } from '../native/binding';
 import type { BlobFile } from '../oci/store';
 import type { Descriptor } from '../oci/types';
 import { openFileSource } from '../source/file';
@@ -49,6 +54,7 @@ export async function applyLayer(
 ): Promise<Descriptor> {
   const descriptor = fromWire(diff);
   const kind = layerFormat(descriptor.mediaType)?.kind;
+  refuseRole(descriptor);
   if (kind !== 'erofs' && kind !== 'chunk-index')
     throw new StatusError('UNIMPLEMENTED', `${descriptor.mediaType} is no EROFS layer`);
   const folder = await layerFolder(mounts);
@@ -64,6 +70,28 @@ export async function applyLayer(
   } finally {
     await file.close();
   }
+}
+
+/** What containerd's erofs snapshotter can do with a layer is to mount it as a lower one. */
+function refuseRole(descriptor: Descriptor): void {
+  if (roleOf(descriptor) === 'lower') return;
+  const why = `it has the role ${descriptor.annotations![specAnnotations.role]!}, which containerd's erofs snapshotter can not mount`;
+  throw failure('UNSUPPORTED', descriptor.digest, why, ownSnapshotter);
+}
+
+const ownSnapshotter = 'our snapshotter can: serve --snapshotter';
+
+/** Nor can it give an image the devices that it keeps data on. */
+async function refuseDevices({ fd, name }: OutputFile, size: number, what: string): Promise<void> {
+  const image = new native.Source({ fd, offset: 0, size, name });
+  try {
+    if (!(await needsDevices(asByteSource(image, name)))) return;
+  } finally {
+    image.close();
+  }
+  const why =
+    "its files are on devices, other layers of the image, which containerd's erofs snapshotter can not mount";
+  throw failure('UNSUPPORTED', what, why, ownSnapshotter);
 }
 
 /** The digest of the blob as a whole is checked as well, so one without a table of chunks may be taken: all that is read is vouched for. */
@@ -85,6 +113,7 @@ async function unpack(
       );
     const write = async (image: OutputFile) => {
       const { diffId } = await layer.decode({ fd: image.fd, name: image.name, sync: options.sync }, own);
+      await refuseDevices(image, layer.blob.imageSize, descriptor.digest);
       if (tree?.vouched === true) await materialise(file, tree, image, options);
       else await promisify(ftruncate)(image.fd, layer.blob.imageSize);
       return { digest: diffId, size: layer.blob.section.uncompressedSize };

@@ -2,6 +2,8 @@ import { failure } from '../errors';
 import { sourceDiffIdAnnotation } from '../format/annotations';
 import { isDigest } from '../format/digest';
 import { isErofsLayer, isManifestType, isTarLayer } from '../format/media-types';
+import { roleOf } from '../image/composition';
+import { checkVisiblyFitting } from '../image/fitting-layers';
 import { layersOf, type ImageLayer } from '../image/image-layers';
 import { openImageSet, type Image } from '../image/image-set';
 import { keepingDocuments } from '../mount/kept-documents';
@@ -18,9 +20,11 @@ import { withOwnCopies } from './own-copies';
 export interface LayerOrigin {
   /** The image, as `docker://HOST/REPOSITORY@DIGEST`. */
   image: string;
-  /** Digest of the layer's descriptor; null of a layer without files: a chunk index. */
+  /** Digest of the layer's descriptor; null of a layer without files of its own: a chunk index, or a device, which is mounted with what uses it. */
   layer: string | null;
   diffId: string;
+  /** Of a layer that is asked for the data of files only. */
+  role?: 'data' | undefined;
 }
 
 /** What containerd says of a layer that it wants. */
@@ -93,11 +97,19 @@ export class PulledImages {
     try {
       const { images } = await openImageSet(store, manifest, {});
       const isErofs = images[0]!.manifest.layers.some(({ mediaType }) => isErofsLayer(mediaType));
-      if (isErofs) return { layers: ownLayers(name, images[0]!) };
+      if (isErofs) return { layers: await this.openOwn(store, name, images[0]!) };
       return await this.openTars(registry, images[0]!, { name, tag: parsed.digest ?? parsed.tag });
     } finally {
       await store.close();
     }
+  }
+
+  /** Layers of EROFS. What is wrong with an image as a whole can't be told by its layers, which are mounted one by one. */
+  private async openOwn(store: SourceStore, name: string, image: Image): Promise<PulledImage['layers']> {
+    const layers = layersOf(image);
+    if (layers.some(({ descriptor }) => roleOf(descriptor) !== 'lower'))
+      await checkVisiblyFitting(store, image, this.options);
+    return ownLayers(name, layers);
   }
 
   /** Layers of tars. Those are unpacked whose EROFS form is not found, for whatever reason. */
@@ -126,14 +138,21 @@ export class PulledImages {
   }
 }
 
-function ownLayers(image: string, opened: Image): PulledImage['layers'] {
-  return layersOf(opened).flatMap(({ descriptor, diffId, index }) => {
-    const origin = isTarLayer(descriptor.mediaType) ? null : { image, layer: descriptor.digest, diffId };
-    const own = { diffId, origin };
+function ownLayers(image: string, layers: readonly ImageLayer[]): PulledImage['layers'] {
+  return layers.flatMap((layer) => {
+    const { diffId, index } = layer;
+    const own = { diffId, origin: originOf(image, layer) };
     return index === null
       ? [own]
       : [own, { diffId: index.diffId, origin: { image, layer: null, diffId: index.diffId } }];
   });
+}
+
+function originOf(image: string, { descriptor, diffId }: ImageLayer): LayerOrigin | null {
+  const role = roleOf(descriptor);
+  if (role === 'device') return { image, layer: null, diffId };
+  if (isTarLayer(descriptor.mediaType)) return null;
+  return { image, layer: descriptor.digest, diffId, ...(role === 'data' && { role }) };
 }
 
 /** The EROFS image beside an image of tars in the index that a tag leads to; null when there is none. */

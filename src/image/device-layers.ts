@@ -17,8 +17,7 @@ export async function checkDeviceLayers(
   const { extraDevices, blockSize } = superblock;
   if (extraDevices === 0 && devices.length === 0) return;
   const slots = await readDeviceSlots(image, superblock, signal);
-  const isFlat = devices.length === 0 && slots.every(({ flatAddress }) => flatAddress > 0);
-  if (isFlat && slots.every(({ flatAddress, length }) => flatAddress + length <= image.size)) return;
+  if (devices.length === 0 && areWithin(image, slots)) return;
   if (devices.length !== extraDevices) {
     const why = `its image has ${humanCount(extraDevices, 'external device')}, and ${humanCount(devices.length, 'device layer is', 'device layers are')} before it`;
     throw brokenRule(image.name, 'device-count', why);
@@ -29,4 +28,14 @@ export async function checkDeviceLayers(
     const why = `its device ${i + 1} has ${length} bytes, but ${name} decodes to ${size}`;
     throw brokenRule(image.name, 'device-size', why);
   }
+}
+
+/** Whether an image keeps data on devices that are not within itself. Errors as readSuperblock(). */
+export async function needsDevices(image: ByteSource, signal?: AbortSignal): Promise<boolean> {
+  const superblock = await readSuperblock(image, signal);
+  return superblock.extraDevices > 0 && !areWithin(image, await readDeviceSlots(image, superblock, signal));
+}
+
+function areWithin({ size }: ByteSource, slots: readonly { flatAddress: number; length: number }[]): boolean {
+  return slots.every(({ flatAddress, length }) => flatAddress > 0 && flatAddress + length <= size);
 }

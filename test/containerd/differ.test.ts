@@ -20,6 +20,7 @@ import { buildErofs } from '../../src/layer/build';
 import { encodeLayer, type EncodeOptions } from '../../src/layer/encode';
 import type { EncodedLayer } from '../../src/layer/encoded-layer';
 import { native } from '../../src/native/binding';
+import { writeErofs } from '../support/erofs-writer';
 
 const profiles: [string, EncodeOptions][] = [
   ['containerd', { chunkSize: 65536 }],
@@ -177,4 +178,29 @@ test('the layer is synced to the disk where containerd asks for that, as with it
     folders.mockRestore();
     await handle.close();
   }
+});
+
+test.each([
+  ['device', 'application/vnd.oci.image.layer.v1.tar'],
+  ['device', 'application/vnd.erofs'],
+  ['overlay-data', 'application/vnd.erofs'],
+])('a layer of role %s (%s) is nobody’s to unpack as a lower one', async (role, mediaType) => {
+  const encoded = await store({ chunkSize: 65536 });
+  const annotations = { ...encoded.annotations, 'org.erofs.role': role };
+  const applying = apply(request({ ...encoded, mediaType, annotations }));
+  await expect(applying).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+  await expect(applying).rejects.toThrow(`it has the role ${role}`);
+  expect(readdirSync(layer).sort()).toEqual(['.erofslayer', 'fs']);
+});
+
+test('an image whose files are on devices is not unpacked: nothing could mount it', async () => {
+  const image = writeErofs([{ path: 'a', blocks: [{ device: 1, block: 0 }], size: 4096 }], {
+    devices: [{ blocks: 1 }],
+  });
+  const digest = `sha256:${createHash('sha256').update(image).digest('hex')}`;
+  writeFileSync(contentPath(digest), image);
+  const diff = { media_type: 'application/vnd.erofs', digest, size: image.length, annotations: {} };
+  const mounts = [{ type: 'bind', source: join(layer, 'fs'), options: ['rw'] }];
+  await expect(apply({ diff, mounts })).rejects.toThrow('its files are on devices');
+  expect(readdirSync(layer).sort()).toEqual(['.erofslayer', 'fs']);
 });

@@ -16,6 +16,7 @@ import {
   runCacheScenario,
   shownImages,
 } from './support/cache-node.mjs';
+import { pushVector } from './support/composite-images.mjs';
 import { realMkfs } from './support/containerd-daemon.mjs';
 import { goldenVariants, pushVariant } from './support/golden-images.mjs';
 import {
@@ -40,6 +41,7 @@ import { EXPECTED_OUTPUT, MANY_OUTPUT } from './support/sample-image.mjs';
 
 const scenarios = {
   specProfile,
+  composites,
   manyLayers,
   sharedLayers,
   twoContainers,
@@ -59,6 +61,33 @@ function specProfile(test) {
     assert.equal(run(test, name, image), EXPECTED_OUTPUT, name);
     console.log(`ok: an image of profile erofs-image-spec is pulled lazily, and run (${name})`);
   }
+}
+
+/**
+ * containerd's erofs snapshotter has neither devices nor data-only layers, so the cache takes no image with some. It is left to containerd, which goes
+ * on as if there were no cache.
+ */
+function composites(test) {
+  const outcomes = { refused: [], pulled: [] };
+  const names = ['device-tar', 'device-zstd-index', 'device-erofs-zstd', 'data', 'data-index', 'no-rootfs'];
+  const known = shownImages(test);
+  for (const name of names) {
+    const image = pushVector(test, name);
+    if (name !== 'no-rootfs')
+      assert.throws(() => lazy(test, 'add', `docker://${image}`), /it has the role (device|overlay-data)/);
+    const isPulled = succeeds(() => pull(test, 'composites', image));
+    outcomes[isPulled ? 'pulled' : 'refused'].push(name);
+    if (isPulled) test.daemon.ctr(ns(test, 'composites'), 'images', 'remove', '--sync', image);
+    const own = shownImages(test).filter((shown) => !known.includes(shown));
+    if (name === 'no-rootfs') for (const shown of own) lazy(test, 'rm', shown);
+    else assert.deepEqual(own, [], name);
+  }
+  // containerd wants DiffIDs in the config, and knows no roles.
+  assert.ok(outcomes.refused.includes('no-rootfs'));
+  const image = convert(test, 'after', 'unseen:three', '--profile', 'erofs-image-spec');
+  pull(test, 'composites', image);
+  assert.equal(run(test, 'composites', image), EXPECTED_OUTPUT);
+  console.log(`ok: images of devices and data-only layers are not shown: ${JSON.stringify(outcomes)}`);
 }
 
 /** As many layers as Docker takes: their folders fit the options of a mount. */

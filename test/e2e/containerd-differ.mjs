@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { EROFS, HOST, startContainerd, unpacking } from './support/containerd-daemon.mjs';
+import { expectNotPulled } from './support/composite-images.mjs';
 import { pullHostileImages } from './support/hostile-images.mjs';
 import { startServer } from './support/lazy-server.mjs';
 import { removeAll } from './support/leftovers.mjs';
@@ -70,6 +71,7 @@ const scenarios = {
   unpacked,
   sameTree,
   byCri,
+  composites,
   hostile,
   hostileVectors,
   killed,
@@ -134,6 +136,20 @@ async function byCri(test) {
   for (const name of [image, sleeping]) daemon.crictl('rmi', name);
   await until(() => layerFiles(test).length === before, 'layers of a removed image are collected');
   console.log('ok: a pod of an image that the differ unpacked, by CRI: pull, run, exec, stop, remove, gc');
+}
+
+/** containerd's erofs snapshotter has neither devices nor data-only layers: such images are not pulled, and nothing of them stays. */
+function composites(test) {
+  const before = layerFiles(test);
+  for (const name of ['device-tar', 'device-zstd-index', 'device-erofs-zstd', 'data', 'data-index'])
+    expectNotPulled(test, 'composites', name, /it has the role (device|overlay-data)/);
+  expectNotPulled(test, 'composites', 'device-missing', /its files are on devices/);
+  assert.deepEqual(layerFiles(test), before);
+  expectWhole(test);
+  const image = convert(test, 'after', 'unseen:three', '--profile', 'erofs-image-spec');
+  pull(test, 'composites', image);
+  assert.equal(run(test, 'composites', image), EXPECTED_OUTPUT);
+  console.log('ok: images of devices and data-only layers are refused, and nothing is left of them');
 }
 
 /** What a registry gives that is not what the manifest says: the pull fails, and nothing of it is there. */

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { EROFS, HOST, startContainerd, unpacking } from './support/containerd-daemon.mjs';
 import { execInPod, runPod } from './support/cri-pod.mjs';
 import { emptyFolder, endAll, unmountAll } from './support/reboot.mjs';
+import { expectNotPulled, expectVector, viewed } from './support/composite-images.mjs';
 import { pullHostileImages } from './support/hostile-images.mjs';
 import { killAtRandom } from './support/kills.mjs';
 import { startServer } from './support/lazy-server.mjs';
@@ -43,6 +44,7 @@ import {
   writeSharingImages,
 } from './support/sample-image.mjs';
 import { runScenario } from './support/scenario.mjs';
+import { treeOf } from './support/tree.mjs';
 
 const SHARING = { count: 10, bytes: 96 * 2 ** 20 };
 const SNAPSHOTTER = 'seekable';
@@ -89,6 +91,7 @@ const scenarios = {
   byCri,
   tars,
   bothForms,
+  composites,
   sharedLayers,
   twoContainers,
   manyLayers,
@@ -177,6 +180,32 @@ function bothForms(test) {
   assert.equal(run(test, 'both', image), EXPECTED_OUTPUT);
   assert.equal(treeOfImage(test, 'both', image), sourceTree(test));
   console.log('ok: an index of tars and EROFS starts from EROFS by its plain tag');
+}
+
+/** Devices and data-only layers: the trees are what they should be, and what does not fit together is not pulled, by the name of its rule. */
+function composites(test) {
+  const space = 'composites';
+  // By it the server knows the registry's port, which containerd does not say of layers of the draft.
+  pull(test, space, convert(test, 'before', 'unseen:three'));
+  const device = convert(test, 'device', 'sharing:three', '--profile', 'erofs-image-spec', '--device-tar');
+  pull(test, space, device);
+  assert.equal(run(test, space, device), EXPECTED_OUTPUT);
+  assert.equal(viewed(test, space, device, treeOf), sourceTree(test));
+  const good = ['device-tar', 'device-gzip', 'device-zstd', 'device-zstd-index', 'device-erofs-zstd'];
+  for (const name of [...good, 'data', 'data-index', 'data-several', 'data-above'])
+    expectVector(test, space, name);
+  for (const [name, rule] of Object.entries({
+    'data-missing': 'data-redirect',
+    'device-not-gzip': 'device-content',
+    'last-data': 'last-entry',
+    'index-target': 'index-target',
+    'role-of-tar': 'role-media-type',
+  }))
+    expectNotPulled(test, space, name, new RegExp(`breaks the rule .*${rule}`));
+  // containerd knows neither a device of any type, nor a config without DiffIDs.
+  for (const name of ['device-octets', 'no-rootfs'])
+    expectNotPulled(test, space, name, /diffIDs don't match/);
+  console.log('ok: images of devices and data-only layers; those that are wrong are not pulled');
 }
 
 /** Ten images at once that share their layers: each layer is mounted once. */

@@ -5,7 +5,7 @@ import { checkRecordVersion } from '../../fs/record-version';
 import type { Snapshot } from './snapshot';
 
 /** To be raised when records change; earlier ones are read as well. */
-const version = 1;
+const version = 2;
 const versionKey = 'version';
 const lastIdKey = 'last-id';
 const prefix = 'snapshot:';
@@ -48,7 +48,7 @@ export class SnapshotDatabase {
   private static async read(folder: string, level: ClassicLevel): Promise<SnapshotDatabase> {
     const found = await level.get(versionKey);
     checkRecordVersion(folder, found === undefined ? undefined : Number(found), version);
-    if (found === undefined) await level.put(versionKey, `${version}`, { sync: true });
+    if (found !== `${version}`) await level.put(versionKey, `${version}`, { sync: true });
     const known = new Map<string, Snapshot>();
     for await (const [key, value] of level.iterator({ gte: prefix, lt: `${prefix}\uffff` })) {
       known.set(key.slice(prefix.length), JSON.parse(value) as Snapshot);

@@ -214,7 +214,7 @@ export class Snapshotter {
       this.keepLayer(target, wanted, mounted),
     );
     const ms = Math.round(performance.now() - began);
-    this.parts.log.event('lazy layer', { name: target, image, layer: layer ?? 'index', ms });
+    this.parts.log.event('lazy layer', { name: target, image, layer: layer ?? 'none', ms });
     return true;
   }
 
@@ -271,13 +271,19 @@ export class Snapshotter {
 
   private async mountsOf({ id, kind, parent }: Snapshot): Promise<WireMount[]> {
     const { folders } = this.parts;
-    const lower = await this.lowerFolders(parent);
+    const { lower, data } = await this.foldersBelow(parent);
     const own = folders.layer(id);
-    return mountList({ lower, upper: kind === 'VIEW' ? null : own, work: folders.work(id), empty: own });
+    return mountList({
+      lower,
+      data,
+      upper: kind === 'VIEW' ? null : own,
+      work: folders.work(id),
+      empty: own,
+    });
   }
 
   /** The folders of a chain of layers, the uppermost first, mounted. A layer that comes twice is seen in its upper place only. */
-  private async lowerFolders(top: string): Promise<string[]> {
+  private async foldersBelow(top: string): Promise<{ lower: string[]; data: string[] }> {
     const chain = this.chainOf(top);
     const seen = new Set<string>();
     const seenFirst = chain.filter(({ origin }) => {
@@ -289,11 +295,13 @@ export class Snapshotter {
     const mounting = seenFirst.map(async ({ id, origin }) => origin && this.parts.mounts.ensure(id, origin));
     const failed = (await Promise.allSettled(mounting)).find((result) => result.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
-    return seenFirst.map(({ id }) => this.parts.folders.layer(id));
+    const foldersOf = (role: LayerOrigin['role']): string[] =>
+      seenFirst.filter(({ origin }) => origin?.role === role).map(({ id }) => this.parts.folders.layer(id));
+    return { lower: foldersOf(undefined), data: foldersOf('data') };
   }
 
   private async rootBelow(parent: string): Promise<string | null> {
-    return parent === '' ? null : ((await this.lowerFolders(parent))[0] ?? null);
+    return parent === '' ? null : ((await this.foldersBelow(parent)).lower[0] ?? null);
   }
 
   private chainOf(top: string): Snapshot[] {

@@ -54,6 +54,10 @@ test('what was written is there after the process was killed', async () => {
   expect(database.get('x')).toEqual(snapshot('x', 7));
   expect(database.newId()).toBe(8);
   await database.close();
+  // A program that does not know of roles must not read what has some.
+  const level = new ClassicLevel(folder);
+  expect(await level.get('version')).toBe('2');
+  await level.close();
 });
 
 test('another server that has it open is told of', async () => {
@@ -65,7 +69,7 @@ test('another server that has it open is told of', async () => {
 test('what a newer release wrote is refused', async () => {
   execFileSync('mkdir', ['-p', folder]);
   const level = new ClassicLevel(folder);
-  await level.put('version', '2');
+  await level.put('version', '3');
   await level.close();
   await expect(SnapshotDatabase.open(folder)).rejects.toMatchObject({ code: 'UNSUPPORTED' });
 });

@@ -28,3 +28,12 @@ test('what has no layers below is its folder', () => {
   ]);
   expect(mountList({ ...folders, lower: [], upper: null })[0]!.options).toContain('ro');
 });
+
+test('folders of data alone come last, and only with them files say where their data is', () => {
+  const data = ['/s/l/3', '/s/l/4'];
+  const [mount, ...others] = mountList({ ...folders, lower: ['/s/l/2'], data, upper: null });
+  expect(others).toEqual([]);
+  expect(mount!.options).toEqual(
+    expect.arrayContaining(['lowerdir=/s/l/2::/s/l/3::/s/l/4', 'redirect_dir=on', 'metacopy=on']),
+  );
+});

@@ -33,7 +33,8 @@ async function start(): Promise<void> {
     database,
     folders,
     mounts: {
-      ensure: (id, { diffId }) => {
+      ensure: (id, { diffId, layer }) => {
+        if (layer === null) return Promise.resolve(null);
         if (broken.has(diffId)) return Promise.reject(new Error(`${diffId} is broken`));
         mkdirSync(folders.layer(id), { recursive: true });
         mounted.add(id);
@@ -128,6 +129,24 @@ test('a layer that comes twice is in the overlay once: the kernel refuses one th
   const [mount] = await container('c', 'C');
   const lower = mount!.options.find((option) => option.startsWith('lowerdir='))!;
   expect(lower.split(':')).toHaveLength(2);
+});
+
+test('a device is in no overlay, and a data-only layer is behind the others, as their roles say after a restart as well', async () => {
+  const [device, data, top] = ['a', 'b', 'c'].map(origin);
+  image = {
+    layers: [
+      { diffId: 'a', origin: { ...device!, layer: null } },
+      { diffId: 'b', origin: { ...data!, role: 'data' } },
+      { diffId: 'c', origin: top! },
+    ],
+  };
+  await pullAll();
+  await database.close();
+  await start();
+  const [mount] = await container('c', 'C');
+  const folderOf = (name: string) => folders.layer(database.get(name)!.id);
+  expect(mount!.options).toContain(`lowerdir=${folderOf('C')}::${folderOf('B')}`);
+  expect(mount!.options).toContain('metacopy=on');
 });
 
 test('a layer of tar gets a folder, and is committed with it', async () => {

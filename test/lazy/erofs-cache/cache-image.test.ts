@@ -44,3 +44,16 @@ test('a config that says other DiffIDs is refused: they may be those of another 
     expect(() => ownLayers(image(layers, diffIds), origin)).toThrow(refusal('UNSUPPORTED', 'its DiffID'));
   }
 });
+
+test.each(['device', 'overlay-data'])(
+  'an image with a layer of role %s is refused: containerd would mount that as a lower one',
+  (role) => {
+    const { annotations, ...layer } = spec('a', digest('1'));
+    const layers = [
+      { ...layer, annotations: { ...annotations, 'org.erofs.role': role } },
+      spec('c', digest('2')),
+    ];
+    const showing = () => ownLayers(image(layers, [digest('1'), digest('2')]), origin);
+    expect(showing).toThrow(refusal('UNSUPPORTED', `the role ${role}`));
+  },
+);
