@@ -30,7 +30,7 @@ class BlockPool {
   // Smaller blocks are the allocator's.
   static constexpr size_t kLeast = size_t{128} << 10;
   // So many bytes are kept at most; what is given back beyond that goes to the system.
-  static constexpr size_t kMostKept = size_t{16} << 20;
+  static constexpr size_t kMostKept = size_t{32} << 20;
 
   static BlockPool& shared();
   BlockPool() = default;

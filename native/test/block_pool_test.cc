@@ -50,6 +50,18 @@ TEST(BlockPool, DoesNotGiveABlockThatIsTooSmallOrMuchTooLarge) {
   pool.give(smaller);
 }
 
+// Each takes a chunk, a frame, and what it inflates to, a MiB at a time; two are converted side by side.
+TEST(BlockPool, KeepsWhatTwoSmallLayersTake) {
+  BlockPool pool;
+  std::vector<uint8_t*> blocks;
+  size_t taken = 0;
+  for (const size_t size : {4 * kMiB, 4 * kMiB, kMiB, kMiB, kMiB, kMiB}) {
+    for (int layer = 0; layer < 2; ++layer, taken += size) blocks.push_back(pool.take(size));
+  }
+  for (uint8_t* block : blocks) pool.give(block);
+  EXPECT_EQ(pool.kept(), taken);
+}
+
 TEST(BlockPool, KeepsNoMoreThanItMay) {
   BlockPool pool;
   std::vector<uint8_t*> blocks;

@@ -2,6 +2,7 @@ import { SeekableErofsError, exitCodes } from '../errors';
 import type { JobOptions } from '../job';
 import { checkBlobDigest } from '../layer/content-digest';
 import { isArriving, type BlobFile } from '../oci/store';
+import type { LayerImage } from '../layer/layer-image';
 import type { Descriptor } from '../oci/types';
 
 /** Work on a layer that is still being fetched: it is inflated and planned as it comes. */
@@ -39,9 +40,25 @@ export async function causeOf(
   if (!isOfData && fault.code !== 'CANCELLED') return fault;
   try {
     await file.arrival;
-    if (isOfData) await checkBlobDigest(file, descriptor, options);
+    if (isOfData && !file.isLetGo) await checkBlobDigest(file, descriptor, options);
     return fault;
   } catch (cause) {
     return cause;
   }
+}
+
+/**
+ * Gives up the compressed bytes of a layer that was fetched, once they were inflated: nobody reads them again. True when that was so; then
+ * they are those of the descriptor. MISMATCH when they are not.
+ */
+export async function giveUpInflated(
+  file: BlobFile,
+  { sourceDigest, hasDevice }: Pick<LayerImage, 'sourceDigest' | 'hasDevice'>,
+  descriptor: Descriptor,
+  options: JobOptions,
+): Promise<boolean> {
+  if (!isArriving(file) || sourceDigest === null || hasDevice) return false;
+  await checkBlobDigest(file, descriptor, options, sourceDigest);
+  await file.letGo();
+  return true;
 }

@@ -14,6 +14,9 @@ export interface ArrivingBlob extends BlobFile {
   readonly arrival: Promise<void>;
   /** Says how many bytes are there, now and whenever there are more; null: no more will come. */
   onArrival(listener: (size: number | null) => void): void;
+  /** Gives the disk its room back, when all bytes are there, were found to be right, and nobody reads them again. */
+  letGo(): Promise<void>;
+  readonly isLetGo: boolean;
 }
 
 export function isArriving(file: BlobFile): file is ArrivingBlob {

@@ -2,10 +2,9 @@ import { availableParallelism } from 'node:os';
 import { failure, SeekableErofsError } from '../../errors';
 import { openFilesLimit } from '../../fs/open-files';
 import type { ProgressEvent, ResourceOptions, WarningOptions } from '../../job';
-import { sharingOf, StoredParts, type Sharing } from '../../image/sharing';
+import type { Sharing, StoredParts } from '../../image/sharing';
 import { checkOptions } from '../../options';
 import { publicName } from '../../public-name';
-import { listRepositories, listTags } from '../../store/registry/names';
 import { messageOf, type BatchError } from './batch-error';
 import type { JobQueue } from './job-queue';
 import { planJobs, type BatchJob } from './jobs';
@@ -75,12 +74,19 @@ export interface BatchParts extends LocalParts {
   openQueue?: (file: string, options: BatchOptions) => Promise<JobQueue>;
 }
 
+/** Loaded for templates alone: HTTP and TLS take long to load. */
+const registryNames = () => import('../../store/registry/names.js');
+
 /** The stores try a request a few times by themselves: what fails in spite of that needs a longer pause. */
 export const batchParts: BatchParts = {
   convert: convertImage,
   registryFor: (options) => ({
-    catalogue: (host) => listRepositories(host, options),
-    tags: (place) => listTags(place, options),
+    async *catalogue(host) {
+      yield* (await registryNames()).listRepositories(host, options);
+    },
+    async *tags(place) {
+      yield* (await registryNames()).listTags(place, options);
+    },
   }),
   retry: { attempts: 3, firstPause: 2000 },
 };
@@ -230,6 +236,7 @@ async function readSharing(
   results: readonly BatchJobResult[],
   signal: AbortSignal | undefined,
 ): Promise<Sharing> {
+  const { sharingOf, StoredParts } = await import('../../image/sharing.js');
   const named = new Map<string, StoredParts>();
   for (const [i, { destination, options }] of jobs.entries()) {
     const result = results[i]!;

@@ -1,3 +1,6 @@
+import { ftruncate } from 'node:fs';
+import { promisify } from 'node:util';
+import { fromSystemError } from '../../errors';
 import { readChunks } from '../../fs/fd-chunks';
 import type { TemporaryFile } from '../../fs/temporary';
 import type { ArrivingBlob } from '../../oci/store';
@@ -9,6 +12,7 @@ type Listener = (size: number | null) => void;
 export class ArrivingFile implements ArrivingBlob {
   readonly offset = 0;
   readonly arrival: Promise<void>;
+  isLetGo = false;
   private arrived: number | null = 0;
   private readonly listeners = new Set<Listener>();
   private readonly stopping = new AbortController();
@@ -49,6 +53,16 @@ export class ArrivingFile implements ArrivingBlob {
     const pieces: Buffer[] = [];
     for await (const piece of readChunks(this.fd, end, this.name, offset)) pieces.push(piece);
     return Buffer.concat(pieces);
+  }
+
+  async letGo(): Promise<void> {
+    await this.arrival;
+    this.isLetGo = true;
+    try {
+      await promisify(ftruncate)(this.fd, 0);
+    } catch (error) {
+      throw fromSystemError(this.name, error);
+    }
   }
 
   async close(): Promise<void> {

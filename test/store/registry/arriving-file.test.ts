@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
+import { fstatSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from 'vitest';
 import { causeOf } from '../../../src/convert/arriving-layer';
+import { withLayerImage } from '../../../src/convert/checked-image';
+import type { LayerCall } from '../../../src/convert/run';
 import { failure } from '../../../src/errors';
 import { openTemporary } from '../../../src/fs/temporary';
 import { writeFully } from '../../../src/fs/write-fully';
@@ -57,6 +60,13 @@ afterEach(async () => {
   await Promise.all(files.map((file) => file.close()));
   files = [];
 });
+
+/** All of it. */
+async function sent(bytes: Buffer): Promise<Sender> {
+  const sender = await arriving(bytes);
+  await sender.send(bytes.length);
+  return sender;
+}
 
 async function arriving(bytes: Buffer): Promise<Sender> {
   const sender = new Sender(bytes);
@@ -149,5 +159,33 @@ describe('a blob that is still arriving', () => {
     expect(await finding).toBe(fault);
     const other = { mediaType: '', digest: sha256(Buffer.alloc(1)), size: content.length };
     expect(await causeOf(fault, sender.file, other, {})).toMatchObject({ code: 'MISMATCH' });
+  });
+
+  test('that was inflated takes no room any more while its image is used', async () => {
+    const tar = await makeTar([{ name: 'file', content }]);
+    const bytes = gzipSync(tar);
+    const { file } = await sent(bytes);
+    const layer = {
+      descriptor: { mediaType: '', digest: sha256(bytes), size: bytes.length },
+      diffId: sha256(tar),
+    };
+    await withLayerImage(file, { layer, options: {} } as LayerCall, async ({ image }, check) => {
+      expect(fstatSync(file.fd).size).toBe(0);
+      expect((await image.read(0, image.size)).includes(content.subarray(0, 4096))).toBe(true);
+      await check();
+      const later = failure('CORRUPT', 'image', 'odd');
+      expect(await causeOf(later, file, layer.descriptor, {})).toBe(later);
+    });
+  });
+
+  test('with other bytes than its descriptor says is not used', async () => {
+    const tar = await makeTar([{ name: 'file', content }]);
+    const bytes = gzipSync(tar);
+    const { file } = await sent(bytes);
+    const digest = sha256(Buffer.alloc(1));
+    const layer = { descriptor: { mediaType: '', digest, size: bytes.length }, diffId: sha256(tar) };
+    const use = () => Promise.reject(new Error('its image was used'));
+    const converting = withLayerImage(file, { layer, options: {} } as LayerCall, use);
+    await expect(converting).rejects.toMatchObject({ code: 'MISMATCH' });
   });
 });
