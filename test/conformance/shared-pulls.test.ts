@@ -122,13 +122,21 @@ async function swapNames(path: string, length: number): Promise<void> {
   await writeFile(path, list);
 }
 
+let pushed: ReturnType<typeof pushLarge> | null = null;
+/** An image of 200 MB and an update of it, pushed once. */
+const large = (): ReturnType<typeof pushLarge> => (pushed ??= pushLarge());
+
+async function pushLarge() {
+  const made = releases(200_000_000);
+  expect(made.changed).toBeGreaterThan(5_000_000);
+  return { ...made, first: await push('1', made.before), second: await push('2', made.after) };
+}
+
 describe.skipIf(reason !== null)(titleOf('a pull of an update', reason), () => {
   test.each(['lazily', 'eagerly'] as const)(
     'of 5 MB and more in an image of 200 MB fetches %s at most 1.5 times what changed, metadata and table',
     async (way) => {
-      const { before, after, changed } = releases(200_000_000);
-      expect(changed).toBeGreaterThan(5_000_000);
-      const [first, second] = [await push('1', before), await push('2', after)];
+      const { before, after, changed, first, second } = await large();
       const whole = await pulled[way](first, before);
       expect(whole).toBeGreaterThan(200_000_000);
       const fetched = await pulled[way](second, after);
