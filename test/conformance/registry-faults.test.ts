@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { gzipSync } from 'node:zlib';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -13,6 +14,7 @@ import { makeTar, noise, writeLayout } from '../e2e/sample';
 import { Random } from '../fuzz/random';
 import { DockerRegistry } from '../support/docker-registry';
 import { faults, FaultyProxy } from '../support/faulty-proxy';
+import { refusal } from '../support/refusal';
 import { digestOf } from './support/image';
 import { titleOf, whyWithout } from './support/machine';
 
@@ -214,6 +216,22 @@ describe.skipIf(reason !== null)(titleOf('a registry behind faults', reason), ()
     expect(early).toBeGreaterThan(rounds / 4);
     expect(outcomes.get('right')).toBeGreaterThan(rounds / 2);
   }, 600_000);
+
+  it('a device that was made of a layer with another DiffID, or without data, is given up', async () => {
+    const layout = join(folder, 'wrong');
+    const [said, there] = await Promise.all(
+      ['said', 'there'].map((name) => makeTar([{ name, content: noise(100_000, name) }])),
+    );
+    await writeLayout(layout, [said!], { stored: [gzipSync(there!)] });
+    const asked = { ...options(), deviceTar: true, profile: 'erofs-image-spec' } as const;
+    const to = `docker://${registry.host}/team/wrong:erofs`;
+    await expect(convertImage(`oci:${layout}:sample`, to, asked)).rejects.toThrow(refusal('MISMATCH'));
+    expect(await openTemporaries()).toEqual([]);
+    expect(await tagged('team/wrong')).toBeNull();
+    await writeLayout(layout, [await makeTar([{ name: 'empty' }])], { ref: 'dataless' });
+    await convertImage(`oci:${layout}:dataless`, to, asked);
+    expect(await openTemporaries()).toEqual([]);
+  });
 
   it('after a cut less than a chunk is fetched twice', async () => {
     const bytes = noise(6 * chunkSize, 'large');
