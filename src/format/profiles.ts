@@ -106,29 +106,19 @@ function checkProfile(name: string): Profile {
 /** A table that is not where readers look for it, or frames that are none, have no place in the other profile. */
 function checkSpecChoices(profile: Profile, { index, noCompress, chunking }: EncodeChoices): void {
   if (profile === 'erofs-image-spec') return;
-  const wrong =
-    index !== undefined
-      ? 'a place of the index'
-      : noCompress === true
-        ? 'no compression'
-        : chunking === 'files'
-          ? 'chunking by files'
-          : null;
-  if (wrong === null) return;
-  throw failure('USAGE', wrong, `profile ${profile} has no such choice`, 'profile erofs-image-spec has');
+  const refuse = (what: string): Error =>
+    failure('USAGE', what, `profile ${profile} has no such choice`, 'profile erofs-image-spec has');
+  if (index !== undefined) throw refuse('a place of the index');
+  if (noCompress === true) throw refuse('no compression');
+  if (chunking === 'files') throw refuse('chunking by files');
 }
 
 /** What would do nothing was meant to do something. */
 function checkNeeds({ dmVerity, dmVerityBlockSize, dmVerityHash, noCompress, level }: EncodeChoices): void {
-  const given = dmVerityBlockSize !== undefined ? 'block size' : dmVerityHash !== undefined ? 'hash' : null;
-  if (given !== null && dmVerity !== true) {
-    throw failure(
-      'USAGE',
-      `dm-verity ${given}`,
-      'there is no tree without dm-verity',
-      'give --dm-verity, too',
-    );
-  }
+  const needsTree = (what: string): Error =>
+    failure('USAGE', `dm-verity ${what}`, 'there is no tree without dm-verity', 'give --dm-verity, too');
+  if (dmVerity !== true && dmVerityBlockSize !== undefined) throw needsTree('block size');
+  if (dmVerity !== true && dmVerityHash !== undefined) throw needsTree('hash');
   if (noCompress === true && level !== undefined) {
     throw failure('USAGE', 'level', 'nothing is compressed', 'leave out one of --level and --no-compress');
   }

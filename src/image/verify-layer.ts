@@ -55,8 +55,13 @@ async function verifyWhole({ kind, blob, decode }: WholeLayer, options: ReadOpti
     throw failure('UNVERIFIED', descriptor!.digest, why, 'convert it anew, or --allow-unverified');
   }
   const frames = kind === 'seekable' ? blob.section.frames.offsets.length - 1 : 0;
-  const merkle = blob.tree === null ? 'absent' : blob.tree.vouched ? 'ok' : 'unvouched';
-  return { digest: descriptor?.digest ?? blobDigest, frames, chunksVerified: frames, diffId, merkle };
+  const digest = descriptor?.digest ?? blobDigest;
+  return { digest, frames, chunksVerified: frames, diffId, merkle: stateOf(blob) };
+}
+
+function stateOf({ tree }: WholeLayer['blob']): VerifiedLayer['merkle'] {
+  if (tree === null) return 'absent';
+  return tree.vouched ? 'ok' : 'unvouched';
 }
 
 /** A layer of any kind, compressed or not: its digests. */

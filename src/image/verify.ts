@@ -58,7 +58,7 @@ export async function verifyImage(
 
 async function verifyAlone(location: string, options: ReadOptions): Promise<Verdict> {
   const file = await spool(await openLocation(location, options), options);
-  const found = await verdict(file, options, verifyLayer);
+  const found = await verdictOn(file, options, verifyLayer);
   if (found.kind === 'tar') options.onWarning?.(`${location}: ${tarsOnly}`);
   return found;
 }
@@ -114,7 +114,7 @@ async function verifyStored(store: SourceStore, layer: ImageLayer, options: Read
   const whole = { ...options, descriptor: { ...descriptor, diffId } };
   const file = await openUnlessForeign(store, descriptor, options);
   if (file === null) return notThere(whole);
-  return verdict(file, whole, async () => {
+  return verdictOn(file, whole, async () => {
     const own = { ...whole, indexLayer: await readIndexOf(store, layer) };
     if (roleOf(descriptor) === 'device') return { ...(await verifyDevice(file, own)), kind: null };
     return verifyLayer(file, own);
@@ -168,11 +168,11 @@ async function verifyIndexLayer(
 ): Promise<Verdict> {
   const whole = { ...options, descriptor: { ...descriptor, diffId } };
   const file = await store.openFile(descriptor, options);
-  return verdict(file, whole, async () => ({ ...(await verifyContent(file, whole)), kind: 'index' }));
+  return verdictOn(file, whole, async () => ({ ...(await verifyContent(file, whole)), kind: 'index' }));
 }
 
 /** Data that is wrong, or can't be verified, is a result; that it can't be read is an error. Closes the file. */
-async function verdict(
+async function verdictOn(
   file: BlobFile,
   options: ReadOptions,
   verify: (file: BlobFile, options: ReadOptions) => Promise<VerifiedLayer & Pick<Verdict, 'kind'>>,

@@ -82,10 +82,13 @@ async function readSection(
     digest,
     uncompressedSize: index.uncompressedSize,
     chunkSize: commonChunkSize(index),
-    hashAlgorithm: index.checksumSize === 0 ? 'none' : index.checksumSize === 32 ? 'sha256' : 'sha512',
+    hashAlgorithm: hashOfSize[index.checksumSize],
     frames,
   };
 }
+
+/** The hash of checksums, by their bytes. */
+const hashOfSize = { 0: 'none', 32: 'sha256', 64: 'sha512' } as const;
 
 /** Of an index in a frame. */
 const framedHeaderSize = skippableHeaderSize + chunkIndexHeaderSize;

@@ -282,17 +282,15 @@ class Keeper {
     });
     this.child = child;
     this.isReady = false;
-    await new Promise<void>((resolve) => {
+    await new Promise<void>((ended) => {
+      const end = (): void => {
+        ended();
+      };
       child.on('message', (message: ServerMessage) => {
         this.onMessage(message);
-        if ('stays' in message) resolve();
+        if ('stays' in message) end();
       });
-      child.once('exit', () => {
-        resolve();
-      });
-      child.once('error', () => {
-        resolve();
-      });
+      child.once('exit', end).once('error', end);
     });
     if (this.hasLeft) {
       child.disconnect();

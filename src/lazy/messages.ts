@@ -148,9 +148,9 @@ export function answerCalls(socket: Socket, calls: LazyAnswers): void {
   onLine(socket, (line) => {
     void (async () => {
       const { protocol, id, call, request } = JSON.parse(line) as Request;
-      const answer =
+      const answering =
         protocol === protocolVersion ? callOf(calls, call)(request) : refuse(otherProtocol(protocol));
-      const response: Response = await answer.then(
+      const response: Response = await answering.then(
         (answer) => ({ id, answer }),
         (error: unknown) => ({ id, error: plainError(error) }),
       );

@@ -322,7 +322,6 @@ export async function removeFolder(folder: string): Promise<void> {
 
 async function removeUnfinished(folder: string): Promise<void> {
   const names = await readdir(folder).catch(() => []);
-  for (const name of names.filter((name) => name.startsWith(unfinishedPrefix))) {
-    await rm(join(folder, name), { force: true });
-  }
+  const unfinished = names.filter((name) => name.startsWith(unfinishedPrefix));
+  for (const name of unfinished) await rm(join(folder, name), { force: true });
 }

@@ -24,14 +24,21 @@ export function parseQueueUrl(text: string, env: NodeJS.ProcessEnv = process.env
     failure('USAGE', text, why, 'redis://host:6379, rediss:// for TLS');
   if (url === null || !['redis:', 'rediss:'].includes(url.protocol) || url.hostname === '')
     throw refuse('it is no address of Redis');
-  const [, database = '0'] = /^\/?(\d{0,4})$/.exec(url.pathname) ?? [];
-  if (!/^\/?\d{0,4}$/.test(url.pathname)) throw refuse('its path must be the number of a database');
+  const database = /^\/?(\d{0,4})$/.exec(url.pathname)?.[1];
+  if (database === undefined) throw refuse('its path must be the number of a database');
   const prefix = url.searchParams.get('prefix') ?? defaultPrefix;
   if (!/^[\w.-]{1,64}$/.test(prefix)) throw refuse('a prefix is letters, digits, dots and dashes');
-  const username = decodeURIComponent(url.username) || env['REDIS_USERNAME'];
-  const password = decodeURIComponent(url.password) || env['REDIS_PASSWORD'];
+  const decoded = (text: string): string => {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      throw refuse('a percent sign in its user or password begins no %XX');
+    }
+  };
+  const username = decoded(url.username) || env['REDIS_USERNAME'];
+  const password = decoded(url.password) || env['REDIS_PASSWORD'];
   const port = Number(url.port || 6379);
-  const db = Number(database || 0);
+  const db = Number(database);
   return {
     name: `${url.protocol}//${url.hostname}:${port}/${db}`,
     prefix,

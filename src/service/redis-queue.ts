@@ -57,7 +57,8 @@ export class RedisQueue implements JobQueue {
   async digestOf({ key }: BatchJob): Promise<string | null | undefined> {
     if (this.options.restart === true) return undefined;
     const digest = await this.queues.redis.get(this.queues.key('done', key));
-    return digest === null ? undefined : digest === '' ? null : digest;
+    if (digest === null) return undefined;
+    return digest === '' ? null : digest;
   }
 
   async perform(job: BatchJob, call: JobCall): Promise<ConvertResult | SeekableErofsError> {

@@ -122,7 +122,7 @@ describe('a server that is no use', () => {
     expect(error).toMatchObject({ code: 'UNSUPPORTED', why: expect.stringContaining(version) as string });
   });
 
-  test.each(['http://r', 'redis://', 'redis://r/x', 'redis://r?prefix=a b'])(
+  test.each(['http://r', 'redis://', 'redis://r/x', 'redis://r?prefix=a b', 'redis://:50%@r'])(
     '%s is no address',
     async (url) => {
       expect(await caught(() => parseQueueUrl(url, {}))).toMatchObject({ code: 'USAGE' });

@@ -173,7 +173,8 @@ class ListParser {
 
   /** Of a scalar. What has members stands for itself: no value is one, so it is refused. */
   private valueOf(node: Node | null | undefined): unknown {
-    return isScalar(node) ? node.value : isSeq(node) ? [] : (node ?? null);
+    if (isScalar(node)) return node.value;
+    return isSeq(node) ? [] : (node ?? null);
   }
 
   private resolve(node: unknown): Node | null {
@@ -196,10 +197,7 @@ class ListParser {
 function unknownKey(where: string, name: string, line: number, known: string[]): SeekableErofsError {
   const key = name.replaceAll('_', '-').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   const meant = closestName(name, known);
-  const hint = flagsOfTheRun.includes(key)
-    ? `give --${key} on the command line`
-    : meant !== undefined
-      ? `did you mean "${meant}"?`
-      : `there is ${known.join(', ')}`;
+  const instead = meant === undefined ? `there is ${known.join(', ')}` : `did you mean "${meant}"?`;
+  const hint = flagsOfTheRun.includes(key) ? `give --${key} on the command line` : instead;
   return failure('USAGE', `${where} (line ${line})`, `there is no key "${name.slice(0, 60)}"`, hint);
 }

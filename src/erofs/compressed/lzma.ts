@@ -22,6 +22,12 @@ const repLengths = matchLengths + lengthCoderSize;
 const literals = repLengths + lengthCoderSize;
 const literalCoderSize = 0x300;
 
+/** By the state before it (LZMA specification, "UpdateState_Literal"). */
+function stateAfterLiteral(state: number): number {
+  if (state < 4) return 0;
+  return state < 10 ? state - 3 : state - 6;
+}
+
 /** One stream's decoding: the LZMA algorithm of the LZMA SDK's specification (lzma-specification.txt). */
 class LzmaDecoder {
   readonly #range: RangeDecoder;
@@ -82,8 +88,7 @@ class LzmaDecoder {
     }
     while (node < 0x100) node = (node << 1) | range.bit(probabilities, base + node);
     out[this.#written++] = node & 0xff;
-    const state = this.#state;
-    this.#state = state < 4 ? 0 : state < 10 ? state - 3 : state - 6;
+    this.#state = stateAfterLiteral(this.#state);
   }
 
   #match(position: number, whole: boolean): string | undefined {

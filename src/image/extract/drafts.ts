@@ -27,18 +27,18 @@ export function makeExtractDraft(parent: number): { name: string; fd: number } {
  * can rename things, for else another folder may have come to the name. What can't be removed stays.
  */
 export async function clearExtractDrafts(dir: string): Promise<void> {
+  // Whoever may write to a folder need not be allowed to list it.
+  await clearDraftsIn(dirname(dir)).catch(() => undefined);
+}
+
+async function clearDraftsIn(folder: string): Promise<void> {
+  const parent = await open(folder, folderFlags);
   try {
-    const parent = await open(dirname(dir), folderFlags);
-    try {
-      if (!(await isPrivate(parent))) return;
-      for (const name of await readdir(`/proc/self/fd/${parent.fd}`)) {
-        if (isDraftName(name)) await clearDraft(parent.fd, name).catch(() => undefined);
-      }
-    } finally {
-      await parent.close();
-    }
-  } catch {
-    // Whoever may write to a folder need not be allowed to list it.
+    if (!(await isPrivate(parent))) return;
+    const names = await readdir(`/proc/self/fd/${parent.fd}`);
+    for (const name of names.filter(isDraftName)) await clearDraft(parent.fd, name).catch(() => undefined);
+  } finally {
+    await parent.close();
   }
 }
 
@@ -85,7 +85,7 @@ function tryLock(fd: number): boolean {
 function isStillNamed(parent: number, name: string, fd: number): boolean {
   const named = openDraft(parent, name);
   if (named === null) return false;
-  const [is, shouldBe] = [named, fd].map((open) => fstatSync(open, { bigint: true }));
+  const [is, shouldBe] = [named, fd].map((each) => fstatSync(each, { bigint: true }));
   closeSync(named);
   return is!.ino === shouldBe!.ino && is!.dev === shouldBe!.dev;
 }

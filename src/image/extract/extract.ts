@@ -153,10 +153,8 @@ class Extraction {
       for await (const entry of walkTree(this.tree, part, this.options)) {
         this.extracted.entries++;
         if (entry.node.inode.type === 'dir') this.folders.push(entry);
-        if (entry.path !== '/') {
-          const reading = this.maker.add(entry);
-          if (reading !== undefined) await reading;
-        }
+        const reading = entry.path === '/' ? undefined : this.maker.add(entry);
+        if (reading !== undefined) await reading;
         if (this.maker.hasFull()) yield* this.maker.take();
       }
     }

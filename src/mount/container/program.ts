@@ -58,12 +58,23 @@ async function find(tree: MergedTree, path: string): Promise<MergedNode | null> 
   }
 }
 
-function whyNotExecutable({ inode }: MergedNode, { uid, gid, additionalGids }: ContainerUser): string | null {
-  if (inode.type !== 'file')
-    return `it is ${inode.type === 'dir' ? 'a folder' : `a ${inode.type}`}, not a program`;
-  const isOfGroup = [gid, ...additionalGids].includes(inode.gid);
-  const bits = uid === 0 ? 0o111 : uid === inode.uid ? 0o100 : isOfGroup ? 0o010 : 0o001;
-  return (inode.mode & bits) === 0 ? 'permission denied: it has no execute bit for the user' : null;
+function whyNotExecutable(
+  { inode: { type, mode, ...owner } }: MergedNode,
+  user: ContainerUser,
+): string | null {
+  if (type !== 'file') return `it is a ${type === 'dir' ? 'folder' : type}, not a program`;
+  const isExecutable = (mode & executeBits(owner, user)) !== 0;
+  return isExecutable ? null : 'permission denied: it has no execute bit for the user';
+}
+
+/** The bits of which one must be set: the first class that a user is in counts, and for root any of them. */
+function executeBits(
+  owner: { uid: number; gid: number },
+  { uid, gid, additionalGids }: ContainerUser,
+): number {
+  if (uid === 0) return 0o111;
+  if (uid === owner.uid) return 0o100;
+  return [gid, ...additionalGids].includes(owner.gid) ? 0o010 : 0o001;
 }
 
 async function checkFormat(tree: MergedTree, path: string, node: MergedNode): Promise<void> {

@@ -104,12 +104,11 @@ export class DeviceMapper {
 
   /** Removes the device with this UUID, as soon as its last user lets go of it. */
   remove(uuid: string): Removal {
-    const remove = (flags: number): Removal =>
-      this.ifThere(() => this.sendBare(dmRequest.remove, { uuid, flags })) === null
-        ? 'absent'
-        : flags === 0
-          ? 'removed'
-          : 'deferred';
+    const remove = (flags: number): Removal => {
+      const answer = this.ifThere(() => this.sendBare(dmRequest.remove, { uuid, flags }));
+      if (answer === null) return 'absent';
+      return flags === 0 ? 'removed' : 'deferred';
+    };
     try {
       return remove(0);
     } catch (error) {

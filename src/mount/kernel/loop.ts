@@ -63,21 +63,25 @@ export async function attachLoop(
 ): Promise<LoopDevice> {
   const backing = await openFor(file, constants.O_RDONLY);
   try {
-    const free = await openFor(control, constants.O_RDWR, 'modprobe loop, as root');
-    try {
-      for (let attempt = 0; attempt < maxAttempts; attempt++) {
-        const number = call(control, () => native.sys.ioctl(free.fd, request.getFree, 0));
-        const path = `/dev/loop${number}`;
-        const device = await tryAttach(path, backing, file, beforeUnsafe);
-        if (device !== null) return { path, close: () => device.close() };
-      }
-    } finally {
-      await free.close();
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      const path = await freeDevice();
+      const device = await tryAttach(path, backing, file, beforeUnsafe);
+      if (device !== null) return { path, close: () => device.close() };
     }
   } finally {
     await backing.close();
   }
   throw failure('FAILED', file, `no loop device was left to it in ${maxAttempts} attempts`);
+}
+
+/** The path of a loop device that nobody has, yet. */
+async function freeDevice(): Promise<string> {
+  const open = await openFor(control, constants.O_RDWR, 'modprobe loop, as root');
+  try {
+    return `/dev/loop${call(control, () => native.sys.ioctl(open.fd, request.getFree, 0))}`;
+  } finally {
+    await open.close();
+  }
 }
 
 /** Null when another process took the device. */

@@ -14,6 +14,8 @@ export interface DockerImage {
 
 const maxImages = 10_000;
 const maxTags = 10_000;
+/** Tags that an error lists. */
+const fewTags = 20;
 
 /**
  * Parses `manifest.json` from untrusted bytes.
@@ -72,15 +74,18 @@ export function findImage<T extends { tags: readonly string[] }>(
       ? images.find(({ tags }) => tags.some((tag) => familiar(tag) === wanted))
       : images[Number(place)];
   if (found !== undefined) return found;
+  throw failure('NOT_FOUND', what, whyNotFound(images.length, reference), choiceOf(images));
+}
+
+function whyNotFound(count: number, reference: string | undefined): string {
+  if (count === 0) return 'there is no image in it';
+  return reference === undefined ? `${count} images are in it` : `there is no image "${reference}" in it`;
+}
+
+function choiceOf(images: readonly { tags: readonly string[] }[]): string {
   const tags = images.flatMap((image) => image.tags);
-  const why =
-    images.length === 0
-      ? 'there is no image in it'
-      : reference === undefined
-        ? `${images.length} images are in it`
-        : `there is no image "${reference}" in it`;
-  const shown = tags.slice(0, 20).join(', ') + (tags.length > 20 ? ', …' : '');
-  throw failure('NOT_FOUND', what, why, tags.length > 0 ? `there is ${shown}` : 'use @0 for the first');
+  if (tags.length === 0) return 'use @0 for the first';
+  return `there is ${tags.slice(0, fewTags).join(', ')}${tags.length > fewTags ? ', …' : ''}`;
 }
 
 /** A tag without what goes without saying. */
