@@ -69,7 +69,7 @@ export { convertImage } from './convert/image';
 export { planConversion, type ConversionPlan, type PlannedAction, type PlannedLayer } from './convert/plan';
 export type { ConvertOptions } from './convert/convert-options';
 export type { LeftOut } from './convert/companions';
-export type { ConvertResult } from './convert/convert-result';
+export type { ConvertResult, ResultLayer } from './convert/convert-result';
 export { ConversionPool } from './convert/pool';
 export type { BatchError } from './convert/batch/batch-error';
 export {
