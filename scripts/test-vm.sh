@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# npm run test:vm: mounts with dm-verity under Debian's kernel, in a virtual machine (this machine's kernel may lack it, and
+# npm run test:vm: mounts with dm-verity under Debian's kernel, ours and stock containerd's, in a virtual machine (this machine's kernel may lack it, and
 # root), and the example that boots a machine from a layer. Prints a line `ok: …` for each test, or `SKIP: reason` where no such machine can be had. Takes `npm run build`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,5 +15,5 @@ cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 node test/vm/support/prepare.mjs "$folder" "$(command -v busybox)"
-scripts/vm-run.sh -m 1536 -t "840" -s "$folder" node /snap/package/test/vm/support/all.mjs
+scripts/vm-run.sh -m 2048 -t 1500 -s "$folder" node /snap/package/test/vm/support/all.mjs
 node test/vm/micro-vm.mjs "${XDG_CACHE_HOME:-$HOME/.cache}/seekable-erofs-vm/default/kernel"

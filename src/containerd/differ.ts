@@ -1,10 +1,11 @@
-import { ftruncate } from 'node:fs';
+import { ftruncate, writeFile } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { failure } from '../errors';
 import { specAnnotations } from '../format/annotations';
 import { parseDigest } from '../format/digest';
+import { containerdTree, isContainerdTree, serializeDmveritySidecar } from '../format/dmverity-sidecar';
 import { layerFormat } from '../format/media-types';
 import { writeAtomically, type SyncOptions } from '../fs/atomic-file';
 import type { OutputFile } from '../fs/output-file';
@@ -12,10 +13,12 @@ import { openTemporary } from '../fs/temporary';
 import { roleOf } from '../image/composition';
 import { needsDevices } from '../image/device-layers';
 import type { ResourceOptions, WarningOptions } from '../job';
+import { appendTree } from '../layer/append-tree';
 import { buildErofs } from '../layer/build';
 import { checkBlobDigest } from '../layer/content-digest';
-import { materialise } from '../layer/materialise';
+import { materialise, sidecarPath } from '../layer/materialise';
 import { asByteSource } from '../layer/native-byte-source';
+import { resourcesOf } from '../layer/resources';
 import { openWholeLayer } from '../layer/whole-layer';
 import { native } from '../native/binding';
 import type { BlobFile } from '../oci/store';
@@ -114,14 +117,28 @@ async function unpack(
     const write = async (image: OutputFile) => {
       const { diffId } = await layer.decode({ fd: image.fd, name: image.name, sync: options.sync }, own);
       await refuseDevices(image, layer.blob.imageSize, descriptor.digest);
-      if (tree?.vouched === true) await materialise(file, tree, image, options);
+      const isKept = tree?.vouched === true && isContainerdTree(tree.superblock);
+      if (isKept) await materialise(file, tree, image, options);
       else await promisify(ftruncate)(image.fd, layer.blob.imageSize);
+      if (tree?.vouched === true && !isKept) await replaceTree(image, layer.blob.imageSize, options);
       return { digest: diffId, size: layer.blob.section.uncompressedSize };
     };
     return await writeAtomically(path, write, { sync: options.sync });
   } finally {
     layer.close();
   }
+}
+
+/** A tree that containerd opens, of an image that was checked, in the place of one that it does not. */
+async function replaceTree(image: OutputFile, size: number, options: ResourceOptions & SyncOptions) {
+  const { threads, tmpDir } = resourcesOf(options);
+  const sidecar = await appendTree({ ...image, size }, containerdTree, {
+    ...options,
+    tmpDir,
+    compute: (_, work) => work(threads),
+  });
+  const write = ({ fd }: { fd: number }) => promisify(writeFile)(fd, serializeDmveritySidecar(sidecar));
+  await writeAtomically(sidecarPath(image.name), write, { sync: options.sync });
 }
 
 /** A chunk index has no files: its snapshot is an image without any. */

@@ -8,6 +8,8 @@ type OptionName = keyof typeof optionsOf.convertImage & keyof ConvertOptions;
 
 /** A layer content cache has the images of layers … */
 const ofManifests = ['appendToIndex', 'osFeatures', 'keepForeign', 'replace', 'check', 'deviceTar'] as const;
+/** … with trees in the one form that containerd takes … */
+const ofTrees = ['dmVerityHash', 'dmVerityBlockSize'] as const;
 /** … and not in frames, of which some are fetched first. */
 const ofFrames = ['chunkSize', 'level', 'index', 'noCompress', 'chunking', 'cache', 'order'] as const;
 
@@ -20,6 +22,7 @@ export function refuseNoEffect(
 ): void {
   if (to.transport === 'erofs-cache') {
     refuse(destination, ofManifests, options, 'a cache has layers, no manifests');
+    refuse(destination, ofTrees, options, 'containerd takes trees of SHA-256 and 4096 bytes, and no others');
     refuse(destination, ofFrames, options, 'a cache has images that are ready to be mounted, no blobs');
   }
   refuseRegistryOptions(destination, [from, to], options);
@@ -30,7 +33,7 @@ export function withoutNoEffect(from: Reference, to: Reference, options: Convert
   const isSpoken = isInRegistry(from) || isInRegistry(to);
   const useless = [
     ...(isSpoken ? [] : registryOptionNames),
-    ...(to.transport === 'erofs-cache' ? ofFrames : []),
+    ...(to.transport === 'erofs-cache' ? [...ofFrames, ...ofTrees] : []),
   ];
   return Object.fromEntries(
     Object.entries(options).filter(([name]) => !(useless as string[]).includes(name)),

@@ -1,6 +1,7 @@
 import { failure } from '../errors';
 import { parseDigest } from './digest';
 import { parseJson } from './json';
+import type { VeritySuperblock } from './verity-superblock';
 
 /** What containerd's `layer.erofs.dmverity` says about the file beside it. */
 export interface DmveritySidecar {
@@ -8,6 +9,22 @@ export interface DmveritySidecar {
   rootDigest: string;
   /** Where the dm-verity superblock begins in `layer.erofs`. */
   hashOffset: number;
+}
+
+/** The trees that containerd makes. Its erofs snapshotter (2.4.2) opens no other ones, and fails to mount a layer whose sidecar leads to one. */
+export const containerdTree = {
+  algorithm: 'sha256',
+  blockSize: 4096,
+  salt: new Uint8Array(32),
+} as const;
+
+/** Whether containerd opens a tree. */
+export function isContainerdTree(
+  superblock: Pick<VeritySuperblock, 'algorithm' | 'dataBlockSize' | 'hashBlockSize'>,
+): boolean {
+  const { algorithm, dataBlockSize, hashBlockSize } = superblock;
+  const { blockSize } = containerdTree;
+  return algorithm === containerdTree.algorithm && dataBlockSize === blockSize && hashBlockSize === blockSize;
 }
 
 /** More bytes than any sidecar has: it has two members. */

@@ -74,7 +74,7 @@ await test('containerd: a layer of the cache is checked by the kernel; a flipped
   const cache = prepared('cache');
   mkdirSync(cache);
   const { tree } = readJson('lazy-image.json');
-  const reference = `oci:${prepared('lazy-image')}`;
+  const reference = `oci:${prepared('lazy-spec')}`; // with a tree that containerd opens
   const server = await serve(state, { erofsCache: cache });
   await addLazyImage(reference, { state });
   const shown = readdirSync(cache, { recursive: true, encoding: 'utf8' });

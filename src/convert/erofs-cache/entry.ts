@@ -1,7 +1,7 @@
 import { link, rename, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { failure, fromSystemError, SeekableErofsError } from '../../errors';
-import { maxSidecarSize, parseDmveritySidecar } from '../../format/dmverity-sidecar';
+import { isContainerdTree, maxSidecarSize, parseDmveritySidecar } from '../../format/dmverity-sidecar';
 import { parseVeritySuperblock, veritySuperblockSize } from '../../format/verity-superblock';
 import { verityPayloadSize } from '../../format/verity-tree-size';
 import { syncFolder } from '../../fs/atomic-file';
@@ -102,14 +102,15 @@ async function readHashOffset(path: string): Promise<number> {
     const { dataBlocks, dataBlockSize } = superblock;
     const end = hashOffset + verityPayloadSize(superblock);
     if (dataBlocks * dataBlockSize !== hashOffset || end > image.size) throw misfit(what);
+    if (!isContainerdTree(superblock)) throw misfit(what, 'it leads to a tree that containerd does not open');
     return hashOffset;
   } finally {
     await image.close();
   }
 }
 
-function misfit(what: string): SeekableErofsError {
-  return failure('CORRUPT', what, 'it does not fit the image beside it');
+function misfit(what: string, why = 'it does not fit the image beside it'): SeekableErofsError {
+  return failure('CORRUPT', what, why);
 }
 
 async function readSidecar(path: string): Promise<string> {

@@ -2,16 +2,15 @@ import { ftruncate } from 'node:fs';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { failure } from '../../errors';
-import { serializeDmveritySidecar } from '../../format/dmverity-sidecar';
+import { containerdTree, serializeDmveritySidecar } from '../../format/dmverity-sidecar';
 import { layerFormat } from '../../format/media-types';
-import { writeFully } from '../../fs/write-fully';
 import { refuseComposite } from '../composite-image';
 import { layersOf, readIndexOf } from '../../image/image-layers';
 import type { Image, ImageSet } from '../../image/image-set';
 import type { JobOptions } from '../../job';
+import { appendTree } from '../../layer/append-tree';
 import { mkfsSettings } from '../../layer/mkfs/options';
 import { resourcesOf } from '../../layer/resources';
-import { verityHead, verityParameters } from '../../layer/verity-payload';
 import { native } from '../../native/binding';
 import { runNative } from '../../native/run';
 import type { BlobFile } from '../../oci/store';
@@ -86,13 +85,13 @@ async function stageImage(
 ): Promise<CachedImageLayer[]> {
   const { asked, settings, pool, cache } = run;
   const mkfs = mkfsSettings(asked);
-  const how = JSON.stringify([settings.verity, mkfs?.mode, mkfs?.options]);
-  const withTree = settings.verity !== null;
+  const isVerified = settings.verity !== null;
+  const how = JSON.stringify([isVerified, mkfs?.mode, mkfs?.options]);
   const layers = layersOf(image);
   refuseComposite(layers, 'an erofs-cache', image.descriptor.digest);
   return runTogether(layers, imageSignal, (layer, signal) =>
     pool.once(`erofs-cache ${layer.diffId} ${how}`, cache, {
-      isThere: async () => (await cache.find(layer.diffId, withTree)) !== null,
+      isThere: async () => (await cache.find(layer.diffId, isVerified)) !== null,
       make: () => makeEntry(run, layerCall(run, layer, { signal, onProgress })),
     }),
   );
@@ -116,7 +115,7 @@ async function stageEntry(run: CacheRun, call: LayerCall) {
   try {
     return await run.cache.stage(diffId, async (target) => {
       const imageSize = await writeImage(run, call, file, target);
-      const tree = await appendTree(run, call, imageSize, target);
+      const tree = await withTree(run, call, imageSize, target);
       return tree ?? { imageSize, sidecar: null };
     });
   } finally {
@@ -155,36 +154,14 @@ function writeBuiltImage(
   });
 }
 
-/** Pads an image to a block and puts superblock and tree behind it, where that is asked for. */
-async function appendTree(
-  { settings, pool }: CacheRun,
-  { options }: LayerCall,
-  size: number,
-  { fd, name }: Target,
-) {
-  const { verity } = settings;
-  if (verity === null) return null;
-  if (size === 0) throw failure('USAGE', 'dm-verity', 'an image of 0 bytes has no tree');
+/** With dm-verity: in the one form that containerd takes. */
+async function withTree({ settings, pool }: CacheRun, { options }: LayerCall, size: number, target: Target) {
+  if (settings.verity === null) return null;
   const { tmpDir } = resourcesOf(options);
-  const image = new native.Source({ fd, offset: 0, size, name });
-  const pieces = Math.ceil(size / (1 << 20));
-  const tree = await pool
-    .compute(pieces, options.signal, (threads) =>
-      runNative(options, (job) =>
-        native.verityTree(image, verityParameters(verity), { threads, tmpDir }, job),
-      ),
-    )
-    .finally(() => {
-      image.close();
-    });
-  try {
-    const { rootDigest, head } = verityHead(verity, tree);
-    const hashOffset = tree.dataBlocks * verity.blockSize;
-    await writeFully(fd, head, hashOffset);
-    const target = { fd, name, offset: hashOffset + head.length };
-    await runNative(options, (job) => native.writeSource(tree.tree, target, { threads: 1 }, job));
-    return { imageSize: hashOffset, sidecar: serializeDmveritySidecar({ rootDigest, hashOffset }) };
-  } finally {
-    tree.tree.close();
-  }
+  const { rootDigest, hashOffset } = await appendTree({ ...target, size }, containerdTree, {
+    ...options,
+    tmpDir,
+    compute: (pieces, work) => pool.compute(pieces, options.signal, work),
+  });
+  return { imageSize: hashOffset, sidecar: serializeDmveritySidecar({ rootDigest, hashOffset }) };
 }

@@ -1,7 +1,7 @@
 import { write } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { serializeDmveritySidecar } from '../../format/dmverity-sidecar';
+import { isContainerdTree, serializeDmveritySidecar } from '../../format/dmverity-sidecar';
 import { parseDigest } from '../../format/digest';
 import { openTemporary } from '../../fs/temporary';
 import type { NativeFuseServer } from '../../native/fuse-server';
@@ -20,7 +20,7 @@ export function cacheFolderIn(mountPoint: string): string {
 
 /**
  * containerd's layer content cache as a folder of the FUSE mount: `sha256/xx/HEX.erofs` by the DiffID, each another name of a layer's file,
- * and a `.dmverity` file beside those that have a tree. containerd takes an image when it is there, so that name comes last and goes first.
+ * and a `.dmverity` file beside those that have a tree which containerd opens. containerd takes an image when it is there, so that name comes last and goes first.
  */
 export class CacheTree {
   /** What is shown: the key of the layer behind each name. */
@@ -44,7 +44,7 @@ export class CacheTree {
     const { folder, name } = this.placeOf(diffId);
     this.shown.set(diffId, key);
     try {
-      if (verity !== null) {
+      if (verity !== null && isContainerdTree(verity.superblock)) {
         const { superblock, rootDigest } = verity;
         const hashOffset = superblock.dataBlocks * superblock.dataBlockSize;
         await this.addFile(

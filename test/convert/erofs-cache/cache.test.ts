@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { convertImage } from '../../../src/convert/image';
 import { parseDmveritySidecar } from '../../../src/format/dmverity-sidecar';
-import { parseVeritySuperblock } from '../../../src/format/verity-superblock';
+import { parseVeritySuperblock, serializeVeritySuperblock } from '../../../src/format/verity-superblock';
 import { filesUnder, makeTar, noise, sha256, writeLayout } from '../../e2e/sample';
 import { caught } from '../../support/caught';
 
@@ -174,4 +174,36 @@ describe('a sidecar that a kill left', () => {
     expect(layer!.reused).toBe(false);
     expect(await checkPairs(cache)).toEqual({ images: 1, sidecars: 1 });
   });
+});
+
+describe('the tree of an entry', () => {
+  test('has the one shape that containerd opens, and takes the place of another', async () => {
+    await fill(cache, 'one', true);
+    const path = at(cache, entryOf(tars[0]!));
+    const image = await readFile(path);
+    const { rootDigest, hashOffset } = parseDmveritySidecar(await readFile(`${path}.dmverity`, 'utf8'));
+    expect(rootDigest).toMatch(/^sha256:/);
+    const shape = { algorithm: 'sha256', dataBlockSize: 4096, hashBlockSize: 4096 } as const;
+    const superblock = parseVeritySuperblock(image.subarray(hashOffset));
+    expect(superblock).toMatchObject(shape);
+    const other = Buffer.concat([image, Buffer.alloc(8192)]);
+    other.set(serializeVeritySuperblock({ ...superblock, algorithm: 'sha512' }), hashOffset);
+    await writeFile(path, other);
+    const [layer] = (await fill(cache, 'one', true)).manifests[0]!.layers;
+    expect([layer!.reused, (await readFile(path)).equals(image)]).toEqual([false, true]);
+  });
+
+  test.each([{ dmVerityHash: 'sha512' }, { dmVerityBlockSize: 1024 }] as const)(
+    'can have no other: %j',
+    async (asked) => {
+      const options = { dmVerity: true, ...asked };
+      const refused = await caught(() =>
+        convertImage(`oci:${at('one')}`, `erofs-cache:${at(cache)}`, options),
+      );
+      expect([refused.code, refused.why]).toEqual([
+        'USAGE',
+        'containerd takes trees of SHA-256 and 4096 bytes, and no others',
+      ]);
+    },
+  );
 });

@@ -2,5 +2,14 @@
 import { output } from './guest.mjs';
 
 console.log(`Linux ${output('uname', '-r').trim()}`);
-for (const name of ['mount', 'corruption', 'busy', 'processes', 'run', 'lazy', 'containerd'])
+for (const name of [
+  'mount',
+  'corruption',
+  'busy',
+  'processes',
+  'run',
+  'lazy',
+  'containerd',
+  'stock-containerd',
+])
   await import(`../${name}.mjs`);

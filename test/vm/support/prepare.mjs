@@ -5,6 +5,7 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
+import { installContainerd, missingForContainerd } from '../../e2e/support/containerd-daemon.mjs';
 import { expectedTree, imageLayers, large, makeTar, single, tiny } from './layers.mjs';
 import { writeLayout } from './layout.mjs';
 import { buildPayload, checkVectors } from './merkle.mjs';
@@ -16,13 +17,14 @@ const [folder, busybox] = process.argv.slice(2);
 const at = (name) => join(folder, name);
 
 copyPackage();
+copyContainerd();
 await writeImage();
 await writeLayers();
 
 function copyPackage() {
   const target = at('package');
   const copy = (path) => cpSync(join(root, path), join(target, path), { recursive: true, dereference: true });
-  const tests = ['test/vm', 'test/support/watched-steps.mjs'];
+  const tests = ['test/vm', 'test/e2e/support', 'test/support/watched-steps.mjs'];
   for (const path of ['package.json', 'dist', 'build/Release/seekable_erofs.node', ...tests]) copy(path);
   const needed = Object.keys(packageJson(root).dependencies);
   for (const name of needed) {
@@ -33,6 +35,13 @@ function copyPackage() {
   }
 }
 
+/** containerd's programs, where it can be had. */
+function copyContainerd() {
+  const reason = missingForContainerd();
+  if (reason === null) cpSync(installContainerd(), at('containerd'), { recursive: true });
+  else console.log(`SKIP: stock containerd in the VM: ${reason}`);
+}
+
 function packageJson(place) {
   return JSON.parse(readFileSync(join(place, 'package.json'), 'utf8'));
 }
@@ -41,9 +50,13 @@ async function writeImage() {
   const layers = imageLayers(busybox);
   writeLayout(at('source'), await Promise.all(layers.map(makeTar)));
   await convertImage(`oci:${at('source')}`, `oci:${at('image')}`, { dmVerity: true });
+  // Its trees are such as containerd opens.
+  const spec = { profile: 'erofs-image-spec', dmVerity: true };
+  await convertImage(`oci:${at('source')}`, `oci:${at('spec-image')}`, { ...spec, chunkSize: 65_536 });
   writeLayout(at('lazy-source'), [await makeTar(large)]);
   const chunks = { dmVerity: true, chunkSize: 65_536 };
   await convertImage(`oci:${at('lazy-source')}`, `oci:${at('lazy-image')}`, chunks);
+  await convertImage(`oci:${at('lazy-source')}`, `oci:${at('lazy-spec')}`, { ...chunks, ...spec });
   writeFileSync(at('image.json'), JSON.stringify({ tree: expectedTree(layers) }));
   writeFileSync(at('lazy-image.json'), JSON.stringify({ tree: expectedTree([large]) }));
 }
