@@ -102,6 +102,41 @@ describe('from one profile to the other and back', () => {
     expect(back.layers.map(({ digest }) => digest)).toEqual(first.layers.map(({ digest }) => digest));
     expect(back.digest).toBe(first.digest);
   });
+
+  const ways: [ConvertOptions, ConvertOptions][] = [
+    [{}, {}],
+    [{ dmVerity: true, chunkSize: '8KiB' }, { chunkSize: '4KiB' }],
+    [{ noCompress: true }, { dmVerity: true }],
+    [{ index: 'standalone', dmVerity: true }, { dmVerity: true }],
+    [{ chunking: 'files', chunkSize: '16KiB' }, {}],
+  ];
+
+  /** From the draft to the other profile and back by the same flags. */
+  async function expectSameDraft(source: string, asked: ConvertOptions, between: ConvertOptions) {
+    const flags = { ...spec, dmVerity: false, ...asked } as const;
+    const first = await convert(source, flags);
+    const there = await convert(first.reference, { profile: 'containerd', ...between });
+    expect(there.layers.every(({ reused }) => !reused)).toBe(true);
+    const back = await convert(there.reference, flags);
+    expect(back.layers.map(({ digest }) => digest)).toEqual(first.layers.map(({ digest }) => digest));
+    expect(back.digest).toBe(first.digest);
+  }
+
+  it.each(ways)('the draft by %j, by way of profile containerd by %j', async (asked, between) => {
+    const source = `tars-${++made}`;
+    const builder = new LayoutBuilder(join(folder, source));
+    builder.name(builder.image(tars.map((tar) => builder.tarLayer(tar))));
+    await expectSameDraft(ref(source), asked, between);
+  });
+
+  it.each(['overlay', 'lone-indexes', 'top-is-lower', 'no-rootfs', 'raw-512', 'zstd-no-index'])(
+    'the draft as another writer has it, %s, by way of profile containerd',
+    async (name) => {
+      // What is as it was asked for stays as it is, so that it is made by this program first.
+      const { reference } = await convert(vector(name), { profile: 'containerd' });
+      for (const [asked, between] of ways) await expectSameDraft(reference, asked, between);
+    },
+  );
 });
 
 describe('a config that leaves DiffIDs to the layers', () => {
