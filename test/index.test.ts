@@ -132,6 +132,25 @@ describe('a run of the program loads what it uses', () => {
       /^store\/(registry|archive|docker)\/|^(tar-stream|streamx|undici|yaml)\/|^convert\/(erofs-cache\/|.*cache\.js$)/;
     expect(loaded.filter((name) => unused.test(name))).toEqual([]);
   });
+
+  const unusedByFiles = /^store\/registry\/|^source\/http-|^erofs\/compressed\/|^undici\//;
+
+  test('batch of layouts: nothing of registries and HTTP', async () => {
+    const source = new LayoutBuilder(at('listed'));
+    source.name(source.image([source.tarLayer(await sampleTar())]));
+    const job = { source: `oci:${at('listed')}`, destination: `oci:${at('made')}:new` };
+    await put('list.json', JSON.stringify([job]));
+    const loaded = await loadedBy(['batch', at('list.json'), '--quiet']);
+    expect(loaded).toContain('convert/batch/batch.js');
+    expect(loaded.filter((name) => unusedByFiles.test(name))).toEqual([]);
+  });
+
+  test('extract of a file: nothing of registries, HTTP and compressed EROFS', async () => {
+    await loadedBy(['build', tar, at('image'), '--quiet']);
+    const loaded = await loadedBy(['extract', at('image'), at('folder'), '--quiet']);
+    expect(loaded).toContain('erofs/data.js');
+    expect(loaded.filter((name) => unusedByFiles.test(name))).toEqual([]);
+  });
 });
 
 describe('layers', () => {

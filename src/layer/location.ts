@@ -2,7 +2,7 @@ import { failure } from '../errors';
 import { parseReference } from '../oci/reference';
 import type { ByteSource } from '../source/byte-source';
 import { openInputFile } from '../source/input-file';
-import { openHttpSource, type HttpOptions } from '../source/http-range';
+import type { HttpOptions } from '../source/http-range';
 import { retryingSource, withRetries } from '../source/retry';
 
 /** Where a single layer is: the path of a file, an `http:` or `https:` URL, or bytes that somebody else provides. */
@@ -26,6 +26,7 @@ export async function openLocation(
     const hint = 'give --descriptor FILE, what `encode --json` printed';
     throw failure('USAGE', location, 'a URL is read with a descriptor only', hint);
   }
+  const { openHttpSource } = await import('../source/http-range.js'); // which loads HTTP and DNS
   const open = () => openHttpSource(reference.url, options);
   return retryingSource(await withRetries(open, {}, options.signal));
 }
