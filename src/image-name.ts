@@ -16,3 +16,9 @@ export function imageMeantBy(name: string): string | undefined {
   const official = rest.length === 0 ? 'library/' : '';
   return `docker://${hasHost ? '' : `docker.io/${official}`}${name}${(tag ?? digest) === undefined ? ':latest' : ''}`;
 }
+
+/** Where the image may be that `name` was meant as, for a hint: in a registry, or in an image layout; undefined for what looks like a file. */
+export function placesMeantBy(name: string): string | undefined {
+  const image = imageMeantBy(name);
+  return image && `${image} if it is in a registry, oci:${name} if it is an image layout`;
+}

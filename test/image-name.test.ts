@@ -1,5 +1,8 @@
 import { expect, test } from 'vitest';
-import { imageMeantBy } from '../src/image-name';
+import { imageMeantBy, placesMeantBy } from '../src/image-name';
+import { checkImage, pullTrace, verifyImage } from '../src/index';
+import { openSource } from '../src/store/open';
+import { refusal } from './support/refusal';
 
 test.each([
   ['alpine', 'docker://docker.io/library/alpine:latest'],
@@ -25,4 +28,21 @@ test.each([
   '../app',
 ])('%j looks like a file', (name) => {
   expect(imageMeantBy(name)).toBeUndefined();
+});
+
+test('whatever takes an image says where one of that name may be', async () => {
+  const places =
+    'docker://docker.io/library/alpine:3 if it is in a registry, oci:alpine:3 if it is an image layout';
+  expect(placesMeantBy('alpine:3')).toBe(places);
+  expect(placesMeantBy('layer.tar')).toBeUndefined();
+  for (const taken of [
+    () => openSource('alpine:3'),
+    () => checkImage('alpine:3', 'oci:a'),
+    () => checkImage('oci:a', 'alpine:3'),
+    () => pullTrace('alpine:3', 'file'),
+  ]) {
+    const thrown = await taken().catch((error: unknown) => error);
+    expect(thrown).toMatchObject({ code: 'USAGE', what: 'alpine:3', hint: places });
+  }
+  await expect(verifyImage('alpine:3')).rejects.toEqual(refusal('NOT_FOUND', 'alpine:3'));
 });

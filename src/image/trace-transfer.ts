@@ -15,6 +15,7 @@ import { openImageSet, type ImageSet } from './image-set';
 import { inputFiles } from './input-files';
 import { checkSubjects } from './subject';
 import { readTraceFile } from './trace-file';
+import { placesMeantBy } from '../image-name';
 
 /** What pushTrace() takes. */
 export interface PushTraceOptions extends ResourceOptions, RegistryOptions, WarningOptions {}
@@ -116,7 +117,7 @@ function checkPlace(reference: string, options: PullTraceOptions): void {
   const { transport } = parseReference(reference);
   if (transport !== 'docker' && transport !== 'oci') {
     const why = 'traces are attached to images in registries and in layouts';
-    throw failure('USAGE', reference, why, 'docker://HOST/REPO or oci:DIR');
+    throw failure('USAGE', reference, why, placesMeantBy(reference) ?? 'docker://HOST/REPO or oci:DIR');
   }
   checkSubjects([reference], options);
 }

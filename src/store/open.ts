@@ -1,5 +1,5 @@
 import { failure, type SeekableErofsError } from '../errors';
-import { imageMeantBy } from '../image-name';
+import { placesMeantBy } from '../image-name';
 import { checkReferenceName, parseReference } from '../oci/reference';
 import type { DestinationStore, SourceStore } from '../oci/store';
 import type { DestinationOptions, StoreOptions } from './registry/options';
@@ -118,12 +118,6 @@ function checkName(name: string | undefined): void {
 }
 
 function noImage(text: string): SeekableErofsError {
-  const meant = imageMeantBy(text);
-  const registry = meant === undefined ? '' : `${meant} if it is in a registry, `;
-  return failure(
-    'USAGE',
-    text,
-    'it names no image',
-    `${registry}oci:${text} if it is the folder of an image layout`,
-  );
+  const hint = placesMeantBy(text) ?? `oci:${text} if it is the folder of an image layout`;
+  return failure('USAGE', text, 'it names no image', hint);
 }

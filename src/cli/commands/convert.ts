@@ -4,7 +4,7 @@ import type { ConvertResult } from '../../index';
 import { defineCommand, finishCommand, type Session } from '../command';
 import { addConvertOptions, convertOptions, type ConvertFlags } from '../convert-options';
 import { library } from '../library';
-import { imageMeantBy } from '../../image-name';
+import { placesMeantBy } from '../../image-name';
 import { isImageReference, type CommonFlags } from '../options';
 import type { Streams } from '../output';
 import { planText } from '../plan-text';
@@ -64,9 +64,7 @@ async function checkReferences(
     if (isImageReference(text)) continue;
     // What is misspelt, or a form of another tool, is refused as such.
     (await library()).parseReference(text);
-    const meant = imageMeantBy(text);
-    const places =
-      meant === undefined ? forms : `${meant} if it is in a registry, oci:${text} if it is an image layout`;
+    const places = placesMeantBy(text) ?? forms;
     const hint = `${places}; for one layer see encode and build`;
     throw failure('USAGE', text, 'not an image reference', hint);
   }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { failure, SeekableErofsError } from '../../errors';
+import { placesMeantBy } from '../../image-name';
 import { settingsOf } from '../../layer/encode';
 import { checkReferenceName, parseReference, type Reference } from '../../oci/reference';
 import { batchKeys, mergeOptions, shapeOf } from './keys';
@@ -88,7 +89,8 @@ function checkedDestination(text: string): Reference {
 function checkedImage(text: string): Reference {
   const reference = parseReference(text);
   if (reference.transport === 'http' || reference.transport === 'file') {
-    throw failure('USAGE', text, 'not an image reference', 'docker://host/repo:tag, oci:DIR:REF …');
+    const hint = placesMeantBy(text) ?? 'docker://host/repo:tag, oci:DIR:REF …';
+    throw failure('USAGE', text, 'not an image reference', hint);
   }
   if ('path' in reference && reference.path === '-') {
     throw failure('USAGE', text, 'a batch has no use for standard input and output', 'name a file');

@@ -12,6 +12,7 @@ import { openImageSet, type PlatformSelection } from '../image-set';
 import { checkSubjects } from '../subject';
 import { checkOptions } from '../../options';
 import { humanCount } from '../../quantity';
+import { placesMeantBy } from '../../image-name';
 
 /** What a conversion was found to have kept. */
 export interface CheckResult {
@@ -76,12 +77,9 @@ function isPair(source: string, converted: string): boolean {
     if (transport === 'http') throw failure('USAGE', text, 'a URL where a file or an image is expected');
   }
   if ((first === 'file') !== (second === 'file')) {
-    throw failure(
-      'USAGE',
-      converted,
-      'an image and a file can not be compared',
-      'give two images or two files',
-    );
+    const file = first === 'file' ? source : converted;
+    const hint = placesMeantBy(file) ?? 'give two images or two files';
+    throw failure('USAGE', file, 'an image and a file can not be compared', hint);
   }
   return first !== 'file';
 }

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { failure } from '../../errors';
+import { imageMeantBy } from '../../image-name';
 import { checkOptions } from '../../options';
 import { parseReference } from '../../oci/reference';
 import { connectToServer } from '../client';
@@ -109,5 +110,10 @@ async function withServer<T>(
 function checkImage(reference: string): void {
   const { transport } = parseReference(reference);
   if (transport !== 'http' && transport !== 'file' && transport !== 'erofs-cache') return;
-  throw failure('USAGE', reference, 'it names no image', 'docker://host/repo:tag, for example');
+  throw failure(
+    'USAGE',
+    reference,
+    'it names no image',
+    imageMeantBy(reference) ?? 'docker://host/repo:tag, for example',
+  );
 }

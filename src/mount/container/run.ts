@@ -6,6 +6,7 @@ import { openImageSet, type Image } from '../../image/image-set';
 import type { MergedTree } from '../../image/merged-tree';
 import { withImageFiles, withView } from '../../image/open-view';
 import { parseReference } from '../../oci/reference';
+import { openInputFile } from '../../source/input-file';
 import { openSource } from '../../store/open';
 import { containerConfig } from './config';
 import { ContainerFolder } from './folder';
@@ -135,6 +136,9 @@ async function userOf(tree: MergedTree, settings: ContainerSettings, what: strin
 /** Manifest and config of an image; null of a layer alone. */
 async function readManifest(refOrPath: string, options: RunOptions): Promise<Image | null> {
   const reference = parseReference(refOrPath);
+  // That it is there is said before what it lacks.
+  if (reference.transport === 'file' && reference.path !== '-')
+    await (await openInputFile(reference.path, options)).close();
   if (reference.transport === 'file' || reference.transport === 'http') return null;
   if ('path' in reference && reference.path === '-')
     throw failure('USAGE', refOrPath, "standard input is the container's", 'put the archive into a file');
