@@ -41,20 +41,28 @@ export function matchesRequest(
   { settings, asked }: ConversionRun,
   indexLayer: LoneIndex | undefined,
 ): boolean {
-  const { profile, section, tree, lacksSuperblock } = blob;
-  if (lacksSuperblock) return false; // nobody could use its tree
-  const vouched = tree?.vouched === true ? tree.superblock : null;
-  const wanted = settings.verity;
+  const { profile, section } = blob;
   return (
     (asked.profile === undefined || settings.profile === profile) &&
     isCutAsAsked(blob, layer, settings, asked) &&
     (asked.index === undefined || (settings.index === 'standalone') === (indexLayer !== undefined)) &&
     (asked.noCompress === undefined || settings.compression === section.frames.compression) &&
-    (asked.dmVerity === undefined || asked.dmVerity === (vouched !== null)) &&
-    (wanted === null ||
-      asked.dmVerityBlockSize === undefined ||
-      wanted.blockSize === vouched?.dataBlockSize) &&
-    (wanted === null || asked.dmVerityHash === undefined || wanted.algorithm === vouched?.algorithm)
+    hasTreeAsAsked(blob, settings, asked)
+  );
+}
+
+function hasTreeAsAsked(
+  { tree, lacksSuperblock }: SeekableBlob,
+  { verity: wanted }: EncodeSettings,
+  asked: ConversionRun['asked'],
+): boolean {
+  if (lacksSuperblock) return false; // nobody could use its tree
+  const vouched = tree?.vouched === true ? tree.superblock : null;
+  if (asked.dmVerity !== undefined && asked.dmVerity !== (vouched !== null)) return false;
+  if (wanted === null) return true;
+  return (
+    (asked.dmVerityBlockSize === undefined || wanted.blockSize === vouched?.dataBlockSize) &&
+    (asked.dmVerityHash === undefined || wanted.algorithm === vouched?.algorithm)
   );
 }
 
