@@ -83,6 +83,16 @@ rules:
     expect(error).toMatchObject({ code: 'USAGE', why: expect.stringContaining('converted again') as string });
   });
 
+  test.each(['not-tags: null', 'not-tags: [a, null]', 'repos: 1'])(
+    'a pattern that is no text is refused: %s',
+    async (key) => {
+      const text = rules(
+        `{ source: 'docker://a.example/{repo}:v1', destination: 'oci:out/{repo}:v1', ${key} }`,
+      );
+      expect(await caught(() => parsePolicy(text, 'p'))).toMatchObject({ why: 'a pattern must be text' });
+    },
+  );
+
   test.each([
     rules(
       `{ source: '${host}/{repo}:{tag}', destination: '${host}/{repo}:{tag}-erofs', not-tags: '*-erofs' }`,

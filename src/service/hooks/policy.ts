@@ -94,7 +94,7 @@ function ruleOf(rule: unknown, where: string): PolicyRule {
 }
 
 function texts(value: unknown, where: string): string[] {
-  const list = [value ?? []].flat();
+  const list = [value === undefined ? [] : value].flat();
   if (list.every((one) => typeof one === 'string')) return list;
   throw failure('USAGE', where, 'a pattern must be text');
 }
