@@ -112,6 +112,7 @@ async function openImage(
   const layers = stored.map(sourceOf);
   const places = lowers.map((layer) => layers.indexOf(sourceOf(layer)));
   const tree = await mergedTree(lowers.map(sourceOf), data.map(sourceOf));
+  if (data.length > 0) await tree?.checkData(options.signal);
   return { digest: image.descriptor.digest, platform: image.platform, layers, tree, places };
 }
 
