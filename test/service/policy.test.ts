@@ -83,7 +83,7 @@ rules:
     expect(error).toMatchObject({ code: 'USAGE', why: expect.stringContaining('converted again') as string });
   });
 
-  test.each(['not-tags: null', 'not-tags: [a, null]', 'repos: 1'])(
+  test.each(['not-tags: null', 'not-tags: [a, null]', 'not-repos: 1'])(
     'a pattern that is no text is refused: %s',
     async (key) => {
       const text = rules(
