@@ -187,10 +187,19 @@ function composites(test) {
   const space = 'composites';
   // By it the server knows the registry's port, which containerd does not say of layers of the draft.
   pull(test, space, convert(test, 'before', 'unseen:three'));
-  const device = convert(test, 'device', 'sharing:three', '--profile', 'erofs-image-spec', '--device-tar');
+  const flags = ['--profile', 'erofs-image-spec', '--device-tar'];
+  const device = convert(test, 'device', 'sharing:three', ...flags);
   pull(test, space, device);
   assert.equal(run(test, space, device), EXPECTED_OUTPUT);
   assert.equal(viewed(test, space, device, treeOf), sourceTree(test));
+  // The same tars are layers with files elsewhere: nobody is given the device for one.
+  assert.throws(() => pull(test, space, push(test, 'device-tars', 'three')), /remove that image first/);
+  const both = convert(test, 'device-both', 'sharing:three', ...flags, '--append-to-index');
+  assert.throws(() => pull(test, 'composites-both', both), /remove that image first/);
+  test.daemon.ctr(ns(test, space), 'images', 'remove', '--sync', device);
+  pull(test, 'composites-both', both);
+  assert.equal(run(test, 'composites-both', both), EXPECTED_OUTPUT);
+  assert.equal(treeOfImage(test, 'composites-both', both), sourceTree(test));
   const good = ['device-tar', 'device-gzip', 'device-zstd', 'device-zstd-index', 'device-erofs-zstd'];
   for (const name of [...good, 'data', 'data-index', 'data-several', 'data-above'])
     expectVector(test, space, name);

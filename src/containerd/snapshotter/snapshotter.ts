@@ -61,6 +61,9 @@ export class Snapshotter {
     const target = wanted.labels[label.target];
     if (wanted.kind === 'ACTIVE' && target !== undefined && (await this.provide(target, wanted)))
       throw new StatusError('ALREADY_EXISTS', `snapshot ${target} is there already`);
+    const top = this.parts.database.get(wanted.parent)?.origin;
+    // No image ends with such a layer.
+    if (target === undefined && top?.layer === null) throw isElsewhere(wanted.parent, top.image);
     const id = this.parts.database.newId();
     this.making.add(id);
     try {
@@ -203,7 +206,8 @@ export class Snapshotter {
 
   private async provideFirst(target: string, wanted: NewSnapshot): Promise<boolean> {
     const known = this.knownLayer(target, wanted.parent);
-    if (known !== null) {
+    // What has no files may be a layer with some in another image: only its manifest tells.
+    if (known !== null && known.origin.layer !== null) {
       await this.parts.mounts.ensure(known.id, known.origin);
       return true;
     }
@@ -243,7 +247,7 @@ export class Snapshotter {
   }
 
   /** Null of a layer that has to be unpacked. */
-  private async find(target: string, { key, labels }: NewSnapshot): Promise<LayerOrigin[] | null> {
+  private async find(target: string, { key, labels, parent }: NewSnapshot): Promise<LayerOrigin[] | null> {
     const diffId = labels[label.diffId];
     if (diffId === undefined) return null;
     const named = imageOf(labels);
@@ -252,8 +256,17 @@ export class Snapshotter {
     if (image === null) return null;
     const { layers } = image;
     const from = layers.findIndex((known) => known.diffId === diffId);
+    this.checkBelow(parent, layers.slice(0, from));
     if (layers[from]!.origin === null) return null;
     return layers.slice(from).flatMap(({ origin }) => origin ?? []);
+  }
+
+  /** ChainIDs don't tell a layer from the same bytes in role `device`: an image must not be put on a snapshot that is one in another image. */
+  private checkBelow(parent: string, layers: PulledImage['layers']): void {
+    for (const [i, { name, origin }] of this.chainOf(parent).reverse().entries()) {
+      const expected = layers[i]?.origin;
+      if (origin?.layer === null && expected?.layer !== null) throw isElsewhere(name, origin.image);
+    }
   }
 
   private async firstFound(candidates: readonly StoredImage[], diffId: string): Promise<PulledImage | null> {
@@ -333,6 +346,11 @@ export class Snapshotter {
     if (found.kind === 'COMMITTED') return found;
     throw new StatusError('INVALID_ARGUMENT', `snapshot ${name} is not committed: it can't be a parent`);
   }
+}
+
+function isElsewhere(name: string, image: string): StatusError {
+  const why = `is a layer without files of ${image}, and has files here: remove that image first`;
+  return new StatusError('FAILED_PRECONDITION', `snapshot ${name} ${why}`);
 }
 
 /** What containerd says of a layer that it takes for one. */

@@ -149,6 +149,23 @@ test('a device is in no overlay, and a data-only layer is behind the others, as 
   expect(mount!.options).toContain('metacopy=on');
 });
 
+test('what is a device in one image, and a layer with the same ChainID in another, is told apart', async () => {
+  const device = { diffId: 'a', origin: { ...origin('a'), layer: null } };
+  const [b, c] = ['b', 'c'].map((diffId) => ({ diffId, origin: origin(diffId) }));
+  image = { layers: [device, b!, c!] };
+  await pullAll();
+  image = {
+    layers: [
+      { diffId: 'a', origin: null },
+      { diffId: 'd', origin: null },
+    ],
+  };
+  const other = pull('d', 'D', 'A');
+  await expect(other).rejects.toMatchObject({ status: 'FAILED_PRECONDITION' });
+  await expect(other).rejects.toThrow('remove that image first');
+  await expect(container('x', 'A')).rejects.toThrow('remove that image first');
+});
+
 test('a layer of tar gets a folder, and is committed with it', async () => {
   image = { layers: [{ diffId: 'a', origin: null }] };
   const [mount] = await pull('a', 'A', '');
