@@ -42,7 +42,7 @@ async function startNode() {
   const registry = await startRegistry(directory);
   const server = await startServer(directory, sockets, ['--erofs-cache', at('cache')]);
   const daemon = await startContainerd({
-    bin: prepared('containerd'),
+    bin: prepared('containerd-programs'),
     directory,
     pause: 'none',
     extra: configuration(sockets),
@@ -115,7 +115,7 @@ function fileWith(folder, ending) {
   return Object.assign(() => readFileSync(path), { path });
 }
 
-if (!existsSync(prepared('containerd'))) {
+if (!existsSync(prepared('containerd-programs'))) {
   console.log('SKIP: stock containerd in the VM: it could not be had (see above)');
 } else {
   const node = await startNode();

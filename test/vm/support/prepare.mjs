@@ -38,7 +38,7 @@ function copyPackage() {
 /** containerd's programs, where it can be had. */
 function copyContainerd() {
   const reason = missingForContainerd();
-  if (reason === null) cpSync(installContainerd(), at('containerd'), { recursive: true });
+  if (reason === null) cpSync(installContainerd(), at('containerd-programs'), { recursive: true });
   else console.log(`SKIP: stock containerd in the VM: ${reason}`);
 }
 
