@@ -17,6 +17,9 @@ async function realFolder(path: string): Promise<string> {
   return realpath(path).catch(() => resolve(path));
 }
 
+/** Of a folder that a dead server shows, or one that dies just now: it is there, and can't be looked at. */
+const saysThere = ['EEXIST', 'ENOTCONN', 'ECONNABORTED'];
+
 /**
  * Makes sure that the folder `path` can show a cache: makes it if need be, and takes away what a server left there that was killed.
  * @param mountPoint of the FUSE mount of the state folder, as the last server left it
@@ -27,12 +30,7 @@ export async function prepareCacheMount(path: string, mountPoint: string): Promi
   try {
     await mkdir(path, { recursive: true });
   } catch (error) {
-    // Of a server that is dead: it is there, and can't be looked at.
-    if (
-      (error as NodeJS.ErrnoException).code !== 'ENOTCONN' &&
-      (error as NodeJS.ErrnoException).code !== 'EEXIST'
-    )
-      throw fromSystemError(path, error);
+    if (!saysThere.includes((error as NodeJS.ErrnoException).code ?? '')) throw fromSystemError(path, error);
   }
   const target = await realFolder(path);
   const mounts = await readMounts();
