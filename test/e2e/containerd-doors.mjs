@@ -67,7 +67,7 @@ async function inside(directory, bin, groups, noCrictl) {
   writeSharingImages(at('sharing'), SHARING);
   execFileSync('tar', ['-C', at('sharing'), '-cf', at('sharing.tar'), '.']);
   writeMoreImages(at('more'));
-  writeSharingImages(at('unseen'), { count: 0, bytes: 2 ** 20 });
+  for (const name of ['unseen', 'devices']) writeSharingImages(at(name), { count: 0, bytes: 2 ** 20 });
   const sockets = { snapshotter: at('snapshotter.sock') };
   const registry = await startRegistry(directory);
   const server = await startServer(directory, sockets, ['--containerd-address', at('socket')]);
@@ -186,20 +186,13 @@ function bothForms(test) {
 function composites(test) {
   const space = 'composites';
   // By it the server knows the registry's port, which containerd does not say of layers of the draft.
-  pull(test, space, convert(test, 'before', 'unseen:three'));
+  pull(test, space, convert(test, 'before', 'devices:three'));
   const flags = ['--profile', 'erofs-image-spec', '--device-tar'];
   const device = convert(test, 'device', 'sharing:three', ...flags);
   pull(test, space, device);
   assert.equal(run(test, space, device), EXPECTED_OUTPUT);
   assert.equal(viewed(test, space, device, treeOf), sourceTree(test));
-  // The same tars are layers with files elsewhere: nobody is given the device for one.
-  assert.throws(() => pull(test, space, push(test, 'device-tars', 'three')), /remove that image first/);
-  const both = convert(test, 'device-both', 'sharing:three', ...flags, '--append-to-index');
-  assert.throws(() => pull(test, 'composites-both', both), /remove that image first/);
-  test.daemon.ctr(ns(test, space), 'images', 'remove', '--sync', device);
-  pull(test, 'composites-both', both);
-  assert.equal(run(test, 'composites-both', both), EXPECTED_OUTPUT);
-  assert.equal(treeOfImage(test, 'composites-both', both), sourceTree(test));
+  expectOneRole(test, space, flags);
   const good = ['device-tar', 'device-gzip', 'device-zstd', 'device-zstd-index', 'device-erofs-zstd'];
   for (const name of [...good, 'data', 'data-index', 'data-several', 'data-above'])
     expectVector(test, space, name);
@@ -215,6 +208,21 @@ function composites(test) {
   for (const name of ['device-octets', 'no-rootfs'])
     expectNotPulled(test, space, name, /diffIDs don't match/);
   console.log('ok: images of devices and data-only layers; those that are wrong are not pulled');
+}
+
+/** Tars that are devices of one image and layers of another: nobody is given the device for a layer. No other image here has them. */
+function expectOneRole(test, space, flags) {
+  const device = convert(test, 'one-role', 'devices:three', ...flags);
+  pull(test, space, device);
+  const tree = viewed(test, space, device, treeOf);
+  const tars = push(test, 'one-role-tars', 'three', 'devices');
+  assert.throws(() => pull(test, space, tars), /remove that image first/);
+  const both = convert(test, 'one-role-both', 'devices:three', ...flags, '--append-to-index');
+  assert.throws(() => pull(test, 'composites-both', both), /remove that image first/);
+  test.daemon.ctr(ns(test, space), 'images', 'remove', '--sync', device);
+  pull(test, 'composites-both', both);
+  assert.equal(run(test, 'composites-both', both), EXPECTED_OUTPUT);
+  assert.equal(treeOfImage(test, 'composites-both', both), tree);
 }
 
 /** Ten images at once that share their layers: each layer is mounted once. */

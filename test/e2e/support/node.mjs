@@ -31,10 +31,10 @@ export function convert({ registry, at }, name, source, ...flags) {
 }
 
 /** Puts a source image into the registry as it is. */
-export function push({ registry, at }, name, reference) {
+export function push({ registry, at }, name, reference, folder = 'sharing') {
   const image = `${registry.host}/sample:${name}`;
   const flags = ['copy', '--quiet', '--dest-tls-verify=false', '--insecure-policy'];
-  const names = [`oci:${at('sharing')}:${reference}`, `docker://${image}`];
+  const names = [`oci:${at(folder)}:${reference}`, `docker://${image}`];
   execFileSync('skopeo', [...flags, ...names], { stdio: 'inherit' });
   return image;
 }
