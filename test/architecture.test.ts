@@ -10,6 +10,7 @@ const root = join(__dirname, '..');
 const allowed: Record<'src' | 'native', { shared: string[]; folders: Record<string, string[]> }> = {
   src: {
     shared: [
+      'closest-name',
       'errors',
       'job',
       'listening',
@@ -22,6 +23,7 @@ const allowed: Record<'src' | 'native', { shared: string[]; folders: Record<stri
       'standard-output',
     ],
     folders: {
+      'closest-name': [],
       errors: [],
       'public-name': [],
       quantity: [],

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as library from '../src/index';
 import { checkSubjects } from '../src/image/subject';
-import { closestName, optionsOf } from '../src/options';
+import { closestName } from '../src/closest-name';
+import { optionsOf } from '../src/options';
 import { refusal } from './support/refusal';
 import { tarBytes } from './support/tar-bytes';
 

@@ -3,14 +3,13 @@ import { access } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { failure } from '../errors';
-import { specAnnotations } from '../format/annotations';
 import { parseDigest } from '../format/digest';
 import { containerdTree, isContainerdTree, serializeDmveritySidecar } from '../format/dmverity-sidecar';
 import { layerFormat } from '../format/media-types';
 import { writeAtomically, type SyncOptions } from '../fs/atomic-file';
 import type { OutputFile } from '../fs/output-file';
 import { openTemporary } from '../fs/temporary';
-import { roleOf } from '../image/composition';
+import { ownSnapshotter, refuseOtherRoles } from '../image/composition';
 import { needsDevices } from '../image/device-layers';
 import type { ResourceOptions, WarningOptions } from '../job';
 import { appendTree } from '../layer/append-tree';
@@ -57,7 +56,7 @@ export async function applyLayer(
 ): Promise<Descriptor> {
   const descriptor = fromWire(diff);
   const kind = layerFormat(descriptor.mediaType)?.kind;
-  refuseRole(descriptor);
+  refuseOtherRoles(descriptor);
   if (kind !== 'erofs' && kind !== 'chunk-index')
     throw new StatusError('UNIMPLEMENTED', `${descriptor.mediaType} is no EROFS layer`);
   const folder = await layerFolder(mounts);
@@ -74,15 +73,6 @@ export async function applyLayer(
     await file.close();
   }
 }
-
-/** What containerd's erofs snapshotter can do with a layer is to mount it as a lower one. */
-function refuseRole(descriptor: Descriptor): void {
-  if (roleOf(descriptor) === 'lower') return;
-  const why = `it has the role ${descriptor.annotations![specAnnotations.role]!}, which containerd's erofs snapshotter can not mount`;
-  throw failure('UNSUPPORTED', descriptor.digest, why, ownSnapshotter);
-}
-
-const ownSnapshotter = 'our snapshotter can: serve --snapshotter';
 
 /** Nor can it give an image the devices that it keeps data on. */
 async function refuseDevices({ fd, name }: OutputFile, size: number, what: string): Promise<void> {

@@ -56,6 +56,16 @@ export function roleOf({ digest, annotations }: Pick<Descriptor, 'digest' | 'ann
   throw brokenRule(`layer ${digest}`, 'role-value', `its role "${said}" is not known`);
 }
 
+/** The way out where containerd's erofs snapshotter can't mount an image. */
+export const ownSnapshotter = 'our snapshotter can: serve --snapshotter';
+
+/** What containerd's erofs snapshotter can do with a layer is to mount it as a lower one: UNSUPPORTED for other roles. */
+export function refuseOtherRoles(layer: Pick<Descriptor, 'digest' | 'annotations'>): void {
+  if (roleOf(layer) === 'lower') return;
+  const why = `it has the role ${layer.annotations![specAnnotations.role]!}, which containerd's erofs snapshotter can not mount`;
+  throw failure('UNSUPPORTED', layer.digest, why, ownSnapshotter);
+}
+
 /** Checks the order of a manifest's layers, and that each may have its role. CORRUPT names the rule that is broken. */
 export function checkComposition(layers: readonly Descriptor[]): void {
   if (!isDraftImage(layers)) return;

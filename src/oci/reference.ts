@@ -1,3 +1,4 @@
+import { editDistance } from '../closest-name';
 import { failure, type SeekableErofsError } from '../errors';
 import { isDigest } from '../format/digest';
 
@@ -186,18 +187,4 @@ function refuseOtherTransports(text: string, head: string, rest: string): void {
     `unknown transport "${head}:"`,
     `${near === undefined ? '' : `did you mean ${scheme}? `}${asPath}`,
   );
-}
-
-/** Levenshtein distance; both words are short. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substituted = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(substituted, row[j]! + 1, next[j - 1]! + 1));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }

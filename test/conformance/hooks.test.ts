@@ -156,6 +156,8 @@ describe(titleOf('hooks', reason), { skip: reason !== null }, () => {
 
 describe(titleOf('queue', reason), { skip: reason !== null }, () => {
   const queue = (...args: string[]) => runCli(['queue', ...args, '--queue', queueOf('steer')]);
+  const dashboard = (...flags: string[]) =>
+    fleet.serve('queue', 'dashboard', '--listen', '127.0.0.1:0', '--queue', queueOf('steer'), ...flags);
   const list = (...args: string[]) =>
     documentOf<{ id: string; state: string; attempts: number; error: string | null }[]>([
       'queue',
@@ -200,14 +202,7 @@ describe(titleOf('queue', reason), { skip: reason !== null }, () => {
     expect((await queue('rm', 'nothing')).exitCode).toBe(1);
     expect((await queue('retry', failed[2]!.id)).exitCode).toBe(0);
     expect((await queue('retry', failed[2]!.id)).exitCode).toBe(2);
-    const { url } = await fleet.serve(
-      'queue',
-      'dashboard',
-      '--listen',
-      '127.0.0.1:0',
-      '--queue',
-      queueOf('steer'),
-    );
+    const { url } = await dashboard();
     const page = await fetch(url);
     expect(page.status).toBe(200);
     expect(await page.text()).toContain('Bull Dashboard');
@@ -215,9 +210,7 @@ describe(titleOf('queue', reason), { skip: reason !== null }, () => {
     expect(JSON.stringify(await seen.json())).toContain('none-');
     expect((await fetch(`${url}api/queues/images/pause`, { method: 'PUT' })).status).toBe(405);
     expect((await fetch(`${url}metrics`)).status).toBe(200);
-    const own = await fleet.serve(
-      ...['queue', 'dashboard', '--listen', '127.0.0.1:0', '--write', '--queue', queueOf('steer')],
-    );
+    const own = await dashboard('--write');
     expect((await queue('resume')).exitCode).toBe(0);
     const isPaused = async (): Promise<boolean> => {
       const shown = await (await fetch(`${own.url}api/queues`)).json();
@@ -233,14 +226,7 @@ describe(titleOf('queue', reason), { skip: reason !== null }, () => {
   const browser = ['chromium', 'chromium-browser', 'google-chrome'].find(hasProgram);
   const noBrowser = browser === undefined ? 'needs chromium' : null;
   test(titleOf('is a page that a browser shows', noBrowser), { skip: noBrowser !== null }, async () => {
-    const { url } = await fleet.serve(
-      'queue',
-      'dashboard',
-      '--listen',
-      '127.0.0.1:0',
-      '--queue',
-      queueOf('steer'),
-    );
+    const { url } = await dashboard();
     const flags = [
       '--headless',
       '--no-sandbox',

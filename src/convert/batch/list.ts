@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml';
 import { failure, fromSystemError, SeekableErofsError } from '../../errors';
 import { checkFileName } from '../../fs/file-name';
-import { closestName } from '../../options';
+import { closestName } from '../../closest-name';
 import { batchKeys, checkedValue, rivalsAmong } from './keys';
 import type { ConvertOptions } from '../convert-options';
 

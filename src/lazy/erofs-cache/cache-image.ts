@@ -1,7 +1,7 @@
 import { failure } from '../../errors';
-import { readSeekableAnnotations, sourceDiffIdOf, specAnnotations } from '../../format/annotations';
+import { readSeekableAnnotations, sourceDiffIdOf } from '../../format/annotations';
 import { isTarLayer } from '../../format/media-types';
-import { roleOf } from '../../image/composition';
+import { refuseOtherRoles } from '../../image/composition';
 import { layersOf, type ImageLayer } from '../../image/image-layers';
 import { openImageSet, readEntry, type Image } from '../../image/image-set';
 import { pairsOf } from '../../oci/erofs-platform';
@@ -133,13 +133,9 @@ function cachedLayer(name: string, { descriptor, diffId, index }: ImageLayer, or
   return { name, request: { ...layer, source, mirrors, access, allowUnverified } };
 }
 
-/** What containerd's erofs snapshotter can do with a layer of its cache is to mount it as a lower one. */
 function checkErofs({ descriptor }: ImageLayer): void {
-  const { digest, mediaType, annotations } = descriptor;
-  if (roleOf(descriptor) !== 'lower') {
-    const why = `it has the role ${annotations![specAnnotations.role]!}, which containerd's erofs snapshotter can not mount`;
-    throw failure('UNSUPPORTED', digest, why, 'our snapshotter can: serve --snapshotter');
-  }
+  refuseOtherRoles(descriptor);
+  const { digest, mediaType } = descriptor;
   if (!isTarLayer(mediaType)) return;
   const hint =
     'lazy add REF --layers-from CONVERTED, if it was converted elsewhere; convert --append-to-index keeps both under one name';

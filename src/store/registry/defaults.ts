@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { failure, fromSystemError } from '../../errors';
-import { closestName, describeValue, optionsOf, wantedInstead, type OptionRule } from '../../options';
+import { closestName } from '../../closest-name';
+import { describeValue, optionsOf, wantedInstead, type OptionRule } from '../../options';
 import type { RegistryOptions } from './options';
 
 /** What users may say once for all runs: options of registries, by the names of their flags. */
