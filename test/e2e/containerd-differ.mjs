@@ -7,7 +7,7 @@ import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { EROFS, HOST, startContainerd, unpacking } from './support/containerd-daemon.mjs';
+import { HOST, differing, startContainerd, unpacking } from './support/containerd-daemon.mjs';
 import { expectNotPulled } from './support/composite-images.mjs';
 import { pullHostileImages } from './support/hostile-images.mjs';
 import { startServer } from './support/lazy-server.mjs';
@@ -36,11 +36,7 @@ import { EXPECTED_OUTPUT, writeMoreImages, writeSharingImages } from './support/
 import { runScenario } from './support/scenario.mjs';
 
 const configuration = ({ differ }) => `
-[proxy_plugins.seekable-diff]
-  type = 'diff'
-  address = '${differ}'
-  platform = '${EROFS}'
-${unpacking(EROFS, 'erofs', 'seekable-diff')}
+${differing(differ)}
 ${unpacking(HOST, 'overlayfs', 'walking')}
 `;
 

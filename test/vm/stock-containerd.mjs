@@ -5,7 +5,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { clearInterval, setInterval } from 'node:timers';
-import { EROFS, startContainerd, unpacking } from '../e2e/support/containerd-daemon.mjs';
+import { differing, startContainerd } from '../e2e/support/containerd-daemon.mjs';
 import { startServer } from '../e2e/support/lazy-server.mjs';
 import { onceConnected } from '../e2e/support/node.mjs';
 import { startRegistry } from '../e2e/support/registry.mjs';
@@ -22,14 +22,6 @@ const [flipped, other] = ['data/added', 'data/kept'];
 /** Sums of both, and the devices that EROFS is mounted from. */
 const script = `busybox sha256sum /${other} /${flipped} 2>&1; busybox sleep 1`;
 
-const configuration = ({ differ }) => `
-[proxy_plugins.seekable-diff]
-  type = 'diff'
-  address = '${differ}'
-  platform = '${EROFS}'
-${unpacking(EROFS, 'erofs', 'seekable-diff')}
-`;
-
 /** Names of dm-verity devices that containerd has made. */
 const devices = () => output('dmsetup', 'ls').match(/^containerd-erofs-\w+/gm) ?? [];
 
@@ -45,7 +37,7 @@ async function startNode() {
     bin: prepared('containerd-programs'),
     directory,
     pause: 'none',
-    extra: configuration(sockets),
+    extra: differing(sockets.differ),
     differs: ['seekable-diff', 'erofs', 'walking'],
   });
   const stop = async () => {

@@ -30,6 +30,15 @@ export const unpacking = (platform, snapshotter, differ) => `
 ${platform === EROFS ? `  layer_types = ${JSON.stringify(LAYER_TYPES)}` : ''}
 `;
 
+/** Configuration: our differ, at its socket, for containerd's erofs snapshotter. */
+export const differing = (socket) => `
+[proxy_plugins.seekable-diff]
+  type = 'diff'
+  address = '${socket}'
+  platform = '${EROFS}'
+${unpacking(EROFS, 'erofs', 'seekable-diff')}
+`;
+
 /** Why containerd can't be had here, null when it can. $CONTAINERD_BIN names a directory that has it already. */
 export function missingForContainerd() {
   if (process.env.CONTAINERD_BIN || existsSync(join(cacheDirectory(), 'containerd'))) return null;
